@@ -1,0 +1,1 @@
+"""ONNX and torch in, normalised graph out; the only room that knows onnx."""
