@@ -1,1 +1,13 @@
-"""ONNX and torch in, normalised graph out; the only room that knows onnx."""
+"""ONNX and torch in, normalised graph out; the only room that knows onnx.
+
+    file, proto, module --load--> source model --translate, passes--> normalised model --view--> nodes.py
+
+It refuses what it does not know, by name, rather than guess.
+"""
+
+from .describe import describe
+from .load import load
+from .nodes import GraphView, NodeView, view
+from .normalise import normalise
+
+__all__ = ["GraphView", "NodeView", "describe", "load", "normalise", "view"]

@@ -1,8 +1,8 @@
 """A plain view of the normalised graph: all that the lowering reads.
 
 Owns no logic and no onnx types: names, tuples, numbers and numpy arrays. Every attribute of an operator is
-present (see `spec.OPS` for names and defaults), every shape is static with batch 1, nodes stand in an order in
-which they can run, and every name is unique.
+present (see `spec.OPS` for names and defaults), every shape is static with batch 1, nodes stand in an order
+in which they can run, and every name is unique.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ Shape = tuple[int, ...]
 class NodeView:
     """One operator of the normalised graph.
 
-    `inputs` are value names by position; the names at the positions of `weights` are initialisers. `shapes` has
+    `inputs` are value names by position; those at the positions of `weights` are initialisers. `shapes` has
     every input and the output; `weights` are contiguous, read-only float32.
     """
 

@@ -1,0 +1,83 @@
+"""The few edits that fusions are made of."""
+
+import onnx_ir as ir
+
+from .site import Array, shape_of
+from .spec import DOMAIN
+
+
+def is_op(node: ir.Node | None, *ops: str) -> bool:
+    """Tell whether a node exists and is one of the given normalised operators."""
+    return node is not None and node.domain == DOMAIN and node.op_type in ops
+
+
+def sole_consumer(node: ir.Node) -> ir.Node | None:
+    """Give the node that alone uses this node's output, once; None if it is also a graph output."""
+    value = node.outputs[0]
+    uses = tuple(value.uses())
+    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
+
+
+def get(node: ir.Node, attr: str) -> object:
+    """Give an attribute as a plain value."""
+    value = node.attributes[attr].value
+    return tuple(value) if isinstance(value, (list, tuple)) else value
+
+
+def ints(node: ir.Node, attr: str) -> tuple[int, ...]:
+    """Give a list attribute."""
+    return tuple(node.attributes[attr].value)
+
+
+def put(node: ir.Node, **attrs: int | float | str | tuple[int, ...]) -> None:
+    """Set attributes."""
+    for attribute in ir.convenience.convert_attributes(attrs):
+        node.attributes[attribute.name] = attribute
+
+
+def weight(node: ir.Node, i: int) -> Array:
+    """Give a weight by its input position."""
+    value = node.inputs[i]
+    assert value is not None and value.const_value is not None
+    return value.const_value.numpy()
+
+
+def set_weight(node: ir.Node, i: int, array: Array) -> None:
+    """Replace a weight's values; every weight has one user."""
+    value = node.inputs[i]
+    assert value is not None and value.name is not None
+    value.const_value = ir.Tensor(array, name=value.name)
+
+
+def source(node: ir.Node, i: int = 0) -> ir.Value:
+    """Give an input that is computed at run time."""
+    value = node.inputs[i]
+    assert value is not None
+    return value
+
+
+def detach(node: ir.Node) -> None:
+    """Remove a node that nothing uses, and the weights that only it used."""
+    graph = node.graph
+    assert graph is not None
+    weights = [value for value in node.inputs if value is not None and value.is_initializer()]
+    graph.remove(node, safe=True)
+    for value in weights:
+        if value.name is not None and not value.uses():
+            graph.initializers.pop(value.name)
+
+
+def absorb(node: ir.Node, follower: ir.Node) -> None:
+    """Let a node produce what its follower produced (name and shape included); remove the follower."""
+    graph, value, old = node.graph, node.outputs[0], follower.outputs[0]
+    assert graph is not None
+    name, shape = old.name, shape_of(old)
+    old.replace_all_uses_with(value, replace_graph_outputs=True)
+    detach(follower)
+    value.name, value.shape = name, ir.Shape(shape)
+
+
+def bypass(node: ir.Node) -> None:
+    """Remove a node and let its users read its input; for nodes that are no graph output."""
+    node.outputs[0].replace_all_uses_with(source(node))
+    detach(node)

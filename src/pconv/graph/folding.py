@@ -1,0 +1,54 @@
+"""Compute a source node whose inputs are all known."""
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from ..errors import UnsupportedError
+from .site import Array
+
+_RANDOM = {
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Multinomial",
+    "Bernoulli",
+}
+
+
+def is_foldable(node: ir.Node) -> bool:
+    """Tell whether a node gives the same result whenever it runs."""
+    plain = not any(
+        a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()
+    )
+    return plain and node.domain in ("", "ai.onnx") and node.op_type not in _RANDOM
+
+
+def fold(node: ir.Node, operands: Sequence[Array | None], opset: int) -> list[Array]:
+    """Run one node on known inputs by the reference implementation of ONNX.
+
+    Raises:
+        UnsupportedError: the reference implementation does not know the operator, or cannot run it.
+    """
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    names = ["" if operand is None else f"i{i}" for i, operand in enumerate(operands)]
+    outputs = [f"o{i}" for i in range(len(node.outputs))]
+    proto = ir.to_proto(node)
+    del proto.input[:], proto.output[:]
+    proto.input.extend(names)
+    proto.output.extend(outputs)
+    infos = [[onnx.ValueInfoProto(name=name) for name in half if name] for half in (names, outputs)]
+    graph = onnx.helper.make_graph([proto], "fold", infos[0], infos[1])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+    feeds = {name: operand for name, operand in zip(names, operands, strict=True) if name}
+    try:
+        return list(ReferenceEvaluator(model).run(None, feeds))
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UnsupportedError(
+            f"{node.name} ({node.op_type}): its inputs are constant, but it cannot be computed ({reason}). "
+            "Simplify the model before the export."
+        ) from error

@@ -1,0 +1,125 @@
+"""Read a model from wherever it is: an ONNX file, a proto, an onnx_ir model, a torch module."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass
+
+from ..errors import ModelError
+from .naming import name_nodes
+from .shapes import Inputs, set_shapes
+
+log = logging.getLogger("pconv.graph")
+
+_NARROWED = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
+
+
+def load(source: Any, *, inputs: Inputs | None = None) -> ir.Model:
+    """Load a model as it is, with every node named and its weights checked.
+
+    `source` is a path to an .onnx file, an onnx.ModelProto, an onnx_ir.Model (not changed), a torch.nn.Module.
+    `inputs` are example arrays or shapes, in order or by name: needed for a module and where sizes are free.
+
+    Raises:
+        ModelError: the source cannot be read, or its weights have NaN or infinite values.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        model = _from_path(Path(source))
+    elif isinstance(source, onnx.ModelProto):
+        model = _from_proto(source, "the ModelProto")
+    elif isinstance(source, ir.Model):
+        model = source.clone()
+    elif hasattr(source, "named_parameters"):  # a torch.nn.Module, recognised without importing torch
+        from .torch_export import export
+
+        model, inputs = export(source, inputs), None
+    else:
+        raise ModelError(
+            f"cannot load a {type(source).__name__}; "
+            "allowed: a path to an .onnx file, onnx.ModelProto, onnx_ir.Model, torch.nn.Module."
+        )
+    if model.functions:
+        InlinePass()(model)  # in place
+    if inputs is not None:
+        set_shapes(model.graph, inputs)
+    _check_weights(model.graph)
+    name_nodes(model.graph)
+    return model
+
+
+def _from_path(path: Path) -> ir.Model:
+    if not path.exists():
+        raise ModelError(f"{path}: no such file. Give the path of an .onnx file.")
+    if path.is_dir():
+        raise ModelError(f"{path}: this is a directory. Give the path of an .onnx file.")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}).") from error
+    if not data:
+        raise ModelError(f"{path}: the file is empty. Export the model again.")
+    try:
+        proto = onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf raises several kinds, by its implementation
+        raise ModelError(
+            f"{path}: not an ONNX model, or cut off ({_first_line(error)}). Export it again."
+        ) from error
+    model = _from_proto(proto, str(path))
+    ir.external_data.set_base_dir(model.graph, path.parent)
+    if model.graph.name in (None, "", "main_graph", "main", "torch_jit", "torch-jit-export"):
+        model.graph.name = path.stem
+    return model
+
+
+def _from_proto(proto: onnx.ModelProto, where: str) -> ir.Model:
+    if not proto.HasField("graph") or not proto.graph.node:
+        raise ModelError(f"{where}: it has no nodes: not an ONNX model, or cut off. Export it again.")
+    try:
+        model: ir.Model = ir.from_proto(proto)
+        return model
+    except Exception as error:  # a broken proto can break the reader anywhere
+        raise ModelError(
+            f"{where}: not a valid ONNX model ({_first_line(error)}). Export it again."
+        ) from error
+
+
+def _check_weights(graph: ir.Graph) -> None:
+    """Read every constant once: it must be there and finite. Scalars may be infinite: they are bounds."""
+    narrowed: dict[str, int] = {}
+    for name, tensor in _constants(graph):
+        try:
+            array = tensor.numpy()
+        except Exception as error:  # missing or short external file, wrong byte count
+            raise ModelError(
+                f"initialiser {name}: its data cannot be read ({_first_line(error)}). "
+                "Keep the external data file beside the model, or export it again."
+            ) from error
+        if tensor.dtype in _NARROWED:
+            narrowed[tensor.dtype.name] = narrowed.get(tensor.dtype.name, 0) + 1
+        if array.dtype.kind in "fV" and array.ndim:
+            values = array if array.dtype.kind == "f" else array.astype(np.float32)
+            bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+            if bad:
+                raise ModelError(
+                    f"initialiser {name}: {bad} of {values.size} values are NaN or infinite; "
+                    "allowed: finite numbers. Train or export the model again."
+                )
+    for dtype, count in narrowed.items():
+        log.warning("%d %s constants are computed as float32", count, dtype)
+
+
+def _constants(graph: ir.Graph) -> list[tuple[str, Any]]:
+    found = [(name, value.const_value) for name, value in graph.initializers.items()]
+    for node in graph:
+        if node.op_type == "Constant" and "value" in node.attributes:
+            found.append((node.outputs[0].name or "", node.attributes["value"].value))
+    return [(name, tensor) for name, tensor in found if tensor is not None]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

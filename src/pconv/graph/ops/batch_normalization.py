@@ -1,0 +1,30 @@
+"""BatchNormalization -> Affine, which a pass folds into the convolution before it."""
+
+import numpy as np
+
+from ...errors import ModelError
+from ..site import Operand, Site, shape_of
+
+
+def batch_normalization(site: Site) -> Operand:
+    """Convert BatchNormalization at inference: y = x * scale + shift per channel."""
+    x = site.tensor()
+    if site.attr("training_mode", 0):
+        raise site.unsupported("it is in training mode", "inference", "Export the model in eval mode.")
+    gamma, beta, mean, variance = (site.weight(i).astype(np.float64) for i in range(1, 5))
+    channels = shape_of(x)[1]
+    if any(array.shape != (channels,) for array in (gamma, beta, mean, variance)):
+        raise site.malformed(f"its parameters do not have shape [{channels}]")
+    spread = variance + site.attr("epsilon", 1e-5)
+    if not np.all(spread > 0):
+        bad = np.sum(~(spread > 0))
+        raise ModelError(
+            f"{site.name} ({site.op}): variance + epsilon is not positive in {bad} channels; "
+            "allowed: variances of at least 0. Check the statistics of the trained model."
+        )
+    scale = gamma / np.sqrt(spread)
+    weights = [("scale", scale), ("shift", beta - mean * scale)]
+    return site.emit("Affine", [x], shape_of(x), weights=weights)
+
+
+CONVERTERS = {"BatchNormalization": batch_normalization}

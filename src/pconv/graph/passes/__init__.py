@@ -1,0 +1,30 @@
+"""Rewrites of the normalised graph, one file each, and the order in which they run."""
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+from .check_normalised import check_normalised
+from .fold_batch_norm import fold_batch_norm
+from .fold_pad import fold_pad
+from .fuse_activation import fuse_activation
+from .fuse_pixel_shuffle import fuse_pixel_shuffle
+from .fuse_pool import fuse_pool
+from .fuse_residual_add import fuse_residual_add
+from .merge_subsample import merge_subsample
+from .remove_dead_code import remove_dead_code
+from .remove_identity import remove_identity
+
+PASSES: tuple[Callable[[ir.Graph], None], ...] = (
+    remove_dead_code,
+    fuse_pixel_shuffle,
+    remove_identity,
+    merge_subsample,
+    fold_pad,
+    remove_dead_code,
+    fold_batch_norm,
+    fuse_residual_add,
+    fuse_activation,
+    fuse_pool,
+    check_normalised,
+)

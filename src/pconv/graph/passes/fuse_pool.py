@@ -1,0 +1,29 @@
+"""Fuse a 2x2 max pooling with stride 2 into the convolution before it.
+
+Conv -> MaxPool(2x2, stride 2)    =>    Conv(pool="max2x2")
+"""
+
+import onnx_ir as ir
+
+from ..edit import absorb, get, ints, is_op, put, sole_consumer
+from ..site import shape_of
+
+
+def fuse_pool(graph: ir.Graph) -> None:
+    """Fuse where the convolution has even output sizes, no residual, and no other user."""
+    for node in list(graph):
+        if not is_op(node, "Conv") or len(node.inputs) != 3 or get(node, "pool"):
+            continue
+        after = sole_consumer(node)
+        if is_op(after, "MaxPool") and after is not None and _is_plain(after) and _is_even(node):
+            put(node, pool="max2x2")
+            absorb(node, after)
+
+
+def _is_plain(pool: ir.Node) -> bool:
+    window = ints(pool, "kernel_shape") + ints(pool, "strides")
+    return window == (2, 2, 2, 2) and not any(ints(pool, "pads"))
+
+
+def _is_even(node: ir.Node) -> bool:
+    return all(size % 2 == 0 for size in shape_of(node.outputs[0])[2:])

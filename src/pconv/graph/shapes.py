@@ -1,0 +1,95 @@
+"""The shapes of a model's inputs: what the caller gives, and what the file says."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from ..errors import ModelError, UnsupportedError
+from .nodes import Shape
+
+Inputs = Any  # a shape, an array, or several of them in order or by name
+
+_FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16)
+
+
+def as_list(inputs: Inputs) -> list[Any]:
+    """Split what the caller gave for several inputs; one shape or one array stands for itself."""
+    if hasattr(inputs, "shape") or all(isinstance(item, int) for item in inputs):
+        return [inputs]
+    return list(inputs)
+
+
+def as_shape(example: Any) -> Shape:
+    """Give the shape of an array, or a shape itself."""
+    shape = getattr(example, "shape", example)
+    try:
+        sizes = tuple(int(size) for size in shape)
+    except (TypeError, ValueError):
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise ModelError(
+            f"input shape {shape!r} is not usable; give sizes of at least 1 such as (1, 3, 224, 224)."
+        )
+    return sizes
+
+
+def set_shapes(graph: ir.Graph, inputs: Inputs) -> None:
+    """Give a graph's inputs the caller's shapes.
+
+    Raises:
+        ModelError: a name or a number of inputs that the model does not have, or a shape of another rank.
+    """
+    values = {value.name or "": value for value in graph.inputs if value.name not in graph.initializers}
+    named = inputs if isinstance(inputs, Mapping) else _by_order(list(values), as_list(inputs))
+    for name, example in named.items():
+        if name not in values:
+            raise ModelError(
+                f"input {name}: the model has no such input; its inputs are {', '.join(values)}."
+            )
+        shape, old = as_shape(example), values[name].shape
+        if old is not None and len(old) != len(shape):
+            raise ModelError(
+                f"input {name}: shape {_text(shape)} has {len(shape)} dimensions; the model's has {len(old)}."
+            )
+        values[name].shape = ir.Shape(shape)
+
+
+def _by_order(names: Sequence[str], examples: Sequence[Any]) -> dict[str, Any]:
+    if len(names) != len(examples):
+        raise ModelError(f"{len(examples)} inputs given; the model has {len(names)}: {', '.join(names)}.")
+    return dict(zip(names, examples, strict=True))
+
+
+def source_batch(inputs: Sequence[ir.Value]) -> int:
+    """Give the batch that an export froze into the model, 1 where it is free."""
+    sizes = [value.shape[0] for value in inputs if value.shape is not None and len(value.shape)]
+    return max((size for size in sizes if isinstance(size, int) and size > 0), default=1)
+
+
+def input_shape(value: ir.Value) -> Shape:
+    """Give the static shape of an input for one sample.
+
+    Raises:
+        ModelError: a size other than the batch is not known.
+        UnsupportedError: the input is no float tensor with a batch.
+    """
+    if value.dtype is not None and value.dtype not in _FLOATS:
+        raise UnsupportedError(
+            f"input {value.name}: it is {value.dtype.name}; allowed: FLOAT. Cast outside of the model."
+        )
+    example = f'inputs={{"{value.name}": (1, 3, 224, 224)}}, or --input {value.name}=1,3,224,224'
+    if value.shape is None:
+        raise ModelError(f"input {value.name}: its shape is not known. Give it: {example}.")
+    sizes = list(value.shape)
+    if len(sizes) < 2:
+        raise UnsupportedError(
+            f"input {value.name}: its shape is {_text(sizes)}; allowed: a batch and at least one dimension."
+        )
+    if not all(isinstance(size, int) and size > 0 for size in sizes[1:]):
+        raise ModelError(f"input {value.name}: its shape {_text(sizes)} is not fixed. Give it: {example}.")
+    return (1, *(int(size) for size in sizes[1:] if isinstance(size, int)))
+
+
+def _text(sizes: Sequence[object]) -> str:
+    return "x".join(str(getattr(size, "value", size) or "?") for size in sizes)

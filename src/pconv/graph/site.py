@@ -1,0 +1,209 @@
+"""What an operator's converter works with: the source node it reads and the normalised graph it writes.
+
+    source node  --Site-->  converter  --Site.emit-->  Builder (nodes, weights, unique names)
+
+A converter sees each operand either as a value of the new graph (computed at run time) or as a numpy array
+(known now), and returns the same: so a constant is nothing but a converter that returns an array.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from ..errors import ModelError, UnsupportedError
+from .nodes import Shape
+from .spec import DOMAIN, OPS, AttrValue
+
+Array = NDArray[Any]
+Operand = ir.Value | Array
+
+
+def shape_of(value: ir.Value) -> Shape:
+    """Give the static shape that every value of the new graph has."""
+    assert value.shape is not None
+    return value.shape.numpy()
+
+
+class Builder:
+    """Grow the new graph: append nodes, register weights, keep names unique."""
+
+    def __init__(self, name: str, reserved: Sequence[str], source_batch: int) -> None:
+        """Start an empty graph; `reserved` are names that only the source's own values may take."""
+        self.graph = ir.Graph((), (), nodes=(), opset_imports={DOMAIN: 1}, name=name)
+        self.source_batch = source_batch
+        self._reserved = set(reserved)
+        self._values: set[str] = set()
+        self._nodes: set[str] = set()
+
+    def add_input(self, name: str, shape: Shape) -> ir.Value:
+        """Declare a graph input."""
+        value = self._value(name, shape)
+        self.graph.inputs.append(value)
+        return value
+
+    def emit(
+        self,
+        op: str,
+        tensors: Sequence[ir.Value],
+        weights: Sequence[tuple[str, Array]],
+        shape: Shape,
+        attrs: Mapping[str, AttrValue],
+        *,
+        node: str,
+        output: str,
+    ) -> ir.Value:
+        """Append one node; weights come after the tensors and are stored as float32."""
+        node = _unique(node, self._nodes)
+        constants = [self._weight(f"{node}.{kind}", array) for kind, array in weights]
+        value = self._value(output, shape)
+        defaults = OPS[op].attrs if op in OPS else {}
+        attributes = ir.convenience.convert_attributes({**defaults, **attrs})
+        self.graph.append(
+            ir.Node(DOMAIN, op, [*tensors, *constants], attributes=attributes, outputs=[value], name=node)
+        )
+        return value
+
+    def fresh(self, base: str) -> str:
+        """Make a value name that no value of the source has."""
+        return _unique(base, self._reserved)
+
+    def _value(self, name: str, shape: Shape) -> ir.Value:
+        name = _unique(name, self._values)
+        return ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.FLOAT))
+
+    def _weight(self, name: str, array: Array) -> ir.Value:
+        name = self.fresh(name)
+        tensor = ir.Tensor(np.asarray(array, dtype=np.float32), name=name)
+        value = ir.Value(
+            name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
+        )
+        self.graph.initializers.add(value)
+        return value
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    candidate, i = name, 1
+    while candidate in taken:
+        candidate, i = f"{name}_{i}", i + 1
+    taken.add(candidate)
+    return candidate
+
+
+class Site:
+    """One source node under conversion."""
+
+    def __init__(
+        self, node: ir.Node, operands: Sequence[Operand | None], opset: int, builder: Builder
+    ) -> None:
+        self.node = node
+        self.operands = operands
+        self.opset = opset
+        self.builder = builder
+        self.op = node.op_type
+        self.output = node.outputs[0].name or ""
+        self.name = node.name or self.output
+
+    # What is wrong with the node
+
+    def unsupported(self, problem: str, allowed: str, step: str = "") -> UnsupportedError:
+        """Make the error that names node, operator, problem, what is allowed, and the next step."""
+        step = step or "Change the model before the export, or compile the part without this node."
+        return UnsupportedError(f"{self.name} ({self.op}): {problem}; allowed: {allowed}. {step}")
+
+    def malformed(self, problem: str) -> ModelError:
+        """Make the error for a node that no ONNX runtime could execute."""
+        return ModelError(
+            f"{self.name} ({self.op}): {problem}. The model is not valid ONNX: export it again."
+        )
+
+    # Operands
+
+    def operand(self, i: int) -> Operand | None:
+        """Give an operand, None where it is absent."""
+        return self.operands[i] if i < len(self.operands) else None
+
+    def tensor(self, i: int = 0, *, rank: int | None = None) -> ir.Value:
+        """Give an operand that is computed at run time."""
+        operand = self.operand(i)
+        if operand is None:
+            raise self.malformed(f"input {i} is missing")
+        if not isinstance(operand, ir.Value):
+            raise self.unsupported(f"input {i} is a constant", "an activation computed at run time")
+        if rank is not None and len(shape_of(operand)) != rank:
+            want = "[n, c, h, w]" if rank == 4 else "[n, k]"
+            raise self.unsupported(
+                f"its input has shape {list(shape_of(operand))}", f"{rank} dimensions {want}"
+            )
+        return operand
+
+    def constant(self, i: int) -> Array | None:
+        """Give an operand whose values are known now, None where it is absent."""
+        operand = self.operand(i)
+        if isinstance(operand, ir.Value):
+            raise self.unsupported(
+                f"input {i} is computed at run time",
+                "a constant",
+                "Export the model with fixed weights and shapes.",
+            )
+        return operand
+
+    def weight(self, i: int) -> Array:
+        """Give a constant operand that has to be there."""
+        array = self.constant(i)
+        if array is None:
+            raise self.malformed(f"input {i} is missing")
+        return array
+
+    # Attributes
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        """Give an attribute as a plain Python value."""
+        attribute = self.node.attributes.get(name)
+        if attribute is None:
+            return default
+        value = attribute.value
+        return tuple(value) if isinstance(value, (list, tuple)) else value
+
+    def ints(self, name: str, i: int) -> tuple[int, ...] | None:
+        """Give integers that newer opsets pass as input `i` and older ones as an attribute."""
+        values = self.attr(name)
+        if values is None and (array := self.constant(i)) is not None:
+            values = array.reshape(-1).tolist()
+        return None if values is None else tuple(int(value) for value in values)
+
+    def axis(self, value: int, rank: int) -> int:
+        """Resolve an axis that may count from the end."""
+        if not -rank <= value < rank:
+            raise self.malformed(f"axis {value} is outside of {rank} dimensions")
+        return value % rank
+
+    # Results
+
+    def emit(
+        self,
+        op: str,
+        tensors: Sequence[ir.Value],
+        shape: Sequence[int],
+        *,
+        weights: Sequence[tuple[str, Array]] = (),
+        step: str = "",
+        **attrs: AttrValue,
+    ) -> ir.Value:
+        """Append a normalised node; `step` names one that is not the last of this source node."""
+        if not shape or shape[0] != 1:
+            raise self.unsupported(
+                f"one sample becomes {list(shape)}, so it mixes or drops the batch",
+                "a first dimension of 1 per sample",
+            )
+        node = f"{self.name}.{step}" if step else self.name
+        output = self.builder.fresh(f"{self.output}.{step}") if step else self.output
+        return self.builder.emit(op, tensors, weights, tuple(shape), attrs, node=node, output=output)
+
+    def reshape(self, value: ir.Value, shape: Sequence[int], step: str = "") -> ir.Value:
+        """Append a Flatten, unless the shape is right already."""
+        if tuple(shape) == shape_of(value):
+            return value
+        return self.emit("Flatten", [value], shape, step=step)

@@ -1,0 +1,72 @@
+"""A torch module to an onnx_ir model: the only file here that imports torch, and only when called."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import onnx_ir as ir
+
+from ..errors import ModelError
+from .shapes import Inputs, as_list, as_shape
+
+if TYPE_CHECKING:
+    import torch
+
+
+def export(module: "torch.nn.Module", inputs: Inputs | None) -> ir.Model:
+    """Export a module in eval mode by torch.onnx.export; the module's own mode is restored.
+
+    `inputs` are example tensors or shapes: one, several in order, or by the names of forward's parameters.
+
+    Raises:
+        ModelError: no inputs are given, or torch cannot export the module.
+    """
+    import torch
+
+    name = type(module).__name__
+    if inputs is None:
+        raise ModelError(f"{name}: a torch module needs example inputs or shapes: inputs=(1, 3, 224, 224).")
+    like = next(module.parameters(), torch.empty(0))
+
+    def example(given: Any) -> torch.Tensor:
+        if isinstance(given, torch.Tensor):
+            return given
+        return torch.zeros(as_shape(given), dtype=like.dtype, device=like.device)
+
+    named = isinstance(inputs, Mapping)
+    args = () if named else tuple(example(item) for item in as_list(inputs))
+    kwargs = {key: example(item) for key, item in inputs.items()} if named else None
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(module.eval(), args, kwargs=kwargs, dynamo=True, verbose=False)
+    except Exception as error:  # the exporter raises many kinds; each ends here as one line
+        cause = error.__cause__ or error
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise ModelError(
+            f"{name}: torch.onnx.export failed ({reason}). "
+            "Check that the module runs on these inputs, and that its forward has no data-dependent branches."
+        ) from error
+    finally:
+        for part, training in modes:
+            part.training = training
+    assert program is not None
+    model: ir.Model = program.model
+    model.graph.name = name
+    return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress, log lines and deprecation warnings from the caller's terminal."""
+    level = logging.root.manager.disable
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(level)

@@ -1,0 +1,145 @@
+"""Walk the source graph once and write the normalised graph: shapes static, batch 1, constants computed.
+
+    Conv(x, w)   Shape -> Gather -> Concat      Conv(x, w, b)
+        \\            /                    -->        |
+         Reshape(y, s)                            Flatten(y)
+
+Each operator converts by its file under `ops/`; what follows (fusions) are passes over the result.
+"""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+import onnx_ir as ir
+
+from ..errors import ModelError, PconvError, UnsupportedError
+from .folding import fold, is_foldable
+from .ops import CONVERTERS
+from .shapes import input_shape, source_batch
+from .site import Array, Builder, Operand, Site
+
+OPSETS = range(9, 26)
+
+
+def translate(model: ir.Model) -> ir.Model:
+    """Translate a source model to domain `pconv`, one node at a time.
+
+    Raises:
+        UnsupportedError: an operator, attribute or opset that pconv does not do.
+        ModelError: the graph is not valid ONNX.
+    """
+    source = model.graph
+    opset = _opset(model)
+    inputs = [value for value in source.inputs if value.name not in source.initializers]
+    names = [value.name or "" for value in [*inputs, *(output for node in source for output in node.outputs)]]
+    builder = Builder(source.name or "model", names, source_batch(inputs))
+    known: dict[ir.Value, Operand] = {}
+    for value in inputs:
+        known[value] = builder.add_input(value.name or "", input_shape(value))
+    for value in source.initializers.values():
+        if value.const_value is None:
+            raise ModelError(f"initialiser {value.name}: it has no data. Export the model again.")
+        known[value] = value.const_value.numpy()
+    for node in source:
+        _convert(node, known, opset, builder)
+    _finish(source, known, builder)
+    return ir.Model(
+        builder.graph,
+        ir_version=model.ir_version,
+        producer_name="pconv",
+        metadata_props=dict(model.metadata_props),
+    )
+
+
+def _opset(model: ir.Model) -> int:
+    versions = [version for domain, version in model.opset_imports.items() if domain in ("", "ai.onnx")]
+    if not versions:
+        raise ModelError(
+            "the model names no ONNX opset: it is cut off or not an ONNX model. Export it again."
+        )
+    if versions[0] not in OPSETS:
+        raise UnsupportedError(
+            f"the model uses ONNX opset {versions[0]}; allowed: {OPSETS[0]} to {OPSETS[-1]}. "
+            "Convert it with onnx.version_converter, or export it again with opset_version=18."
+        )
+    return versions[0]
+
+
+def _convert(node: ir.Node, known: dict[ir.Value, Operand], opset: int, builder: Builder) -> None:
+    operands = [None if value is None else _operand(node, value, known) for value in node.inputs]
+    arrays = [operand for operand in operands if not isinstance(operand, ir.Value)]
+    if len(arrays) == len(operands) and is_foldable(node):
+        results: list[Array] = fold(node, arrays, opset)
+        known.update(zip(node.outputs, results, strict=True))
+        return
+    converter = CONVERTERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    if converter is None:
+        raise _unknown(node)
+    try:
+        known[node.outputs[0]] = converter(Site(node, operands, opset, builder))
+    except PconvError:
+        raise
+    except (
+        Exception
+    ) as error:  # a converter trusts the node to be valid ONNX; a broken file may hold anything
+        raise ModelError(
+            f"{node.name} ({node.op_type}): the node is not valid ONNX ({error}). Export the model again."
+        ) from error
+
+
+def _operand(node: ir.Node, value: ir.Value, known: Mapping[ir.Value, Operand]) -> Operand:
+    if value in known:
+        return known[value]
+    producer = value.producer()
+    if producer is not None and producer.outputs[0] in known:
+        raise UnsupportedError(
+            f"{producer.name} ({producer.op_type}): its output {value.index()} ({value.name}) is used; "
+            "allowed: the first output only. Change the model before the export."
+        )
+    raise ModelError(
+        f"{node.name} ({node.op_type}): its input {value.name} is computed nowhere before it. "
+        "Export the model again."
+    )
+
+
+def _unknown(node: ir.Node) -> UnsupportedError:
+    kind = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
+    close = get_close_matches(node.op_type, CONVERTERS, n=1)
+    hint = f" (did you mean {close[0]}?)" if close and close[0] != node.op_type else ""
+    return UnsupportedError(
+        f"{node.name} ({kind}): this operator is unsupported{hint}; "
+        f"supported: {', '.join(sorted(CONVERTERS))}. "
+        "Replace it in the model before the export."
+    )
+
+
+def _finish(source: ir.Graph, known: Mapping[ir.Value, Operand], builder: Builder) -> None:
+    """Declare the outputs under their names; each is a value of its own, computed by a node."""
+    graph = builder.graph
+    if not source.outputs:
+        raise ModelError("the model has no outputs: it is cut off or not an ONNX model. Export it again.")
+    for i, output in enumerate(source.outputs):
+        if output in source.outputs[:i]:
+            raise ModelError(f"output {output.name}: the model lists it twice. Export the model again.")
+        value = known.get(output)
+        if value is None:
+            raise ModelError(f"output {output.name}: no node computes it. Export the model again.")
+        if not isinstance(value, ir.Value):
+            raise UnsupportedError(
+                f"output {output.name}: it does not depend on any input; allowed: results of the inputs. "
+                "Remove it from the model's outputs."
+            )
+        name = output.name or ""
+        if value.producer() is None or value in graph.outputs:
+            assert value.shape is not None
+            value = builder.emit(
+                "Activation",
+                [value],
+                (),
+                value.shape.numpy(),
+                {},
+                node=f"{name}.copy",
+                output=builder.fresh(name),
+            )
+        value.name = name
+        graph.outputs.append(value)
