@@ -1,0 +1,63 @@
+/* A compiled model: one shared library, these functions, nothing else to link.
+
+   Inputs and outputs are dense NCHW float32. A pconv_model runs one batch at a time; several models, also of
+   the same library, may run at once from different threads. After fork() a child may go on using its copy of
+   a model that was idle at that moment: its threads start again at the next run. Signals are left to the
+   program's own threads. Nothing here changes the floating-point mode. */
+#ifndef PCONV_H
+#define PCONV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PCONV_ABI 1
+#define PCONV_MAX_RANK 8
+#define PCONV_MAX_THREADS 64
+#define PCONV_API __attribute__((visibility("default")))
+
+typedef struct pconv_model pconv_model;
+
+typedef struct {
+    const char *name;
+    int32_t rank;
+    int64_t dims[PCONV_MAX_RANK]; /* of one sample: dims[0] is 1 */
+} pconv_tensor;
+
+/* The version of this interface that the library was built with. */
+PCONV_API int pconv_abi(void);
+
+/* What the model is, as JSON; lives as long as the library. */
+PCONV_API const char *pconv_manifest(void);
+
+PCONV_API int pconv_input_count(void);
+PCONV_API int pconv_output_count(void);
+
+/* Fill in `info`; 0, or -1 when there is no i-th input (output). */
+PCONV_API int pconv_info(int is_output, int i, pconv_tensor *info);
+
+/* Make the model ready for 1 to 64 threads (the caller's included). NULL on failure, and why in `error`. */
+PCONV_API pconv_model *pconv_open(int threads, char *error, size_t error_len);
+
+/* Run `batch` samples one after another; 0, or -1 when an argument is not valid. */
+PCONV_API int pconv_run(pconv_model *, const float *const *inputs, float *const *outputs, int batch);
+
+/* Between runs only. The number of threads now in use (fewer where the system gives no more), -1 if not 1..64. */
+PCONV_API int pconv_set_threads(pconv_model *, int threads);
+
+/* With `on`, every run keeps the nanoseconds of each layer, summed over its batch. */
+PCONV_API int pconv_profile(pconv_model *, int on);
+
+/* Copy at most `capacity` times of the last profiled run, in the manifest's order of layers; their full number. */
+PCONV_API int pconv_times(pconv_model *, int64_t *ns, int capacity);
+
+/* Free the model; NULL is fine. */
+PCONV_API void pconv_close(pconv_model *);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

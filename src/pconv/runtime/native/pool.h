@@ -1,0 +1,31 @@
+/* A few threads that share the tasks of one step at a time. */
+#ifndef PCONV_POOL_H
+#define PCONV_POOL_H
+
+#include "model.h"
+
+#include <time.h>
+
+typedef struct pool pool;
+
+static inline int64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+/* NULL when out of memory. `threads` counts the caller. */
+pool *pool_open(int threads);
+
+/* Stop all workers, start threads - 1; the number of threads now in use. */
+int pool_resize(pool *, int threads);
+
+/* In a child of fork(), where the workers are gone, start them again. */
+void pool_revive(pool *);
+
+/* Run all tasks of a step; returns when the last one is done. The caller takes part. */
+void pool_run(pool *, const pconv_step *, const pconv_frame *);
+
+void pool_close(pool *);
+
+#endif

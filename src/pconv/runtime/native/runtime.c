@@ -1,0 +1,129 @@
+/* The functions of pconv.h on top of a generated model (model.h). No globals: all state is in pconv_model. */
+#define _GNU_SOURCE
+#include "pool.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#ifndef MAP_ANONYMOUS
+#define MAP_ANONYMOUS MAP_ANON
+#endif
+
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
+
+struct pconv_model {
+    pool *pool;
+    void *mapping;
+    size_t mapping_bytes;
+    float *arena;
+    const float **inputs; /* of the sample being run */
+    float **outputs;
+    int64_t *ns; /* per step; NULL unless profiling */
+};
+
+int pconv_abi(void) { return PCONV_ABI; }
+
+const char *pconv_manifest(void) { return pconv_manifest_json; }
+
+int pconv_input_count(void) { return pconv_inputs_count; }
+
+int pconv_output_count(void) { return pconv_outputs_count; }
+
+int pconv_info(int is_output, int i, pconv_tensor *info) {
+    if (!info || i < 0 || i >= (is_output ? pconv_outputs_count : pconv_inputs_count)) return -1;
+    *info = is_output ? pconv_outputs[i] : pconv_inputs[i];
+    return 0;
+}
+
+static size_t elems(const pconv_tensor *tensor) {
+    size_t n = 1;
+    for (int32_t i = 0; i < tensor->rank; i++) n *= (size_t)tensor->dims[i];
+    return n;
+}
+
+/* Reserve the arena on a huge page's border, with slack before and behind; 0 when there is no memory. */
+static int map_arena(pconv_model *m) {
+    m->mapping_bytes = HUGE_PAGE_BYTES + pconv_arena_bytes + PCONV_SLACK_BYTES;
+    m->mapping = mmap(NULL, m->mapping_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m->mapping == MAP_FAILED) return 0;
+    /* Mappings begin on a multiple of the slack, so the next border behind it is never too far. */
+    uintptr_t first = (uintptr_t)m->mapping + PCONV_SLACK_BYTES;
+    m->arena = (float *)((first + HUGE_PAGE_BYTES - 1) & ~(uintptr_t)(HUGE_PAGE_BYTES - 1));
+#ifdef MADV_HUGEPAGE
+    if (pconv_arena_bytes >= HUGE_PAGE_BYTES) madvise(m->mapping, m->mapping_bytes, MADV_HUGEPAGE);
+#endif
+    return 1;
+}
+
+static const char *open_model(pconv_model **out, int threads) {
+    if (threads < 1 || threads > PCONV_MAX_THREADS) return "threads must be 1 to 64";
+    if (!pconv_cpu_ok()) return "this CPU lacks instructions that the model was compiled for";
+    pconv_model *m = *out = calloc(1, sizeof *m);
+    if (!m) return "out of memory";
+    m->mapping = MAP_FAILED;
+    m->inputs = calloc((size_t)pconv_inputs_count + 1, sizeof *m->inputs);
+    m->outputs = calloc((size_t)pconv_outputs_count + 1, sizeof *m->outputs);
+    m->pool = pool_open(threads);
+    return m->inputs && m->outputs && m->pool && map_arena(m) ? NULL : "out of memory";
+}
+
+pconv_model *pconv_open(int threads, char *error, size_t error_len) {
+    pconv_model *m = NULL;
+    const char *why = open_model(&m, threads);
+    if (!why) return m;
+    if (error && error_len) snprintf(error, error_len, "%s", why);
+    pconv_close(m);
+    return NULL;
+}
+
+void pconv_close(pconv_model *m) {
+    if (!m) return;
+    pool_close(m->pool);
+    if (m->mapping != MAP_FAILED) munmap(m->mapping, m->mapping_bytes);
+    free(m->inputs);
+    free(m->outputs);
+    free(m->ns);
+    free(m);
+}
+
+static void run_sample(pconv_model *m) {
+    pconv_frame frame = {m->arena, pconv_weights, m->inputs, m->outputs};
+    for (int32_t i = 0; i < pconv_step_count; i++) {
+        int64_t begin = m->ns ? now_ns() : 0;
+        pool_run(m->pool, &pconv_steps[i], &frame);
+        if (m->ns) m->ns[i] += now_ns() - begin;
+    }
+}
+
+int pconv_run(pconv_model *m, const float *const *inputs, float *const *outputs, int batch) {
+    if (!m || !inputs || !outputs || batch < 1) return -1;
+    pool_revive(m->pool);
+    for (int32_t i = 0; m->ns && i < pconv_step_count; i++) m->ns[i] = 0;
+    for (size_t sample = 0; sample < (size_t)batch; sample++) {
+        for (int32_t i = 0; i < pconv_inputs_count; i++)
+            m->inputs[i] = inputs[i] + sample * elems(&pconv_inputs[i]);
+        for (int32_t i = 0; i < pconv_outputs_count; i++)
+            m->outputs[i] = outputs[i] + sample * elems(&pconv_outputs[i]);
+        run_sample(m);
+    }
+    return 0;
+}
+
+int pconv_set_threads(pconv_model *m, int threads) {
+    if (!m || threads < 1 || threads > PCONV_MAX_THREADS) return -1;
+    return pool_resize(m->pool, threads);
+}
+
+int pconv_profile(pconv_model *m, int on) {
+    if (!m) return -1;
+    free(m->ns);
+    m->ns = on ? calloc((size_t)pconv_step_count + 1, sizeof *m->ns) : NULL;
+    return on && !m->ns ? -1 : 0;
+}
+
+int pconv_times(pconv_model *m, int64_t *ns, int capacity) {
+    if (!m || !m->ns) return 0;
+    for (int32_t i = 0; ns && i < pconv_step_count && i < capacity; i++) ns[i] = m->ns[i];
+    return pconv_step_count;
+}

@@ -1,0 +1,122 @@
+"""Which C compiler, and how it is told about a target."""
+
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pconv.errors import BuildError
+from pconv.targets import Target
+
+HOST_COMPILERS = ("clang", "gcc", "cc")
+
+COMMON_FLAGS = (
+    *("-std=gnu11", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-g0"),
+    *("-ffp-contract=fast", "-fno-math-errno", "-fno-stack-protector"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Toolchain:
+    """A compiler's command, what it calls itself, and whether it is zig's."""
+
+    command: tuple[str, ...]
+    version: str
+    zig: bool
+
+    def base_flags(self, target: Target, *, static: bool = False) -> tuple[str, ...]:
+        """Return the flags for code that must run on any CPU of the target's architecture."""
+        if not self.zig:
+            return COMMON_FLAGS
+        # zig's default is to turn undefined behaviour into traps.
+        return (*self._zig_target(target, static), *COMMON_FLAGS, "-fno-sanitize=all")
+
+    def blob_command(self, target: Target) -> tuple[str, ...]:
+        """Return the command for a file that only takes in data, be it half a gigabyte."""
+        if not self.zig or self.command[-1] != "cc" or target.zig_target is None:
+            return self.command
+        # `zig cc` copies every object through its cache; the clang inside writes it once.
+        return (*self.command[:-1], "clang", f"--target={target.zig_target.partition('.')[0]}")
+
+    def cpu_flags(self, target: Target) -> tuple[str, ...]:
+        """Return the flags that let the compiler use all of the target's instructions."""
+        return target.zig_cflags if self.zig else target.cflags
+
+    def library_flags(self, target: Target) -> tuple[str, ...]:
+        """Return the flags that link a shared library which leaves nothing undefined."""
+        libraries = ("-lm", "-lpthread", "-Wl,-z,defs") if target.os == "linux" else ()
+        if not self.zig:
+            return ("-shared", *libraries)
+        # Without -nostdlib zig compiles its own run-time support first, for half a minute; we need none.
+        return (*self._zig_target(target, False), "-shared", "-nostdlib", "-lc", *libraries)
+
+    def executable_flags(self, target: Target) -> tuple[str, ...]:
+        """Return the flags that link a program; one by zig for Linux is static and runs anywhere."""
+        if not self.zig:
+            return ("-lm", "-lpthread")
+        return (*self._zig_target(target, True), *(("-static",) if target.os == "linux" else ()))
+
+    def _zig_target(self, target: Target, static: bool) -> tuple[str, ...]:
+        if target.zig_target is None:
+            return ()
+        return (
+            "-target",
+            f"{target.arch}-linux-musl" if static and target.os == "linux" else target.zig_target,
+        )
+
+
+def choose(cc: str | None, target: Target) -> Toolchain:
+    """Return the compiler to use: `cc`, else PCONV_CC, else the ziglang wheel's, else the host's.
+
+    Raises: BuildError when there is none, or it does not run.
+    """
+    named = cc or os.environ.get("PCONV_CC")
+    if named:
+        return _probe(tuple(shlex.split(named)), named)
+    zig = _wheel_zig()
+    if zig is not None:
+        return _probe((str(zig), "cc"), "zig cc")
+    host = next((name for name in HOST_COMPILERS if shutil.which(name)), None)
+    if host is None:
+        raise BuildError(
+            "no C compiler was found; allowed zig's (pip install ziglang), clang or gcc. Install one, or "
+            "name one in PCONV_CC."
+        )
+    if target.arch != platform.machine().replace("arm64", "aarch64"):
+        raise BuildError(
+            f"target {target.name}: this machine's {host} compiles for {platform.machine()} only. "
+            "Run `pip install ziglang`, or name a cross compiler in PCONV_CC."
+        )
+    return _probe((host,), host)
+
+
+def environment(zig_global: Path, zig_local: Path) -> Mapping[str, str]:
+    """Return the environment to run a compiler in: zig keeps its files in ours."""
+    return {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(zig_global), "ZIG_LOCAL_CACHE_DIR": str(zig_local)}
+
+
+def _wheel_zig() -> Path | None:
+    spec = importlib.util.find_spec("ziglang")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        zig = Path(folder) / "zig"
+        if zig.is_file():
+            return zig
+    return None
+
+
+def _probe(command: tuple[str, ...], name: str) -> Toolchain:
+    try:
+        answer = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        why = error.strerror if isinstance(error, OSError) else f"exit code {error.returncode}"
+        raise BuildError(
+            f"C compiler {name!r}: it does not run ({why}); allowed a command that understands gcc's options."
+            " Set PCONV_CC, or `pip install ziglang` and leave it unset."
+        ) from error
+    version = answer.stdout.partition("\n")[0].strip()
+    return Toolchain(command, version, zig=any(Path(word).stem in ("zig", "ziglang") for word in command))
