@@ -1,0 +1,71 @@
+"""Owns the record of where numbers come from: a result without its machine says nothing."""
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pconv._version import __version__
+
+
+def record(packages: tuple[str, ...] = ("numpy",), **extra: object) -> dict[str, Any]:
+    """Describe this machine: processor, cores, system, versions, load; and `extra`, None left out."""
+    described: dict[str, Any] = {
+        "cpu": cpu_model(),
+        "cores": usable_cores(),
+        "os": f"{platform.system()} {platform.release()}",
+        "arch": platform.machine(),
+        "load_average": load_average(),
+        "versions": {"pconv": __version__, "python": platform.python_version()} | versions(packages),
+    }
+    return described | {name: value for name, value in extra.items() if value is not None}
+
+
+def cpu_model() -> str:
+    """Name the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    fields = {
+        key.strip(): value.strip() for key, colon, value in (line.partition(":") for line in lines) if colon
+    }
+    return fields.get("model name") or fields.get("Model") or platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def load_average() -> float | None:
+    """Return the load of the last minute, or None where the system keeps none."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Return the installed versions of the packages, those that are missing left out."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def line(machine: dict[str, Any]) -> str:
+    """Say the record in one line for people."""
+    known = machine.get("versions", {})
+    parts = [
+        str(machine.get("cpu", "unknown processor")),
+        f"{machine.get('cores', '?')} cores",
+        str(machine.get("os", "")),
+        ", ".join(f"{name} {version}" for name, version in known.items()),
+    ]
+    if peak := machine.get("fma_peak_gflops"):
+        parts.append(f"FMA peak {peak:.0f} GFLOP/s, 1 thread")
+    return " · ".join(part for part in parts if part)

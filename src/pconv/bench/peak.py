@@ -1,0 +1,107 @@
+"""Owns the measured FMA peak: what this CPU reaches when nothing but multiply-adds runs.
+
+A share of the peak says how good a kernel is on any machine; the clock that a data sheet promises does not.
+"""
+
+import ctypes
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pconv import toolchain
+from pconv.cache import Cache
+from pconv.errors import BuildError
+from pconv.targets import Target, native
+
+CALL_S = 0.05
+CALLS = 5
+
+# Enough independent accumulators to cover latency times units (4 x 2 on most CPUs, 4 x 4 on Apple's), and few
+# enough that they and the two operands stay in registers. Operands come from outside and the sum leaves, so
+# nothing folds; with 0.5 for all of them the values settle at 1, far from denormals.
+_SOURCE = """
+typedef float vec __attribute__((vector_size({vector_bytes}), aligned(4)));
+
+float pconv_peak(long rounds, const float *seed) {{
+    const vec a = *(const vec *)seed, b = *(const vec *)(seed + {lanes});
+    vec acc[{count}];
+    for (int i = 0; i < {count}; i++) acc[i] = a + (float)i;
+    for (long r = 0; r < rounds; r++) {{
+        {body}
+    }}
+    vec sum = acc[0];
+    for (int i = 1; i < {count}; i++) sum += acc[i];
+    return sum[0];
+}}
+"""
+
+
+def source(target: Target) -> tuple[str, int]:
+    """Write the C text for a target. Returns: the text, and the floating point operations of one round."""
+    count = 24 if target.vector_registers >= 32 else 12
+    body = "\n        ".join(f"acc[{i}] = acc[{i}] * a + b;" for i in range(count))
+    text = _SOURCE.format(vector_bytes=target.vector_bytes, lanes=target.lanes_f32, count=count, body=body)
+    return text, 2 * count * target.lanes_f32
+
+
+def measure(target: Target | None = None, threads: int = 1, cc: str | None = None) -> float:
+    """Measure the FMA peak of this machine.
+
+    Units: 1e9 floating point operations per second (a multiply-add is two), of all threads together.
+    Raises: BuildError when there is no working compiler.
+    """
+    chosen = target or native()
+    text, flops_per_round = source(chosen)
+    with TemporaryDirectory(prefix="pconv-peak-") as folder:
+        run = _compile(text, chosen, cc, Path(folder))
+        seed = (ctypes.c_float * (2 * chosen.lanes_f32))(*[0.5] * (2 * chosen.lanes_f32))
+        rounds = 1000
+        while (elapsed := _timed(run, rounds, seed, 1)) < CALL_S:
+            rounds = int(rounds * min(100.0, 1.2 * CALL_S / max(elapsed, 1e-9))) + 1
+        best = min(_timed(run, rounds, seed, threads) for _ in range(CALLS))
+    return threads * rounds * flops_per_round / best * 1e-9
+
+
+def _compile(text: str, target: Target, cc: str | None, folder: Path) -> Callable[..., float]:
+    compiler = toolchain.choose(cc, target)
+    (folder / "peak.c").write_text(text)
+    flags = (*compiler.base_flags(target), "-fvisibility=default", *compiler.cpu_flags(target))
+    done = subprocess.run(
+        [*compiler.command, *flags, "peak.c", "-o", "peak.so", *compiler.library_flags(target)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=toolchain.environment(Cache().root / "zig", folder / "zig"),
+    )
+    if done.returncode:
+        said = done.stderr.strip().partition("\n")[0]
+        raise BuildError(
+            f"peak.c: {' '.join(compiler.command)} failed: {said}. Try another compiler with --cc."
+        )
+    run = ctypes.CDLL(str(folder / "peak.so")).pconv_peak
+    run.restype, run.argtypes = ctypes.c_float, (ctypes.c_long, ctypes.POINTER(ctypes.c_float))
+    return run
+
+
+def _timed(
+    run: Callable[..., float], rounds: int, seed: "ctypes.Array[ctypes.c_float]", threads: int
+) -> float:
+    """Return the seconds that `threads` calls at once take, from the common start to the last end."""
+    start = threading.Barrier(threads + 1)
+
+    def one() -> None:
+        start.wait()
+        run(rounds, seed)
+
+    with ThreadPoolExecutor(threads) as pool:
+        running = [pool.submit(one) for _ in range(threads)]
+        start.wait()
+        begin = time.perf_counter()
+        for each in running:
+            each.result()
+        return time.perf_counter() - begin
