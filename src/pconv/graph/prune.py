@@ -1,0 +1,205 @@
+"""Pruning of ONNX models by magnitude, without torch, and the sparsity map in a model's metadata.
+
+    Conv(x, W)            -->  Conv(x, W with zeros)        model.metadata_props["pconv.sparsity"] = the map
+    Gemm(x, W), MatMul
+
+A layer is named after its weight (`layer1.0.conv1.weight` is `layer1.0.conv1`, as in torch), else after its
+node; a recipe may use either. Layers are [oc, ic, kh, kw] or [out, in] here, whichever way round a matrix is
+stored. Refuses to prune a weight that something else reads as well.
+"""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from ..errors import ModelError
+from ..masks import magnitude_masks
+from ..recipe import FIRST_MAX_CHANNELS, Kind, LayerInfo, Recipe, plan_layers
+from ..sparsity import METADATA_KEY, SparsityMap
+
+_SUFFIX = ".weight"
+_FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+_PROTOBUF_LIMIT_BYTES = (
+    2**31 - 2**24
+)  # a protobuf message ends at 2 GiB; the rest is for everything but weights
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Hold one layer of a model: its description, and the constant that its weights live in."""
+
+    info: LayerInfo
+    weight: ir.Value
+    transposed: bool  # stored [in, out]
+
+    @property
+    def name(self) -> str:
+        """Give the name in recipes and maps."""
+        return self.info.name
+
+    def read(self) -> NDArray[Any]:
+        """Give the weights, filters first. 16-bit floats come as float32."""
+        array = _tensor(self.weight).numpy()
+        array = array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+        return array.T if self.transposed else array
+
+    def apply(self, mask: NDArray[np.bool_]) -> None:
+        """Zero the weights outside the mask, in their own type."""
+        old = _tensor(self.weight)
+        kept = mask.T if self.transposed else mask
+        array = np.where(kept, old.numpy(), np.zeros((), old.numpy().dtype))
+        new = ir.Tensor(array, dtype=old.dtype, name=old.name)
+        producer = self.weight.producer()
+        if producer is not None:
+            producer.attributes["value"] = ir.AttrTensor("value", new)
+        self.weight.const_value = new
+
+
+def find_layers(model: ir.Model) -> list[Layer]:
+    """Collect the Conv, Gemm and MatMul nodes whose weights are constants, in the order of execution."""
+    found = []
+    names: Counter[str] = Counter()
+    first_seen = False
+    for i, node in enumerate(model.graph):
+        weight = _weight(node)
+        if weight is None:
+            continue
+        shape, kind, transposed = _geometry(node, _tensor(weight))
+        group = node.attributes.get_int("group", 1)
+        is_first = not first_seen and kind == "conv" and shape[1] * group <= FIRST_MAX_CHANNELS
+        first_seen |= is_first
+        node_name = node.name or f"{node.op_type}_{i}"
+        stem = (weight.name or "").removesuffix(_SUFFIX)
+        name = stem if stem != weight.name else node_name
+        names[name] += 1
+        if names[name] > 1:  # the same weight again: each use is a layer of its own name
+            name = node_name
+        aliases = (node_name,) if node_name != name else ()
+        found.append(Layer(LayerInfo(name, kind, shape, is_first, aliases), weight, transposed))
+    return found
+
+
+def layer_weights(model: ir.Model) -> dict[str, NDArray[Any]]:
+    """Read the weights of every layer, filters first, by layer name: what `SparsityMap` speaks of."""
+    return {layer.name: layer.read() for layer in find_layers(model)}
+
+
+def prune_model(model: ir.Model, recipe: Recipe | None = None) -> tuple[ir.Model, SparsityMap]:
+    """Prune by magnitude; the model that was given stays as it is.
+
+    Returns: the pruned model with the map in its metadata, and the map.
+    Raises: RecipeError when the recipe does not fit the model; ModelError when a weight that it would prune is
+    not finite, or has another reader.
+    """
+    pruned: ir.Model = model.clone()
+    layers = find_layers(pruned)
+    if not layers:
+        raise ModelError(
+            "the model has no Conv, Gemm or MatMul with constant weights; there is nothing to prune"
+        )
+    rules = plan_layers(recipe or Recipe(), [layer.info for layer in layers])
+    for layer in layers:
+        if not rules[layer.name].dense:
+            _require_one_reader(layer)
+    masks = magnitude_masks({layer.name: layer.read() for layer in layers}, rules)
+    for layer in layers:
+        if not rules[layer.name].dense:
+            layer.apply(masks[layer.name])
+    sparsity = SparsityMap.detect(masks)
+    write_sparsity(pruned, sparsity)
+    return pruned, sparsity
+
+
+def read_sparsity(model: ir.Model) -> SparsityMap | None:
+    """Read the map from a model's metadata; None where there is none.
+
+    Raises: ModelError when it is there and damaged.
+    """
+    text = model.metadata_props.get(METADATA_KEY)
+    return None if text is None else SparsityMap.from_json(text)
+
+
+def write_sparsity(model: ir.Model, sparsity: SparsityMap) -> None:
+    """Put a map into a model's metadata, in place."""
+    model.metadata_props[METADATA_KEY] = sparsity.to_json()
+
+
+def save(model: ir.Model, path: str | os.PathLike[str]) -> None:
+    """Write a model as one file, or with a `.data` file beside it where protobuf's 2 GiB force that.
+
+    Nothing half-written is left under the given name.
+
+    Raises: ModelError when the file cannot be written.
+    """
+    target = Path(path)
+    size_bytes = sum(
+        value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value
+    )
+    try:
+        with TemporaryDirectory(dir=target.parent, prefix=".pconv-") as folder:
+            if size_bytes < _PROTOBUF_LIMIT_BYTES:
+                ir.save(ir.external_data.load_to_model(model.clone()), Path(folder) / target.name)
+            else:
+                ir.save(model, Path(folder) / target.name, external_data=f"{target.name}.data")
+            # The model last: it names the data.
+            for made in sorted(Path(folder).iterdir(), key=lambda made: made.name == target.name):
+                os.replace(made, target.parent / made.name)
+    except OSError as error:
+        raise ModelError(f"{target}: cannot be written ({error.strerror}). Choose another place.") from error
+
+
+def _weight(node: ir.Node) -> ir.Value | None:
+    """Find the constant behind a layer's second input; None for every other node."""
+    if node.domain not in ("", "ai.onnx") or node.op_type not in ("Conv", "Gemm", "MatMul"):
+        return None
+    value = node.inputs[1]
+    while value is not None and (producer := value.producer()) is not None and producer.op_type == "Identity":
+        value = producer.inputs[0]
+    if value is None or ir.convenience.get_const_tensor(value) is None:
+        return None
+    tensor = _tensor(value)
+    rank = 4 if node.op_type == "Conv" else 2
+    return (
+        value if len(tensor.shape) == rank and tensor.dtype in _FLOATS and math.prod(tensor.shape) else None
+    )
+
+
+def _tensor(weight: ir.Value) -> ir.TensorProtocol:
+    tensor = ir.convenience.get_const_tensor(weight)
+    assert tensor is not None  # `_weight` let only constants through
+    return tensor
+
+
+def _geometry(node: ir.Node, tensor: ir.TensorProtocol) -> tuple[tuple[int, ...], Kind, bool]:
+    shape = tuple(int(n) for n in tensor.shape)
+    if node.op_type == "Conv":
+        kind: Kind = "depthwise" if node.attributes.get_int("group", 1) > 1 == shape[1] else "conv"
+        return shape, kind, False
+    transposed = node.op_type == "MatMul" or not node.attributes.get_int("transB", 0)
+    return (shape[::-1] if transposed else shape), "fc", transposed
+
+
+def _require_one_reader(layer: Layer) -> None:
+    readers = [node.name or node.op_type for node in _readers(layer.weight)]
+    if len(readers) > 1 or layer.weight.is_graph_output():
+        raise ModelError(
+            f"{layer.name}: its weight {layer.weight.name} is shared ({', '.join(readers)}); allowed is one reader. "
+            f'Leave it dense with exclude = ["{layer.name}"].'
+        )
+
+
+def _readers(value: ir.Value) -> Iterator[ir.Node]:
+    for node, _ in value.uses():
+        if node.op_type == "Identity":
+            yield from _readers(node.outputs[0])
+        else:
+            yield node

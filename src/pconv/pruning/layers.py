@@ -1,0 +1,81 @@
+"""The layers of a torch module that a recipe can speak of, and which of them cannot be pruned.
+
+A layer is named as its module is (`layer1.0.conv1`), which is its weight's name without ".weight".
+"""
+
+from collections.abc import Mapping
+
+from torch import nn
+from torch.nn.parameter import UninitializedParameter
+from torch.nn.utils import parametrize
+
+from pconv.errors import ModelError
+from pconv.recipe import FIRST_MAX_CHANNELS, Kind, LayerInfo, LayerRule
+
+Layer = nn.Conv2d | nn.Linear
+WEIGHT = "weight"
+
+
+def find_layers(module: nn.Module) -> dict[str, Layer]:
+    """Collect every convolution and fully connected layer, in module order; a module used twice counts once.
+
+    Raises: ModelError when there is none, or one has no weights yet.
+    """
+    layers: dict[str, Layer] = {}
+    for path, child in module.named_modules():
+        if isinstance(child, Layer):
+            name = f"{path}.{WEIGHT}".lstrip(".").removesuffix(f".{WEIGHT}")
+            if isinstance(child.weight, UninitializedParameter):
+                raise ModelError(
+                    f"{name}: its weights have no shape yet. Run the module once before pruning."
+                )
+            layers[name] = child
+    if not layers:
+        raise ModelError(
+            f"{type(module).__name__}: has no Conv2d or Linear layer; allowed are modules with some"
+        )
+    return layers
+
+
+def describe_layers(layers: Mapping[str, Layer]) -> list[LayerInfo]:
+    """Describe each layer for a recipe; the first convolution that reads an image is the first layer."""
+    images = (
+        name
+        for name, layer in layers.items()
+        if isinstance(layer, nn.Conv2d) and layer.in_channels <= FIRST_MAX_CHANNELS
+    )
+    first = next(images, None)
+    return [
+        LayerInfo(name, _kind(layer), tuple(layer.weight.shape), is_first=name == first)
+        for name, layer in layers.items()
+    ]
+
+
+def require_prunable(module: nn.Module, layers: Mapping[str, Layer], rules: Mapping[str, LayerRule]) -> None:
+    """Refuse weights that a mask cannot own alone.
+
+    Raises: ModelError for a weight that two modules share, or that is computed from something else.
+    """
+    owners: dict[int, list[str]] = {}
+    for path, child in module.named_modules():
+        for key, parameter in child.named_parameters(recurse=False):
+            owners.setdefault(id(parameter), []).append(f"{path}.{key}".lstrip("."))
+    for name, layer in layers.items():
+        if rules[name].dense:
+            continue
+        advice = f'Leave it dense with exclude = ["{name}"].'
+        if parametrize.is_parametrized(layer, WEIGHT):
+            raise ModelError(f"{name}: its weight is parametrized already; remove that first. {advice}")
+        if not isinstance(layer.weight, nn.Parameter):
+            raise ModelError(f"{name}: its weight is computed, not a parameter (weight_norm?). {advice}")
+        shared = owners[id(layer.weight)]
+        if len(shared) > 1:
+            raise ModelError(
+                f"{name}: its weight is shared ({', '.join(shared)}); allowed is one owner. {advice}"
+            )
+
+
+def _kind(layer: Layer) -> Kind:
+    if isinstance(layer, nn.Linear):
+        return "fc"
+    return "depthwise" if layer.groups == layer.in_channels > 1 else "conv"
