@@ -16,13 +16,13 @@ from pathlib import Path
 from pconv import toolchain
 from pconv.cache import Cache
 from pconv.codegen.program import Program
+from pconv.elf import write_data_object
 from pconv.errors import BuildError
 from pconv.files import write_atomically
 from pconv.toolchain import Toolchain
 
 NATIVE = Path(__file__).parent / "runtime" / "native"
 RUNTIME_SOURCES = ("runtime.c", "pool.c", "cpu.c")
-WEIGHTS_FILE, MANIFEST_FILE = "weights.bin", "manifest.json"
 
 Progress = Callable[[str, int, int], None]
 
@@ -115,24 +115,17 @@ class _Job:
         """Write `sources` and the run time down and compile them, as many at a time as there are cores."""
         for name, text in sources.items():
             (self.work / name).write_text(text)
-        (self.work / WEIGHTS_FILE).write_bytes(self.program.weights)
-        (self.work / MANIFEST_FILE).write_text(json.dumps(self.program.manifest))
         # The largest first, so that the last one to end is short.
         names = sorted((n for n in sources if n.endswith(".c")), key=lambda n: -len(sources[n]))
         target = self.program.target
-        base = (*self.compiler.command, *self.compiler.base_flags(target, static=self.static), f"-I{NATIVE}")
+        base = (*self.compiler.base_flags(target, static=self.static), f"-I{NATIVE}")
         tuned = (*base, *self.compiler.cpu_flags(target))
         plain = (*base, f'-DPCONV_FEATURES="{",".join(target.features)}"')
-        blobs = (
-            *self.compiler.blob_command(target),
-            f'-DPCONV_WEIGHTS_FILE="{self.work / WEIGHTS_FILE}"',
-            f'-DPCONV_MANIFEST_FILE="{self.work / MANIFEST_FILE}"',
-        )
-        jobs = [(blobs, NATIVE / "blobs.c")]
-        jobs += [(tuned, self.work / name) for name in names]
-        jobs += [(plain, NATIVE / name) for name in RUNTIME_SOURCES]
+        jobs = [(self.work / name, tuned) for name in names]
+        jobs += [(NATIVE / name, plain) for name in RUNTIME_SOURCES]
         with ThreadPoolExecutor(_cores()) as threads:
-            running = [threads.submit(self._compile_one, command, source) for command, source in jobs]
+            running = [threads.submit(self._compile_one, source, flags) for source, flags in jobs]
+            running.append(threads.submit(self._take_in_blobs, base))
             try:
                 for done, future in enumerate(as_completed(running), 1):
                     future.result()
@@ -148,17 +141,30 @@ class _Job:
     def link(self, objects: Iterable[Path], flags: tuple[str, ...], name: str) -> Path:
         """Link `objects` to one file called `name`."""
         made = self.work / name
-        self._run([*self.compiler.command, *map(str, objects), "-o", str(made), *flags], name)
+        self._run([*map(str, objects), "-o", str(made), *flags], name)
         return made
 
-    def _compile_one(self, command: tuple[str, ...], source: Path) -> Path:
+    def _compile_one(self, source: Path, flags: tuple[str, ...]) -> Path:
         made = self.work / f"{source.parent.name}-{source.stem}.o"  # the model may have a pool.c of its own
-        self._run([*command, "-c", str(source), "-o", str(made)], source.name)
+        self._run([*flags, "-c", str(source), "-o", str(made)], source.name)
         return made
 
-    def _run(self, command: list[str], name: str) -> None:
+    def _take_in_blobs(self, flags: tuple[str, ...]) -> Path:
+        """Make the object that holds the weights and the manifest."""
+        manifest = json.dumps(self.program.manifest).encode()
+        weights = self.program.weights
+        if self.program.target.os == "linux":
+            blobs = {"pconv_weights": weights, "pconv_manifest_json": manifest}
+            return write_data_object(self.work / "blobs.o", self.program.target.arch, blobs)
+        files = {"WEIGHTS": self.work / "weights.bin", "MANIFEST": self.work / "manifest.json"}
+        files["WEIGHTS"].write_bytes(weights)
+        files["MANIFEST"].write_bytes(manifest)
+        defines = (f'-DPCONV_{name}_FILE="{file}"' for name, file in files.items())
+        return self._compile_one(NATIVE / "blobs.c", (*flags, *defines))
+
+    def _run(self, arguments: list[str], name: str) -> None:
         done = subprocess.run(
-            command,
+            [*self.compiler.command, *arguments],
             capture_output=True,
             text=True,
             errors="replace",
@@ -182,7 +188,7 @@ class _Job:
     def _keep(self) -> Path:
         """Copy the C text to where it outlives this build."""
         kept = self.cache.root / "failed" / self.work.name
-        shutil.copytree(self.work, kept, ignore=shutil.ignore_patterns("zig", "*.o", WEIGHTS_FILE))
+        shutil.copytree(self.work, kept, ignore=shutil.ignore_patterns("zig", "*.o", "*.bin"))
         return kept
 
 

@@ -36,13 +36,6 @@ class Toolchain:
         # zig's default is to turn undefined behaviour into traps.
         return (*self._zig_target(target, static), *COMMON_FLAGS, "-fno-sanitize=all")
 
-    def blob_command(self, target: Target) -> tuple[str, ...]:
-        """Return the command for a file that only takes in data, be it half a gigabyte."""
-        if not self.zig or self.command[-1] != "cc" or target.zig_target is None:
-            return self.command
-        # `zig cc` copies every object through its cache; the clang inside writes it once.
-        return (*self.command[:-1], "clang", f"--target={target.zig_target.partition('.')[0]}")
-
     def cpu_flags(self, target: Target) -> tuple[str, ...]:
         """Return the flags that let the compiler use all of the target's instructions."""
         return target.zig_cflags if self.zig else target.cflags
