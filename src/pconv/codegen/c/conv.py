@@ -1,0 +1,173 @@
+"""Convolution: tile outermost, filters inside, per filter one branch-free run of kernels for each pattern."""
+
+from collections.abc import Iterable
+
+from pconv.codegen.c.activation import apply_vector
+from pconv.codegen.c.halo import apply_mask, halo, has_halo, masks
+from pconv.codegen.c.prelude import needs_exp, prelude, table
+from pconv.lower.kernels import ConvKernel
+from pconv.lower.loads import cut_taps, load_program
+from pconv.lower.schedule import tiles
+
+ARGS = """\
+typedef struct {{
+    const {index} *index;
+    const uint32_t *offset;
+    const uint16_t *run;
+    const uint16_t *order;
+    const float *weight, *bias;
+    int32_t groups, parts, planes;
+}} conv_args;
+"""
+
+
+def signature(kernel: ConvKernel) -> str:
+    """Return the function's prototype, without the semicolon."""
+    return (
+        f"void {kernel.name}(const float *in, const float *add, float *out, const void *args, "
+        "int32_t begin, int32_t end)"
+    )
+
+
+def render(kernel: ConvKernel) -> str:
+    """Return the C file of a convolution."""
+    layout, computed = kernel.output, kernel.computed
+    spread = tiles(kernel)
+    shapes = sorted({(t[2], t[3]) for t in spread}, reverse=True)
+    rows = [(y, x, shapes.index((r, c))) for y, x, r, c in spread]
+    unit = 2 if kernel.pool else 1
+    add_step = f"add + {_at(kernel.residual)}" if kernel.residual else "0"
+    cases = "\n".join(
+        f"        case {i}: tile_{r}x{c}(src, skip, dst, a, first, last, y / {unit}, x / {unit}); break;"
+        for i, (r, c) in enumerate(shapes)
+    )
+    sy, sx = kernel.stride
+    src = kernel.source
+    driver = f"""\
+{signature(kernel)} {{
+    const conv_args *a = args;
+    for (int32_t task = begin; task < end; task++) {{
+        const uint16_t *tile = TILES[task / a->parts];
+        int64_t part = task % a->parts;
+        int32_t first = (int32_t)(a->groups * part / a->parts), last = (int32_t)(a->groups * (part + 1) / a->parts);
+        int y = tile[0], x = tile[1];
+        const float *src = in + {src.base_elems} + (y * {sy * src.row_vectors} + x * {sx}) * LANES;
+        const float *skip = {add_step};
+        float *dst = out + {layout.base_elems};
+        switch (tile[2]) {{
+{cases}
+        }}
+    }}
+}}
+"""
+    kh, kw = kernel.size
+    head = (
+        f"/* {kernel.name}\n"
+        f"   {kh}x{kw} convolution, stride {kernel.stride}, {len(kernel.patterns)} pattern(s) of "
+        f"{len(kernel.patterns[0])} taps, {kernel.group} filter(s) at a time,\n"
+        f"   output {computed.height}x{computed.width} as {computed.rows}x{computed.cols} blocks of "
+        f"{computed.block_h}x{computed.block_w}, tile {kernel.tile[0]}x{kernel.tile[1]} vectors. */\n"
+    )
+    return "".join(
+        [
+            head,
+            prelude(layout.lanes, needs_exp(kernel.activation.kind)),
+            ARGS.format(index=f"uint{kernel.index_bits}_t"),
+            masks(layout),
+            halo(layout),
+            table("uint16_t", "TILES", rows),
+            *(_tile(kernel, shape) for shape in shapes),
+            driver,
+        ]
+    )
+
+
+def _at(layout: object) -> str:
+    from pconv.lower.layout import Layout
+
+    assert isinstance(layout, Layout)
+    return f"{layout.base_elems} + (y * {layout.row_vectors} + x) * LANES"
+
+
+def _tile(kernel: ConvKernel, shape: tuple[int, int]) -> str:
+    """Return the function that computes one tile for a range of filter groups."""
+    g, taps = kernel.group, len(kernel.patterns[0])
+    runs = len(kernel.patterns)
+    start = "0" if kernel.uniform else "a->offset[first]"
+    kernels = "first * (size_t)a->offset[1]" if kernel.uniform else "a->offset[first]"
+    lists = "const index_t *index = a->index; const uint16_t *run = a->run;" if kernel.uniform else ""
+    index_type = f"uint{kernel.index_bits}_t"
+    lines = [
+        f"static __attribute__((noinline)) void tile_{shape[0]}x{shape[1]}(const float *restrict in, "
+        "const float *restrict add,\n        float *restrict out, const conv_args *a, int32_t first, int32_t last, "
+        "int y0, int x0) {",
+        f"    typedef {index_type} index_t;",
+        "    (void)add;",
+        f"    const float *w = a->weight + (size_t)({kernels}) * {taps * g};",
+        f"    const index_t *index = a->index + {start};",
+        f"    const uint16_t *run = a->run + {'0' if kernel.uniform else f'(size_t)first * {runs}'};",
+        "    for (int32_t group = first; group < last; group++) {",
+    ]
+    if lists:
+        lines.append("        index = a->index, run = a->run;")
+    vectors = shape[0] * shape[1]
+    for f in range(g):
+        names = ", ".join(f"a{f}_{v} = b{f}" for v in range(vectors))
+        lines.append(f"        vf b{f} = SPLAT(a->bias[group * {g} + {f}]), {names};")
+    for p in range(runs):
+        lines += _run(kernel, shape, p)
+    for f in range(g):
+        lines += _epilogue(kernel, shape, f)
+    lines += ["    }", "}", ""]
+    return "\n".join(lines)
+
+
+def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int) -> Iterable[str]:
+    """Return the loop over the kernels of one pattern."""
+    g, taps = kernel.group, kernel.patterns[pattern]
+    kh, kw = kernel.size
+    picture = "/".join("".join("1" if (y, x) in taps else "0" for x in range(kw)) for y in range(kh))
+    yield f"        for (int32_t n = *run++; n > 0; n--) {{ /* {picture} */"
+    yield f"            const float *p = in + (size_t)*index++ * {kernel.source.plane_elems};"
+    for chunk in cut_taps(len(taps), kernel.passes):
+        if g * len(chunk) > 0:
+            names = ", ".join(f"w{t}_{f} = SPLAT(w[{t * g + f}])" for t in chunk for f in range(g))
+            yield f"            {{ vf {names};"
+        for load in load_program(kernel, chunk, pattern, shape):
+            uses = " ".join(f"a{f}_{v} += x * w{t}_{f};" for v, t in load.uses for f in range(g))
+            yield f"            {{ vf x = LD(p + ({load.offset * kernel.source.lanes})); {uses} }}"
+        yield "            }"
+    yield f"            w += {len(taps) * g};"
+    yield "        }"
+
+
+def _epilogue(kernel: ConvKernel, shape: tuple[int, int], f: int) -> Iterable[str]:
+    """Return what happens to a filter's accumulators: residual, activation, pooling, mask, store, halo."""
+    layout = kernel.output
+    g = kernel.group
+    filler = "if (a->order[group * {0} + {1}] < a->planes) ".format(g, f) if g > 1 else ""
+    yield f"        {filler}{{"
+    yield f"            size_t plane = a->order[group * {g} + {f}];"
+    yield f"            float *o = out + plane * {layout.plane_elems};"
+    if kernel.residual:
+        yield f"            const float *r = add + plane * {kernel.residual.plane_elems};"
+    step = 2 if kernel.pool else 1
+    for r in range(0, shape[0], step):
+        for c in range(0, shape[1], step):
+            v = f"a{f}_{r * shape[1] + c}"
+            todo = []
+            if kernel.residual:
+                todo.append(f"{v} += LD(r + {kernel.residual.vector(r, c) * layout.lanes});")
+            if kernel.pool:
+                others = [f"a{f}_{(r + i) * shape[1] + c + j}" for i, j in ((0, 1), (1, 0), (1, 1))]
+                todo.append(f"{v} = VMAX(VMAX({v}, {others[0]}), VMAX({others[1]}, {others[2]}));")
+            todo.append(apply_vector(kernel.activation, v))
+            y, x = f"y0 + {r // step}", f"x0 + {c // step}"
+            todo.append(apply_mask(layout, v, y, x))
+            todo.append(f"ST(o + (({y}) * {layout.row_vectors} + {x}) * LANES, {v});")
+            yield "            " + " ".join(t for t in todo if t)
+    if has_halo(layout):
+        yield (
+            f"            fill_halo(o, y0, y0 + {shape[0] // step}, x0, x0 + {shape[1] // step});"
+        )
+    yield "        }"

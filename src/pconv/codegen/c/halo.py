@@ -1,0 +1,97 @@
+"""What keeps a blocks layout true after a store: surplus lanes masked to zero, borders copied to the halo.
+
+    vector (0, x) of block row b is also the bottom halo of block row b-1: the same values one block up, which is a
+    shuffle of lanes by one row of the grid; lanes that would come from outside the image become zero.
+"""
+
+import numpy as np
+
+from pconv.codegen.c.prelude import table
+from pconv.lower.layout import Layout
+
+
+def masks(layout: Layout, prefix: str = "") -> str:
+    """Return the lane masks of rows and columns, where the last blocks reach past the image."""
+    lane = np.arange(layout.lanes)
+    text = ""
+    if layout.partial_rows:
+        y = (lane // layout.cols * layout.block_h)[None, :] + np.arange(layout.block_h)[:, None]
+        text += f"static const vi {prefix}ROW_MASK[{layout.block_h}] = {_vectors(y < layout.height)};\n"
+    if layout.partial_cols:
+        x = (lane % layout.cols * layout.block_w)[None, :] + np.arange(layout.block_w)[:, None]
+        text += f"static const vi {prefix}COL_MASK[{layout.block_w}] = {_vectors(x < layout.width)};\n"
+    return text
+
+
+def apply_mask(layout: Layout, variable: str, y: str, x: str) -> str:
+    """Return the statement that zeroes the surplus lanes of the vector at (y, x); empty where there are none."""
+    parts = []
+    if layout.partial_rows:
+        parts.append(f"ROW_MASK[{y}]")
+    if layout.partial_cols:
+        parts.append(f"COL_MASK[{x}]")
+    return f"{variable} = (vf)((vi){variable} & {' & '.join(parts)});" if parts else ""
+
+
+def has_halo(layout: Layout) -> bool:
+    """Tell whether a layout has any halo."""
+    return bool(layout.top or layout.left or layout.bottom or layout.right)
+
+
+def halo(layout: Layout) -> str:
+    """Return `fill_halo(o, y0, y1, x0, x1)`: copy what a stored tile owes to the halo; `o` is at vector (0, 0)."""
+    if not has_halo(layout):
+        return ""
+    body = []
+    for by in _shifts(layout.top, layout.block_h, layout.bottom):
+        for bx in _shifts(layout.left, layout.block_w, layout.right):
+            if by or bx:
+                body.append(_copy(layout, by, bx))
+    return (
+        "static __attribute__((noinline)) void fill_halo(float *o, int y0, int y1, int x0, int x1) {\n"
+        + "".join(body)
+        + "}\n"
+    )
+
+
+def _shifts(before: int, block: int, after: int) -> range:
+    """List by how many blocks the halo reaches, on both sides."""
+    return range(-(-(-before // block)), -(-after // block) + 1)
+
+
+def _copy(layout: Layout, by: int, bx: int) -> str:
+    """Copy the part of a tile that is halo for the block (by, bx) away.
+
+    A vector at (y, x) becomes (y + by * block_h, x + bx * block_w), with lane (r, c) taken from (r + by, c + bx).
+    """
+    ylo, yhi = _span(by, layout.top, layout.block_h, layout.bottom)
+    xlo, xhi = _span(bx, layout.left, layout.block_w, layout.right)
+    if ylo >= yhi or xlo >= xhi:
+        return ""
+    picks = []
+    for lane in range(layout.lanes):
+        row, col = lane // layout.cols + by, lane % layout.cols + bx
+        inside = 0 <= row < layout.rows and 0 <= col < layout.cols
+        picks.append(row * layout.cols + col if inside else layout.lanes)
+    shift = layout.vector(by * layout.block_h, bx * layout.block_w)
+    return (
+        f"    for (int y = y0 > {ylo} ? y0 : {ylo}; y < y1 && y < {yhi}; y++)\n"
+        f"        for (int x = x0 > {xlo} ? x0 : {xlo}; x < x1 && x < {xhi}; x++) {{\n"
+        f"            float *p = o + (y * {layout.row_vectors} + x) * LANES;\n"
+        f"            ST(p + ({shift}) * LANES, __builtin_shufflevector(LD(p), (vf){{0}}, "
+        f"{', '.join(map(str, picks))}));\n"
+        "        }\n"
+    )
+
+
+def _span(shift: int, before: int, block: int, after: int) -> tuple[int, int]:
+    """Give the rows (columns) of a block that land in the halo when shifted by whole blocks."""
+    return max(0, -before - shift * block), min(block, block + after - shift * block)
+
+
+def _vectors(bits: np.ndarray) -> str:
+    rows = ["{" + ", ".join("-1" if b else "0" for b in row) + "}" for row in bits]
+    return "{" + ", ".join(rows) + "}"
+
+
+__all__ = ["apply_mask", "halo", "has_halo", "masks", "table"]

@@ -1,0 +1,119 @@
+"""model.c: the steps in order, each a call of its micro-kernel with its memory and constants."""
+
+from collections.abc import Mapping
+
+from pconv.codegen.c import conv, gemm, planes
+from pconv.lower.kernels import ConvKernel, GemmKernel
+from pconv.lower.plan import Plan, Step, Tensor
+
+_FIELDS = {
+    ConvKernel: (conv.ARGS, ("index", "offset", "run", "order", "weight", "bias"), ("groups", "parts", "planes")),
+    GemmKernel: (gemm.ARGS, ("index", "offset", "weight", "bias"), ("features", "outputs", "units", "tasks")),
+}
+_PLANE_FIELDS = (("base", "table", "scale", "shift"), ("planes", "tasks", "first"))
+
+
+def render_model(plan: Plan, places: Mapping[tuple[int, str], int]) -> str:
+    """Return model.c; `places` gives each constant's offset in the weights by (step, name)."""
+    signatures = sorted({_signature(step) for step in plan.steps})
+    parts = [
+        f"/* {_comment(plan.name)}: what runs, in which order, on which memory. */\n",
+        '#include "model.h"\n\n',
+        *(f"{text};\n" for text in signatures),
+        _args_types(),
+        "\n",
+    ]
+    rows = []
+    for i, step in enumerate(plan.steps):
+        parts.append(_step(i, step, places))
+        rows.append(f'    {{"{_escape(step.name)}", step_{i}, {step.tasks}, {step.params.get("grain", 1)}}},')
+    parts.append("const pconv_step pconv_steps[] = {\n" + "\n".join(rows) + "\n};\n")
+    parts.append(f"const int32_t pconv_step_count = {len(plan.steps)};\n")
+    parts.append(f"const size_t pconv_arena_bytes = {plan.arena_bytes};\n")
+    parts.append(_tensors("inputs", [t.name for t in plan.inputs], plan.input_shapes))
+    parts.append(_tensors("outputs", [t.name.split(":output")[0] for t in plan.outputs], plan.output_shapes))
+    return "".join(parts)
+
+
+def render_kernel(step: Step) -> str:
+    """Return the C file of a step's micro-kernel."""
+    from pconv.lower import kernels as k
+
+    kernel = step.kernel
+    match kernel:
+        case k.ConvKernel():
+            return conv.render(kernel)
+        case k.GemmKernel():
+            return gemm.render(kernel)
+        case k.GatherKernel():
+            return planes.render_gather(kernel)
+        case k.PoolKernel():
+            return planes.render_pool(kernel)
+        case k.PoolTableKernel():
+            return planes.render_pool_table(kernel)
+        case k.ElementwiseKernel():
+            return planes.render_elementwise(kernel)
+        case k.SoftmaxKernel():
+            return planes.render_softmax(kernel)
+
+
+def _signature(step: Step) -> str:
+    match step.kernel:
+        case ConvKernel():
+            return conv.signature(step.kernel)
+        case GemmKernel():
+            return gemm.signature(step.kernel)
+        case kernel:
+            return planes.signature(kernel)
+
+
+def _args_types() -> str:
+    void = "void"
+    return conv.ARGS.format(index=void) + gemm.ARGS.format(index=void) + planes.ARGS
+
+
+def _step(i: int, step: Step, places: Mapping[tuple[int, str], int]) -> str:
+    pointers, numbers = _FIELDS[type(step.kernel)][1:] if type(step.kernel) in _FIELDS else _PLANE_FIELDS
+    kind = {ConvKernel: "conv_args", GemmKernel: "gemm_args"}.get(type(step.kernel), "plane_args")
+    fields = [
+        f".{name} = (const void *)(f->weights + {places[i, name]})" for name in pointers if (i, name) in places
+    ]
+    fields += [f".{name} = {step.params[name]}" for name in numbers if name in step.params]
+    inputs = [_address(t) for t in step.inputs]
+    first = inputs[0]
+    second = inputs[1] if len(inputs) > 1 else "0"
+    operands = first if isinstance(step.kernel, GemmKernel) else f"{first}, {second}"
+    work = step.work
+    return (
+        f"/* {_comment(step.name)} ({step.op}) {'x'.join(map(str, work.in_shape))} -> "
+        f"{'x'.join(map(str, work.out_shape))} */\n"
+        f"static void step_{i}(const pconv_frame *f, int32_t begin, int32_t end) {{\n"
+        f"    const {kind} args = {{{', '.join(fields) or '0'}}};\n"
+        f"    {step.kernel.name}({operands}, {_address(step.output)}, &args, begin, end);\n"
+        "}\n"
+    )
+
+
+def _address(tensor: Tensor) -> str:
+    if tensor.space == "arena":
+        return f"f->arena + {tensor.offset // 4}"
+    return f"f->{tensor.space}s[{tensor.offset}]"
+
+
+def _tensors(what: str, names: list[str], shapes: tuple[tuple[int, ...], ...]) -> str:
+    rows = [
+        f'    {{"{_escape(name)}", {len(shape)}, {{{", ".join(map(str, shape))}}}}},'
+        for name, shape in zip(names, shapes, strict=True)
+    ]
+    return (
+        f"const pconv_tensor pconv_{what}[] = {{\n" + "\n".join(rows) + "\n};\n"
+        f"const int32_t pconv_{what}_count = {len(rows)};\n"
+    )
+
+
+def _escape(text: str) -> str:
+    return "".join(c if c.isprintable() and c not in '"\\?' and ord(c) < 128 else "_" for c in text)
+
+
+def _comment(text: str) -> str:
+    return _escape(text).replace("*/", "* /")

@@ -1,0 +1,191 @@
+"""Everything that walks plane by plane: gather, pooling, element-wise, softmax."""
+
+from pconv.codegen.c.activation import apply_scalar, apply_vector
+from pconv.codegen.c.halo import apply_mask, halo, has_halo, masks
+from pconv.codegen.c.prelude import needs_exp, prelude
+from pconv.lower.kernels import ElementwiseKernel, GatherKernel, PoolKernel, PoolTableKernel, SoftmaxKernel
+from pconv.lower.layout import Layout
+
+ARGS = """\
+typedef struct {
+    const int32_t *base, *table;
+    const float *scale, *shift;
+    int32_t planes, tasks;
+    int64_t first;
+} plane_args;
+"""
+
+PlaneKernel = ElementwiseKernel | GatherKernel | PoolKernel | PoolTableKernel | SoftmaxKernel
+
+
+def signature(kernel: PlaneKernel) -> str:
+    """Return the function's prototype, without the semicolon."""
+    return (
+        f"void {kernel.name}(const float *in, const float *other, float *out, const void *args, "
+        "int32_t begin, int32_t end)"
+    )
+
+
+def _walk(kernel: PlaneKernel, lanes: int, helpers: str, body: str, exp: bool = False) -> str:
+    """Wrap `body`, which handles plane `c`, into a function over a range of tasks."""
+    return f"""\
+/* {kernel.name} */
+{prelude(lanes, exp)}{ARGS}{helpers}\
+{signature(kernel)} {{
+    const plane_args *a = args;
+    int32_t from = (int32_t)((int64_t)a->planes * begin / a->tasks);
+    int32_t to = (int32_t)((int64_t)a->planes * end / a->tasks);
+    (void)other;
+    for (int32_t c = from; c < to; c++) {{
+{body}    }}
+}}
+"""
+
+
+def render_gather(kernel: GatherKernel) -> str:
+    """Return the C file of a gather, or of a plain copy of planes."""
+    elems = kernel.output.plane_elems
+    target = f"        float *o = out + a->first + (size_t)c * {elems};\n"
+    if kernel.plain:
+        body = target + f"        memcpy(o, in + (size_t)c * {elems}, sizeof(float) * {elems});\n"
+        return _walk(kernel, kernel.output.lanes, "", body)
+    body = target + f"""\
+        int32_t base = a->base[c];
+        if (base < 0) {{
+            memset(o, 0, sizeof(float) * {elems});
+            continue;
+        }}
+        const float *p = in + base;
+        const int32_t *restrict table = a->table;
+        float *restrict q = o;
+        for (int32_t i = 0; i < {elems}; i++) {{
+            int32_t t = table[i];
+            float v = p[t < 0 ? 0 : t];
+            q[i] = t < 0 ? 0.0f : v;
+        }}
+"""
+    return _walk(kernel, kernel.output.lanes, "", body)
+
+
+def render_pool_table(kernel: PoolTableKernel) -> str:
+    """Return the C file of pooling through a table."""
+    elems = kernel.output.plane_elems
+    start, combine, finish = {
+        "max": ("-__builtin_inff()", "v > q[i] ? v : q[i]", "scale[i] > 0 ? q[i] : 0.0f"),
+        "average": ("0.0f", "q[i] + v", "q[i] * scale[i]"),
+    }[kernel.kind]
+    body = f"""\
+        const float *p = in + (size_t)c * {kernel.source.plane_elems};
+        float *restrict q = out + (size_t)c * {elems};
+        const float *restrict scale = a->scale;
+        for (int32_t i = 0; i < {elems}; i++) q[i] = {start};
+        for (int32_t k = 0; k < {kernel.window}; k++) {{
+            const int32_t *restrict table = a->table + (size_t)k * {elems};
+            for (int32_t i = 0; i < {elems}; i++) {{
+                int32_t t = table[i];
+                float v = p[t < 0 ? 0 : t];
+                v = t < 0 ? {start} : v;
+                q[i] = {combine};
+            }}
+        }}
+        for (int32_t i = 0; i < {elems}; i++) q[i] = {finish};
+"""
+    return _walk(kernel, kernel.output.lanes, "", body)
+
+
+def render_pool(kernel: PoolKernel) -> str:
+    """Return the C file of pooling lane by lane."""
+    src, out = kernel.source, kernel.output
+    taps = [(y, x) for y in range(kernel.size[0]) for x in range(kernel.size[1])]
+    loads = [
+        f"LD(p + ({src.vector(y - kernel.pads[0], x - kernel.pads[1]) * src.lanes}))" for y, x in taps
+    ]
+    value = loads[0]
+    for load in loads[1:]:
+        value = f"VMAX({value}, {load})" if kernel.kind == "max" else f"{value} + {load}"
+    if kernel.kind == "average":
+        value = f"({value}) * SPLAT(1.0f / {len(taps)})"
+    sy, sx = kernel.stride
+    body = f"""\
+        const float *origin = in + (size_t)c * {src.plane_elems} + {src.base_elems};
+        float *o = out + (size_t)c * {out.plane_elems} + {out.base_elems};
+        for (int y = 0; y < {out.block_h}; y++)
+            for (int x = 0; x < {out.block_w}; x++) {{
+                const float *p = origin + (y * {sy * src.row_vectors} + x * {sx}) * LANES;
+                vf v = {value};
+                {apply_mask(out, "v", "y", "x")}
+                ST(o + (y * {out.row_vectors} + x) * LANES, v);
+            }}
+{_fill(out)}"""
+    return _walk(kernel, out.lanes, masks(out) + halo(out), body)
+
+
+def render_elementwise(kernel: ElementwiseKernel) -> str:
+    """Return the C file of an element-wise operator."""
+    out = kernel.output
+    exp = needs_exp(kernel.activation.kind)
+    planar = out.planar
+    splat = "{}" if planar else "SPLAT({})"
+    value = {
+        "add": "x + y",
+        "sub": "x - y",
+        "mul": "x * y",
+        "copy": "x",
+        "affine": f"x * {splat.format('a->scale[c]')} + {splat.format('a->shift[c]')}",
+    }[kernel.op]
+    second = len(kernel.sources) == 2
+    if planar:
+        other = f"float y = other[(size_t)c * {out.plane_elems} + i];" if second else ""
+        body = f"""\
+        for (int32_t i = 0; i < {out.plane_elems}; i++) {{
+            float x = in[(size_t)c * {out.plane_elems} + i];
+            {other}
+            float v = {value};
+            {apply_scalar(kernel.activation, "v")}
+            out[(size_t)c * {out.plane_elems} + i] = v;
+        }}
+"""
+        return _walk(kernel, 4, "", body, exp)
+    first = kernel.sources[0]
+    other_at = kernel.sources[-1]
+    other = f"vf y = LD(q + (r * {other_at.row_vectors} + s) * LANES);" if second else ""
+    body = f"""\
+        const float *p = in + (size_t)c * {first.plane_elems} + {first.base_elems};
+        const float *q = other + (size_t)c * {other_at.plane_elems} + {other_at.base_elems};
+        float *o = out + (size_t)c * {out.plane_elems} + {out.base_elems};
+        (void)q;
+        for (int r = 0; r < {out.block_h}; r++)
+            for (int s = 0; s < {out.block_w}; s++) {{
+                vf x = LD(p + (r * {first.row_vectors} + s) * LANES);
+                {other}
+                vf v = {value};
+                {apply_vector(kernel.activation, "v")}
+                {apply_mask(out, "v", "r", "s")}
+                ST(o + (r * {out.row_vectors} + s) * LANES, v);
+            }}
+{_fill(out)}"""
+    return _walk(kernel, out.lanes, masks(out) + halo(out), body, exp)
+
+
+def render_softmax(kernel: SoftmaxKernel) -> str:
+    """Return the C file of a softmax over channels."""
+    n, step = kernel.channels, kernel.positions
+    return f"""\
+/* {kernel.name} */
+{prelude(4, True)}\
+{signature(kernel)} {{
+    (void)other, (void)args, (void)begin, (void)end;
+    for (int32_t i = 0; i < {step}; i++) {{
+        float top = in[i], sum = 0;
+        for (int32_t c = 1; c < {n}; c++) top = in[c * {step} + i] > top ? in[c * {step} + i] : top;
+        for (int32_t c = 0; c < {n}; c++) sum += out[c * {step} + i] = exp_f32(in[c * {step} + i] - top);
+        for (int32_t c = 0; c < {n}; c++) out[c * {step} + i] /= sum;
+    }}
+}}
+"""
+
+
+def _fill(layout: Layout) -> str:
+    if not has_halo(layout):
+        return ""
+    return f"        fill_halo(o, 0, {layout.block_h}, 0, {layout.block_w});\n"

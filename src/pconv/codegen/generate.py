@@ -1,0 +1,100 @@
+"""Plan -> Program."""
+
+from typing import Any
+
+
+
+from pconv._version import __version__
+from pconv.codegen.c.model import render_kernel, render_model
+from pconv.codegen.program import Program
+from pconv.lower.plan import Plan, Step, as_bytes
+
+ALIGN = 64
+FORMAT = 1
+ABI = 1
+
+
+def generate(plan: Plan) -> Program:
+    """Print a plan as C, with its constants in one blob and its manifest."""
+    blob, places = _pack_constants(plan)
+    sources = {"model.c": render_model(plan, places)}
+    for step in plan.steps:
+        file = f"{step.kernel.name}.c"
+        if file not in sources:
+            sources[file] = render_kernel(step)
+    return Program(sources, blob, _manifest(plan, len(blob)), plan.target)
+
+
+def _pack_constants(plan: Plan) -> tuple[bytearray, dict[tuple[int, str], int]]:
+    """Lay all constants out, 64-byte aligned; equal tables are stored once."""
+    places: dict[tuple[int, str], int] = {}
+    seen: dict[tuple[str, bytes], int] = {}
+    parts: list[tuple[int, memoryview]] = []
+    end = 0
+    for i, step in enumerate(plan.steps):
+        for name, array in step.data.items():
+            data = as_bytes(array)
+            key = (str(array.dtype), bytes(data)) if name == "table" else None
+            if key is not None and key in seen:
+                places[i, name] = seen[key]
+                continue
+            places[i, name] = end
+            if key is not None:
+                seen[key] = end
+            parts.append((end, data))
+            end += -(-len(data) // ALIGN) * ALIGN
+    blob = bytearray(end)
+    for offset, data in parts:
+        blob[offset : offset + len(data)] = data
+    return blob, places
+
+
+def _manifest(plan: Plan, weights_bytes: int) -> dict[str, Any]:
+    target = plan.target
+
+    def tensors(names: list[str], shapes: tuple[tuple[int, ...], ...]) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "shape": list(shape), "dtype": "float32"}
+            for name, shape in zip(names, shapes, strict=True)
+        ]
+
+    return {
+        "format": FORMAT,
+        "abi": ABI,
+        "pconv": __version__,
+        "target": {
+            "name": target.name,
+            "arch": target.arch,
+            "os": target.os,
+            "features": list(target.features),
+        },
+        "model": {"name": plan.name},
+        "inputs": tensors([t.name for t in plan.inputs], plan.input_shapes),
+        "outputs": tensors([t.name.split(":output")[0] for t in plan.outputs], plan.output_shapes),
+        "arena_bytes": plan.arena_bytes,
+        "weights_bytes": weights_bytes,
+        "layers": [_layer(step) for step in plan.steps],
+    }
+
+
+def _layer(step: Step) -> dict[str, Any]:
+    work = step.work
+    return {
+        "name": step.name,
+        "op": step.op,
+        "micro_kernel": step.kernel.name,
+        "in_shape": list(work.in_shape),
+        "out_shape": list(work.out_shape),
+        "kernel": list(work.kernel),
+        "stride": list(work.stride),
+        "macs": work.macs,
+        "dense_macs": work.dense_macs,
+        "weights_bytes": work.weights_bytes,
+        "index_bytes": work.index_bytes,
+        "patterns": work.patterns,
+        "group": work.group,
+        "reason": work.reason,
+    }
+
+
+

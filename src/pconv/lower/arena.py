@@ -1,0 +1,58 @@
+"""The arena: one buffer for all activations, planned by liveness.
+
+    step        0    1    2    3
+    a        [write read]               offset 0
+    b             [write read]          offset A
+    c                  [write read]     offset 0 again: a is dead
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from pconv.lower.plan import Step, Tensor
+
+ALIGN = 64
+
+
+def lifetimes(steps: Sequence[Step]) -> dict[str, tuple[int, int]]:
+    """Give for each arena tensor the first and the last step that touches it."""
+    spans: dict[str, tuple[int, int]] = {}
+    for i, step in enumerate(steps):
+        for tensor in (*step.inputs, step.output):
+            if tensor.space == "arena":
+                first, _ = spans.get(tensor.name, (i, i))
+                spans[tensor.name] = (first, i)
+    return spans
+
+
+def place(sizes: Mapping[str, int], spans: Mapping[str, tuple[int, int]]) -> tuple[dict[str, int], int]:
+    """Give each tensor an offset, largest first into the lowest gap; return the offsets and the total bytes."""
+    placed: list[str] = []
+    offsets: dict[str, int] = {}
+    for name in sorted(sizes, key=lambda n: (-sizes[n], n)):
+        first, last = spans[name]
+        rivals = sorted(
+            (offsets[p], offsets[p] + sizes[p]) for p in placed if spans[p][0] <= last and first <= spans[p][1]
+        )
+        offset = 0
+        for start, end in rivals:
+            if offset + sizes[name] <= start:
+                break
+            offset = max(offset, -(-end // ALIGN) * ALIGN)
+        offsets[name] = offset
+        placed.append(name)
+    return offsets, max((offsets[n] + sizes[n] for n in sizes), default=0)
+
+
+def plan_arena(steps: Sequence[Step]) -> tuple[tuple[Step, ...], int]:
+    """Return the steps with every arena tensor placed, and the arena's size in bytes."""
+    sizes = {t.name: t.nbytes for s in steps for t in (*s.inputs, s.output) if t.space == "arena"}
+    offsets, total = place(sizes, lifetimes(steps))
+
+    def settle(tensor: Tensor) -> Tensor:
+        return replace(tensor, offset=offsets[tensor.name]) if tensor.space == "arena" else tensor
+
+    settled = (
+        replace(step, inputs=tuple(settle(t) for t in step.inputs), output=settle(step.output)) for step in steps
+    )
+    return tuple(settled), total

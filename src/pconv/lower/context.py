@@ -1,0 +1,74 @@
+"""What an operator's lowering may ask for, and the two functions that each file under ops/ provides.
+
+Every operator file registers `wants` and `emit`:
+
+    wants(node, ctx, output) -> a Layout for each run-time input (its halo is a minimum), or None for "as it is"
+    emit(node, ctx, inputs, output) -> the steps, in order
+
+Layouts are settled from the network's end to its start (`wants`), steps are emitted from start to end (`emit`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pconv.graph.nodes import GraphView, NodeView
+from pconv.lower.kernels import Activation
+from pconv.lower.layout import Layout, natural, planar
+from pconv.lower.plan import Step, Tensor
+from pconv.targets import Target
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """The network being lowered, its target, and the layers the user wants dense."""
+
+    graph: GraphView
+    target: Target
+    dense: frozenset[str] = frozenset()
+
+    def natural(self, value: str) -> Layout:
+        """Return the layout that a value has unless its operator says otherwise."""
+        shape = self.graph.shapes[value]
+        if len(shape) != 4:
+            return planar(1, 1)
+        return natural(shape[2], shape[3], self.target.lanes_f32)
+
+    def channels(self, value: str) -> int:
+        """Return the planes of a value; a matrix row [1, k] is k planes of one element."""
+        return self.graph.shapes[value][1]
+
+    def nonnegative(self, value: str) -> bool:
+        """Tell whether a value cannot be below zero, as after a ReLU."""
+        node = next((n for n in self.graph.nodes if n.output == value), None)
+        if node is None:
+            return False
+        if node.op in ("MaxPool", "AveragePool", "GlobalAveragePool", "Concat"):
+            return all(self.nonnegative(name) for name in node.tensors)
+        kind = node.attrs.get("activation", "none")
+        return kind in ("relu", "sigmoid") or (kind == "clip" and node.number("act_min") >= 0)
+
+
+Wants = Callable[[NodeView, Context, Layout], Sequence[Layout | None]]
+Emit = Callable[[NodeView, Context, Sequence[Tensor], Tensor], list[Step]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """How one operator is lowered. `planar_output` says that it writes dense NCHW whatever comes next."""
+
+    wants: Wants
+    emit: Emit
+    planar_output: bool = False
+
+
+def activation_of(node: NodeView) -> Activation:
+    """Read a node's fused activation."""
+    kind = node.text("activation")
+    if kind == "clip":
+        return Activation("clip", node.number("act_min"), node.number("act_max"))
+    return Activation(kind)
+
+
+def chunks(parts: int, work: int) -> int:
+    """Return in how many tasks to cut `parts` equal parts of `work` element operations in all."""
+    return max(1, min(parts, 16, work // 20_000))

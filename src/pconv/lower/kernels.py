@@ -1,0 +1,187 @@
+"""The micro-kernels as data: each spec is all that its C text depends on, and its name says so.
+
+A name reads type, operation, patterns, activation, tile, lanes: `f32_conv3x3s1_p8x4_g1_relu_5x5_v16`. Two steps with
+equal specs share one function.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pconv.lower.layout import Layout
+
+Taps = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """`none`, `relu`, `clip` (to `low`..`high`), `tanh` or `sigmoid`."""
+
+    kind: str = "none"
+    low: float = 0.0
+    high: float = 0.0
+
+    @property
+    def tag(self) -> str:
+        """Short form for names."""
+        return "" if self.kind == "none" else f"_{self.kind}"
+
+
+def _digest(spec: object) -> str:
+    return hashlib.sha256(repr(spec).encode()).hexdigest()[:6]
+
+
+@dataclass(frozen=True, slots=True)
+class ConvKernel:
+    """Convolution over blocks layouts: a tile of `tile` vectors x `group` filters stays in registers.
+
+    `patterns` are the taps (ky, kx) of each shape, all of one length; a dense layer is one pattern of all taps, a
+    1x1 layer one tap. `uniform` says that all filters share their kernels, so that one index list serves all.
+    `passes` cuts each pattern's taps into runs whose weights fit the registers together. With `pool`, the tile is
+    max-pooled 2x2 before it is stored, and `output` is the pooled layout.
+    """
+
+    source: Layout
+    output: Layout
+    residual: Layout | None
+    size: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    pads: tuple[int, int]
+    patterns: tuple[Taps, ...]
+    group: int
+    tile: tuple[int, int]
+    uniform: bool
+    activation: Activation
+    passes: int = 1
+    pool: bool = False
+    index_bits: Literal[16, 32] = 16
+
+    @property
+    def computed(self) -> Layout:
+        """The layout of what is accumulated: the output's, or twice its blocks when it is pooled."""
+        out = self.output
+        if not self.pool:
+            return out
+        return replace(
+            out,
+            height=2 * out.height,
+            width=2 * out.width,
+            block_h=2 * out.block_h,
+            block_w=2 * out.block_w,
+        )
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        kh, kw = self.size
+        shapes = f"p{len(self.patterns)}x{len(self.patterns[0])}"
+        add = "_add" if self.residual else "_maxpool2" if self.pool else ""
+        return (
+            f"f32_conv{kh}x{kw}s{self.stride[0]}_{shapes}_g{self.group}{add}{self.activation.tag}"
+            f"_{self.tile[0]}x{self.tile[1]}_v{self.output.lanes}_{_digest(self)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GemmKernel:
+    """Fully connected: `vectors` x `lanes` outputs at a time; weights stream through once."""
+
+    lanes: int
+    vectors: int
+    sparse: bool
+    activation: Activation
+    index_bits: Literal[16, 32] = 16
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        kind = "sparse" if self.sparse else "dense"
+        return f"f32_gemm_{kind}{self.activation.tag}_{self.vectors}_v{self.lanes}_{_digest(self)}"
+
+
+@dataclass(frozen=True, slots=True)
+class GatherKernel:
+    """Planes copied, through a table unless the layouts agree: relayout, concat, slice, pad, pixel shuffle."""
+
+    source: Layout
+    output: Layout
+    plain: bool = False
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        kind = "copy" if self.plain else "gather"
+        return f"f32_{kind}_v{self.output.lanes}_{_digest(self)}"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolKernel:
+    """Pooling lane by lane, where the output's blocks are the input's divided by the stride."""
+
+    source: Layout
+    output: Layout
+    kind: Literal["max", "average"]
+    size: tuple[int, int]
+    stride: tuple[int, int]
+    pads: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        size = f"{self.size[0]}x{self.size[1]}s{self.stride[0]}"
+        return f"f32_{self.kind}pool{size}_v{self.output.lanes}_{_digest(self)}"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolTableKernel:
+    """Pooling through a table of source elements: any window between any two layouts."""
+
+    source: Layout
+    output: Layout
+    kind: Literal["max", "average"]
+    window: int
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        return f"f32_{self.kind}pool_table_v{self.output.lanes}_{_digest(self)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ElementwiseKernel:
+    """`op` of tensors of one geometry, or with a constant per channel; then the activation."""
+
+    op: Literal["add", "sub", "mul", "affine", "copy"]
+    sources: tuple[Layout, ...]
+    output: Layout
+    activation: Activation
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        return f"f32_{self.op}{len(self.sources)}{self.activation.tag}_v{self.output.lanes}_{_digest(self)}"
+
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxKernel:
+    """Softmax over the channels of each position of a dense NCHW tensor."""
+
+    channels: int
+    positions: int
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        return f"f32_softmax_{self.channels}x{self.positions}"
+
+
+Kernel = (
+    ConvKernel
+    | GemmKernel
+    | GatherKernel
+    | PoolKernel
+    | PoolTableKernel
+    | ElementwiseKernel
+    | SoftmaxKernel
+)

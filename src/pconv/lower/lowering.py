@@ -1,0 +1,119 @@
+"""Normalised graph -> Plan. Two walks: layouts from end to start, steps from start to end; then the arena."""
+
+from collections.abc import Callable
+
+from pconv.graph.nodes import GraphView
+from pconv.lower.arena import plan_arena
+from pconv.lower.context import Context
+from pconv.lower.layout import Layout, planar
+from pconv.lower.ops import OPERATORS
+from pconv.lower.ops.gather import relayout
+from pconv.lower.plan import Plan, Step, Tensor
+from pconv.targets import Target
+
+Geometry = tuple[int, int, int, int]
+Progress = Callable[[str, int, int], None]
+
+
+def lower(
+    graph: GraphView, target: Target, dense: frozenset[str] = frozenset(), progress: Progress | None = None
+) -> Plan:
+    """Lower a normalised graph for a target; the layers named in `dense` ignore their zeros.
+
+    Raises: UnsupportedError when a layer asks for what no micro-kernel does.
+    """
+    ctx = Context(graph, target, dense)
+    return _Lowering(ctx).run(progress)
+
+
+class _Lowering:
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+        self.main: dict[str, Geometry] = {}
+        self.layouts: dict[str, dict[Geometry, Layout]] = {}
+        self.tensors: dict[tuple[str, Geometry], Tensor] = {}
+        self.steps: list[Step] = []
+
+    def run(self, progress: Progress | None) -> Plan:
+        graph = self.ctx.graph
+        for name in graph.inputs:
+            self._set_main(name, _dense(graph.shapes[name]))
+        for node in graph.nodes:
+            planar_output = OPERATORS[node.op].planar_output
+            self._set_main(
+                node.output, _dense(node.out_shape) if planar_output else self.ctx.natural(node.output)
+            )
+        wants = self._settle_layouts()
+        for i, name in enumerate(graph.inputs):
+            tensor = Tensor(name, self.ctx.channels(name), _dense(graph.shapes[name]), "input", i)
+            self.tensors[name, self.main[name]] = tensor
+        for count, node in enumerate(graph.nodes):
+            if progress:
+                progress(node.name, count, len(graph.nodes))
+            inputs = [
+                self._tensor(name, want) for name, want in zip(node.tensors, wants[node.name], strict=True)
+            ]
+            output = self._output_tensor(node.output)
+            self.tensors[node.output, self.main[node.output]] = output
+            self.steps += OPERATORS[node.op].emit(node, self.ctx, inputs, output)
+        outputs = [self._model_output(i, name) for i, name in enumerate(graph.outputs)]
+        steps, arena_bytes = plan_arena(self.steps)
+        return Plan(
+            name=graph.name,
+            target=self.ctx.target,
+            inputs=tuple(self.tensors[n, self.main[n]] for n in graph.inputs),
+            outputs=tuple(outputs),
+            input_shapes=tuple(graph.shapes[n] for n in graph.inputs),
+            output_shapes=tuple(graph.shapes[n] for n in graph.outputs),
+            steps=steps,
+            arena_bytes=arena_bytes,
+        )
+
+    def _set_main(self, name: str, layout: Layout) -> None:
+        self.main[name] = layout.geometry
+        self.layouts[name] = {layout.geometry: layout}
+
+    def _settle_layouts(self) -> dict[str, list[Layout | None]]:
+        """Collect what every consumer wants; several wishes of one geometry become one layout."""
+        wants: dict[str, list[Layout | None]] = {}
+        for node in reversed(self.ctx.graph.nodes):
+            output = self.layouts[node.output][self.main[node.output]]
+            wants[node.name] = list(OPERATORS[node.op].wants(node, self.ctx, output))
+            for name, want in zip(node.tensors, wants[node.name], strict=True):
+                if want is not None:
+                    have = self.layouts[name].get(want.geometry, want)
+                    merged = have.with_halo(want.top, want.left, want.bottom, want.right)
+                    self.layouts[name][want.geometry] = merged
+        return wants
+
+    def _tensor(self, name: str, want: Layout | None) -> Tensor:
+        """Return a value in the wanted geometry, adding the step that makes it where it is not there yet."""
+        geometry = self.main[name] if want is None else want.geometry
+        if (name, geometry) not in self.tensors:
+            source = self.tensors[name, self.main[name]]
+            copy = Tensor(f"{name}@{'x'.join(map(str, geometry))}", source.channels, self.layouts[name][geometry])
+            self.steps.append(relayout(f"{name}:relayout", source, copy))
+            self.tensors[name, geometry] = copy
+        return self.tensors[name, geometry]
+
+    def _output_tensor(self, name: str) -> Tensor:
+        """Let a dense result that nobody else reads go straight to the caller's memory."""
+        layout = self.layouts[name][self.main[name]]
+        graph = self.ctx.graph
+        read = any(name in node.tensors for node in graph.nodes)
+        if name in graph.outputs and not read and layout.planar and graph.outputs.count(name) == 1:
+            return Tensor(name, self.ctx.channels(name), layout, "output", graph.outputs.index(name))
+        return Tensor(name, self.ctx.channels(name), layout)
+
+    def _model_output(self, i: int, name: str) -> Tensor:
+        made = self.tensors[name, self.main[name]]
+        if made.space == "output":
+            return made
+        out = Tensor(f"{name}:output{i}", made.channels, _dense(self.ctx.graph.shapes[name]), "output", i)
+        self.steps.append(relayout(f"{name}:output", made, out))
+        return out
+
+
+def _dense(shape: tuple[int, ...]) -> Layout:
+    """Return the dense layout of a [1, c, h, w] map or a [1, k] row."""
+    return planar(shape[2], shape[3]) if len(shape) == 4 else planar(1, 1)

@@ -1,0 +1,28 @@
+"""Lowering of each operator. A new operator is a new file and its line here."""
+
+from pconv.lower.context import Operator
+from pconv.lower.ops.conv import CONV
+from pconv.lower.ops.elementwise import ELEMENTWISE
+from pconv.lower.ops.gather import CONCAT, DEPTH_TO_SPACE, FLATTEN, PAD, SUBSAMPLE
+from pconv.lower.ops.gemm import GEMM
+from pconv.lower.ops.pool import POOL
+from pconv.lower.ops.softmax import SOFTMAX
+
+OPERATORS: dict[str, Operator] = {
+    "Conv": CONV,
+    "Gemm": GEMM,
+    "MaxPool": POOL,
+    "AveragePool": POOL,
+    "GlobalAveragePool": POOL,
+    "Add": ELEMENTWISE,
+    "Sub": ELEMENTWISE,
+    "Mul": ELEMENTWISE,
+    "Activation": ELEMENTWISE,
+    "Affine": ELEMENTWISE,
+    "Concat": CONCAT,
+    "Softmax": SOFTMAX,
+    "Flatten": FLATTEN,
+    "DepthToSpace": DEPTH_TO_SPACE,
+    "Subsample": SUBSAMPLE,
+    "Pad": PAD,
+}

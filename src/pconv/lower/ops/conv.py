@@ -1,0 +1,193 @@
+"""Convolution: read the zeros, choose sparse or dense and a tile, store the weights as FKW."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pconv.errors import UnsupportedError
+from pconv.graph.nodes import NodeView
+from pconv.lower.context import Context, Operator, activation_of
+from pconv.lower.fkw import pack
+from pconv.lower.kernels import Activation, ConvKernel
+from pconv.lower.layout import Layout, natural
+from pconv.lower.ops.pool import pool_through_table
+from pconv.lower.plan import Step, Tensor, Work
+from pconv.lower.reorder import (
+    Shapes,
+    classes,
+    dense_shapes,
+    kernel_shapes,
+    order_filters,
+    pattern_shapes,
+    sharing,
+)
+from pconv.lower.schedule import Schedule, choose_tile, tiles
+from pconv.targets import Target
+
+MIN_TASK_CYCLES = 30_000
+MAX_TASKS = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """One way to run a layer: how its weights are read, on which schedule."""
+
+    kind: str
+    shapes: Shapes
+    members: list[NDArray[np.int64]]
+    schedule: Schedule
+
+
+def _source_layout(node: NodeView, output: Layout) -> Layout:
+    """Return the input layout: blocks times the stride, a halo as wide as the taps reach."""
+    _, _, height, width = node.in_shape
+    kh, kw = node.shapes[node.inputs[1]][2:]
+    (sy, sx), (dy, dx) = node.ints("strides"), node.ints("dilations")
+    top, left = node.ints("pads")[:2]
+    return replace(
+        output,
+        height=height,
+        width=width,
+        block_h=output.block_h * sy,
+        block_w=output.block_w * sx,
+        top=top,
+        left=left,
+        bottom=max(0, (kh - 1) * dy - top - (sy - 1)),
+        right=max(0, (kw - 1) * dx - left - (sx - 1)),
+    )
+
+
+def _computed(node: NodeView, output: Layout) -> tuple[Layout, bool]:
+    """Return the layout that the convolution computes, without halo, and whether it pools it into the output itself."""
+    if node.text("pool"):
+        computed = natural(2 * output.height, 2 * output.width, output.lanes)
+        fits = (output.rows, output.cols, 2 * output.block_h, 2 * output.block_w) == computed.geometry
+        return computed, fits
+    return replace(output, top=0, left=0, bottom=0, right=0), False
+
+
+def _wants(node: NodeView, ctx: Context, output: Layout) -> list[Layout | None]:
+    computed, _ = _computed(node, output)
+    source = _source_layout(node, computed)
+    return [source] if node.residual is None else [source, computed]
+
+
+def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor) -> list[Step]:
+    computed, fused = _computed(node, output.layout)
+    if not node.text("pool") or fused:
+        return [_convolve(node, ctx, inputs, output, fused)]
+    between = Tensor(f"{output.name}:conv", output.channels, computed)
+    conv = _convolve(node, ctx, inputs, between, False)
+    return [conv, pool_through_table(f"{node.name}:pool", "max", between, output, (2, 2), (2, 2))]
+
+
+def _convolve(
+    node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor, pool: bool
+) -> Step:
+    weight, bias = node.weights[1], node.weights[2]
+    groups = node.integer("group")
+    bare = ConvKernel(
+        source=inputs[0].layout,
+        output=output.layout,
+        residual=inputs[1].layout if node.residual is not None else None,
+        size=(weight.shape[2], weight.shape[3]),
+        stride=(node.ints("strides")[0], node.ints("strides")[1]),
+        dilation=(node.ints("dilations")[0], node.ints("dilations")[1]),
+        pads=(node.ints("pads")[0], node.ints("pads")[1]),
+        patterns=(((0, 0),),),
+        group=1,
+        tile=(1, 1),
+        uniform=False,
+        activation=activation_of(node),
+        pool=pool,
+        index_bits=16 if inputs[0].channels <= 0xFFFF else 32,
+    )
+    if weight.shape[0] >= 0xFFFF:
+        raise UnsupportedError(
+            f"{node.name} (Conv): {weight.shape[0]} filters are unsupported; allowed up to 65534. Split the layer."
+        )
+    choice, reason = choose(node.name, bare, weight, groups, ctx.target, node.name in ctx.dense)
+    kernel = choice.schedule.kernel
+    order = order_filters(choice.members, kernel.group)
+    stored = pack(weight, bias, choice.shapes, order)
+    kernel = replace(kernel, uniform=stored.uniform)
+    tile_count = len(tiles(kernel))
+    wanted = int(min(MAX_TASKS, choice.schedule.cycles // MIN_TASK_CYCLES))
+    parts = min(stored.groups, max(1, -(-wanted // tile_count)))
+    if choice.schedule.cycles < MIN_TASK_CYCLES:
+        parts, grain = 1, tile_count
+    else:
+        grain = max(1, tile_count * parts // (2 * MAX_TASKS))
+    kh, kw = kernel.size
+    area = kernel.computed.height * kernel.computed.width
+    work = Work(
+        in_shape=node.in_shape[1:],
+        out_shape=node.out_shape[1:],
+        kernel=kernel.size,
+        stride=kernel.stride,
+        macs=choice.shapes.kernels * choice.shapes.taps * area,
+        dense_macs=weight.shape[0] * weight.shape[1] * kh * kw * area,
+        weights_bytes=stored.weight.nbytes + stored.bias.nbytes,
+        index_bytes=stored.index_bytes,
+        patterns=len(kernel.patterns),
+        group=kernel.group,
+        reason=reason,
+    )
+    data = {
+        "weight": stored.weight,
+        "bias": stored.bias,
+        "index": stored.index,
+        "offset": stored.offset,
+        "run": stored.run,
+        "order": stored.order,
+    }
+    params = {"groups": stored.groups, "parts": parts, "planes": output.channels, "grain": grain}
+    return Step(node.name, "Conv", kernel, tuple(inputs), output, work, data, params, tile_count * parts)
+
+
+def choose(
+    name: str, bare: ConvKernel, weight: NDArray[np.float32], groups: int, target: Target, force_dense: bool
+) -> tuple[Choice, str]:
+    """Return the fastest way to run a layer by the cost model, and why it was taken."""
+    ways: dict[str, Shapes] = {}
+    dense = dense_shapes(weight, groups)
+    zeros = 1.0 - np.count_nonzero(weight) / weight.size
+    if zeros > 0 and not force_dense:
+        patterns = pattern_shapes(weight, groups)
+        if patterns is not None and patterns.patterns != dense.patterns:
+            ways["pattern-sparse" if patterns.taps > 1 else "sparse"] = patterns
+        kept = kernel_shapes(weight, groups)
+        if kept.kernels < dense.kernels:
+            ways["kernel-sparse" if kept.taps > 1 else "sparse"] = kept
+    ways["dense"] = dense
+    choices = [_schedule(kind, bare, shapes, target) for kind, shapes in ways.items()]
+    best = min(choices, key=lambda c: c.schedule.cycles)
+    return best, _reason(name, best, choices, zeros, force_dense)
+
+
+def _schedule(kind: str, bare: ConvKernel, shapes: Shapes, target: Target) -> Choice:
+    members = classes(shapes)
+    share = 0 if len(members) == 1 else sharing(members)
+    kernel = replace(bare, patterns=shapes.patterns)
+    oc, ic = shapes.ids.shape
+    schedule = choose_tile(kernel, target, ic, shapes.kernels, oc, share)
+    return Choice(kind, shapes, members, schedule)
+
+
+def _reason(name: str, best: Choice, choices: list[Choice], zeros: float, forced: bool) -> str:
+    if forced:
+        return f"dense: asked for, though {zeros:.0%} of the weights are zero"
+    if len(choices) == 1:
+        if zeros == 0:
+            return "dense: no zeros"
+        return f"dense: {zeros:.0%} zeros, but in too many shapes for patterns and in every kernel"
+    others = [c for c in choices if c is not best]
+    runner = min(others, key=lambda c: c.schedule.cycles)
+    factor = runner.schedule.cycles / best.schedule.cycles
+    return f"{best.kind}: {zeros:.0%} zeros, modelled {factor:.2f}x faster than {runner.kind}"
+
+
+CONV = Operator(_wants, _emit)
+__all__ = ["CONV", "Activation", "Choice", "choose"]

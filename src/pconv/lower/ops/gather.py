@@ -1,0 +1,147 @@
+"""Copies through a table: relayout, concat, flatten, slice, pad, pixel shuffle.
+
+    output[c][i] = source[base[c] + table[i]]      (table[i] = -1, or base[c] = -1: zero)
+
+One micro-kernel serves them all, between any two layouts; the output's halo is part of its table.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pconv.graph.nodes import NodeView
+from pconv.lower.context import Context, Operator, chunks
+from pconv.lower.kernels import GatherKernel
+from pconv.lower.layout import Layout, planar
+from pconv.lower.plan import Step, Tensor, Work
+
+
+def gather(
+    name: str,
+    op: str,
+    source: Tensor,
+    output: Tensor,
+    output_layout: Layout,
+    base: NDArray[np.int64],
+    pixels: NDArray[np.int64],
+    first_channel: int = 0,
+) -> Step:
+    """Build the step that fills `base.size` planes of `output`, from plane `first_channel` on.
+
+    `pixels` gives for each output image element (row-major) the source element, counted from the base plane, or -1;
+    `base` the source plane of each output plane, or -1.
+    """
+    places = output_layout.source_table()
+    table = np.where(places >= 0, pixels[np.maximum(places, 0)], -1).astype(np.int32)
+    elems = np.where(base >= 0, base * source.layout.plane_elems, -1).astype(np.int32)
+    planes = int(base.size)
+    tasks = chunks(planes, planes * output_layout.plane_elems)
+    return Step(
+        name=name,
+        op=op,
+        kernel=GatherKernel(source.layout, output_layout),
+        inputs=(source,),
+        output=output,
+        work=Work((source.channels, source.layout.height, source.layout.width), _shape(planes, output_layout)),
+        data={"base": elems, "table": table},
+        params={"planes": planes, "first": first_channel * output_layout.plane_elems, "tasks": tasks},
+        tasks=tasks,
+    )
+
+
+def relayout(name: str, source: Tensor, output: Tensor, first_channel: int = 0) -> Step:
+    """Build the step that copies a tensor into another layout, or just its planes where the layouts agree."""
+    if source.layout == output.layout:
+        tasks = chunks(source.channels, source.channels * output.layout.plane_elems)
+        shape = _shape(source.channels, output.layout)
+        return Step(
+            name=name,
+            op="Copy",
+            kernel=GatherKernel(source.layout, output.layout, plain=True),
+            inputs=(source,),
+            output=output,
+            work=Work(shape, shape),
+            params={
+                "planes": source.channels,
+                "first": first_channel * output.layout.plane_elems,
+                "tasks": tasks,
+            },
+            tasks=tasks,
+        )
+    pixels = source.layout.element_table().astype(np.int64)
+    return gather(
+        name, "Relayout", source, output, output.layout, np.arange(source.channels), pixels, first_channel
+    )
+
+
+def _shape(planes: int, layout: Layout) -> tuple[int, ...]:
+    return (planes, layout.height, layout.width)
+
+
+def _as_it_is(node: NodeView, ctx: Context, output: Layout) -> list[Layout | None]:
+    return [None] * len(node.tensors)
+
+
+def _flatten(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor) -> list[Step]:
+    source = inputs[0]
+    dense = planar(source.layout.height, source.layout.width)
+    pixels = source.layout.element_table().astype(np.int64)
+    return [gather(node.name, "Flatten", source, output, dense, np.arange(source.channels), pixels)]
+
+
+def _want_output(node: NodeView, ctx: Context, output: Layout) -> list[Layout | None]:
+    return [output] * len(node.tensors)
+
+
+def _concat(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor) -> list[Step]:
+    steps = []
+    first = 0
+    for i, source in enumerate(inputs):
+        steps.append(relayout(f"{node.name}:{i}", source, output, first))
+        first += source.channels
+    return steps
+
+
+def _subsample(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor) -> list[Step]:
+    source = inputs[0]
+    c0, y0, x0 = node.ints("starts")
+    sy, sx = node.ints("steps")
+    planes, height, width = node.ints("sizes")
+    before, after = node.ints("channel_pad")
+    y = y0 + sy * np.arange(height)
+    x = x0 + sx * np.arange(width)
+    pixels = source.layout.element_table().astype(np.int64)[(y[:, None] * source.layout.width + x).ravel()]
+    base = np.concatenate([np.full(before, -1), np.arange(c0, c0 + planes), np.full(after, -1)])
+    return [gather(node.name, "Subsample", source, output, output.layout, base, pixels)]
+
+
+def _pad(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor) -> list[Step]:
+    source = inputs[0]
+    top, left, bottom, right = node.ints("pads")
+    height, width = source.layout.height, source.layout.width
+    grid = source.layout.element_table().astype(np.int64).reshape(height, width)
+    pixels = np.pad(grid, ((top, bottom), (left, right)), constant_values=-1).ravel()
+    return [gather(node.name, "Pad", source, output, output.layout, np.arange(source.channels), pixels)]
+
+
+def _depth_to_space(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor) -> list[Step]:
+    source = inputs[0]
+    r = node.integer("blocksize")
+    planes = source.channels // (r * r)
+    grid = source.layout.element_table().astype(np.int64).reshape(source.layout.height, source.layout.width)
+    crd = node.text("mode") == "CRD"
+    step = (1 if crd else planes) * source.layout.plane_elems
+    pixels = np.empty((source.layout.height * r, source.layout.width * r), np.int64)
+    for i in range(r):
+        for j in range(r):
+            pixels[i::r, j::r] = grid + (i * r + j) * step
+    base = np.arange(planes) * (r * r if crd else 1)
+    return [gather(node.name, "DepthToSpace", source, output, output.layout, base, pixels.ravel())]
+
+
+FLATTEN = Operator(_as_it_is, _flatten, planar_output=True)
+CONCAT = Operator(_want_output, _concat)
+SUBSAMPLE = Operator(_as_it_is, _subsample)
+PAD = Operator(_as_it_is, _pad)
+DEPTH_TO_SPACE = Operator(_as_it_is, _depth_to_space)

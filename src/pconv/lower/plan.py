@@ -1,0 +1,88 @@
+"""The Plan: what runs, in which order, on which memory, with which constants. Frozen, printable, without C.
+
+`lower` makes it, `codegen` prints it. Every step names a micro-kernel (a spec from `kernels.py`), its tensors and its
+constants; nothing about the network remains implicit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pconv.lower.kernels import Kernel
+from pconv.lower.layout import Layout
+from pconv.targets import Target
+
+Space = Literal["arena", "input", "output"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """Where a value lives.
+
+    `offset` is in bytes from the start of the arena, or the number of the model's input or output.
+    """
+
+    name: str
+    channels: int
+    layout: Layout
+    space: Space = "arena"
+    offset: int = -1
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes, halo and padding included."""
+        return 4 * self.channels * self.layout.plane_elems
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a step does, for the report. `macs` are executed, `dense_macs` what the dense layer would execute."""
+
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    kernel: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    macs: int = 0
+    dense_macs: int = 0
+    weights_bytes: int = 0
+    index_bytes: int = 0
+    patterns: int = 0
+    group: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One call of a micro-kernel. `data` are constants by the names its kernel asks for, `params` integers."""
+
+    name: str
+    op: str
+    kernel: Kernel
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+    work: Work
+    data: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    params: Mapping[str, int] = field(default_factory=dict)
+    tasks: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """A lowered network."""
+
+    name: str
+    target: Target
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    input_shapes: tuple[tuple[int, ...], ...]
+    output_shapes: tuple[tuple[int, ...], ...]
+    steps: tuple[Step, ...]
+    arena_bytes: int
+
+
+def as_bytes(array: NDArray[Any]) -> memoryview:
+    """View a constant as little-endian bytes."""
+    return memoryview(np.ascontiguousarray(array)).cast("B")

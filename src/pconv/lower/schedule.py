@@ -1,0 +1,100 @@
+"""Choose a tile, a filter group and the passes for a convolution, by the cost model.
+
+    block 14 x 14 vectors, tile 5 x 5         rows 5 5 4, columns 5 5 4: nine tiles of four shapes
+"""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from pconv.lower.cost import group_cycles, kernel_cycles, registers_needed
+from pconv.lower.kernels import ConvKernel
+from pconv.targets import Target
+
+GROUPS = (1, 2, 3, 4, 6, 8)
+MAX_SIDE = 8
+TEXT_LIMIT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A micro-kernel and its modelled cycles for the whole layer."""
+
+    kernel: ConvKernel
+    cycles: float
+
+
+def split(total: int, part: int, unit: int = 1) -> list[int]:
+    """Split `total` into pieces of at most `part`, as even as possible, larger ones first, in whole units."""
+    if unit > 1:
+        return [unit * piece for piece in split(total // unit, max(1, part // unit))]
+    count = -(-total // part)
+    base, extra = divmod(total, count)
+    return [base + 1] * extra + [base] * (count - extra)
+
+
+def tiles(kernel: ConvKernel) -> list[tuple[int, int, int, int]]:
+    """List the tiles of a layer as (y, x, rows, cols) in vectors."""
+    found = []
+    y = 0
+    out, unit = kernel.computed, 2 if kernel.pool else 1
+    for rows in split(out.block_h, kernel.tile[0], unit):
+        x = 0
+        for cols in split(out.block_w, kernel.tile[1], unit):
+            found.append((y, x, rows, cols))
+            x += cols
+        y += rows
+    return found
+
+
+@lru_cache(maxsize=4096)
+def choose_tile(
+    bare: ConvKernel, target: Target, channels: int, kernels: int, filters: int, sharing: int
+) -> Schedule:
+    """Return the best schedule for a layer with `kernels` kept kernels in `filters` filters.
+
+    `sharing` is the number of filters that may go together; 0 stands for any.
+    """
+    best: Schedule | None = None
+    for group in GROUPS:
+        if sharing and sharing % group:
+            continue
+        for tile, passes in _candidates(bare, target, group):
+            kernel = replace(bare, group=group, tile=tile, passes=passes)
+            cycles = _layer_cycles(kernel, target, channels, kernels, filters)
+            if best is None or cycles < best.cycles:
+                best = Schedule(kernel, cycles)
+    assert best is not None, "a tile of one vector always fits"
+    return best
+
+
+def _candidates(bare: ConvKernel, target: Target, group: int) -> list[tuple[tuple[int, int], int]]:
+    taps = len(bare.patterns[0])
+    out, unit = bare.computed, 2 if bare.pool else 1
+    found = set()
+    for rows in range(unit, min(out.block_h, MAX_SIDE) + 1, unit):
+        for cols in range(unit, min(out.block_w, MAX_SIDE) + 1, unit):
+            tile = (split(out.block_h, rows, unit)[0], split(out.block_w, cols, unit)[0])
+            vectors = tile[0] * tile[1]
+            if group * vectors * taps * len(bare.patterns) > TEXT_LIMIT and vectors > unit * unit:
+                continue
+            for passes in range(1, taps + 1):
+                if registers_needed(taps, passes, group, vectors) <= target.vector_registers:
+                    found.add((tile, passes))
+                    break
+    smallest = ((unit, unit), taps)
+    full = max((t[0] * t[1] for t, _ in found), default=1)
+    fallback = [smallest] if group == 1 else []
+    return sorted((t, p) for t, p in found if 2 * t[0] * t[1] >= full) or fallback
+
+
+def _layer_cycles(kernel: ConvKernel, target: Target, channels: int, kernels: int, filters: int) -> float:
+    groups = -(-filters // kernel.group)
+    per_group = kernels / filters
+    total = 0.0
+    for (rows, cols), count in Counter((t[2], t[3]) for t in tiles(kernel)).items():
+        each = per_group * kernel_cycles(kernel, (rows, cols), target, channels) + group_cycles(
+            kernel, (rows, cols)
+        )
+        total += count * groups * each
+    return total
