@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from ..errors import UnsupportedError
+from .reason import reason
 from .site import Array
 
 _RANDOM = {
@@ -47,8 +48,7 @@ def fold(node: ir.Node, operands: Sequence[Array | None], opset: int) -> list[Ar
     try:
         return list(ReferenceEvaluator(model).run(None, feeds))
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UnsupportedError(
-            f"{node.name} ({node.op_type}): its inputs are constant, but it cannot be computed ({reason}). "
+            f"{node.name} ({node.op_type}): its constant inputs cannot be computed ({reason(error)}). "
             "Simplify the model before the export."
         ) from error

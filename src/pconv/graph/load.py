@@ -12,6 +12,7 @@ from onnx_ir.passes.common import InlinePass
 
 from ..errors import ModelError
 from .naming import name_nodes
+from .reason import reason
 from .shapes import Inputs, set_shapes
 
 log = logging.getLogger("pconv.graph")
@@ -22,7 +23,7 @@ _NARROWED = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
 def load(source: Any, *, inputs: Inputs | None = None) -> ir.Model:
     """Load a model as it is, with every node named and its weights checked.
 
-    `source` is a path to an .onnx file, an onnx.ModelProto, an onnx_ir.Model (not changed), a torch.nn.Module.
+    `source` is a path to an .onnx file, an onnx.ModelProto, an onnx_ir.Model (kept) or a torch.nn.Module.
     `inputs` are example arrays or shapes, in order or by name: needed for a module and where sizes are free.
 
     Raises:
@@ -67,7 +68,7 @@ def _from_path(path: Path) -> ir.Model:
         proto = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf raises several kinds, by its implementation
         raise ModelError(
-            f"{path}: not an ONNX model, or cut off ({_first_line(error)}). Export it again."
+            f"{path}: not an ONNX model, or cut off ({reason(error)}). Export it again."
         ) from error
     model = _from_proto(proto, str(path))
     ir.external_data.set_base_dir(model.graph, path.parent)
@@ -83,9 +84,7 @@ def _from_proto(proto: onnx.ModelProto, where: str) -> ir.Model:
         model: ir.Model = ir.from_proto(proto)
         return model
     except Exception as error:  # a broken proto can break the reader anywhere
-        raise ModelError(
-            f"{where}: not a valid ONNX model ({_first_line(error)}). Export it again."
-        ) from error
+        raise ModelError(f"{where}: not a valid ONNX model ({reason(error)}). Export it again.") from error
 
 
 def _check_weights(graph: ir.Graph) -> None:
@@ -96,7 +95,7 @@ def _check_weights(graph: ir.Graph) -> None:
             array = tensor.numpy()
         except Exception as error:  # missing or short external file, wrong byte count
             raise ModelError(
-                f"initialiser {name}: its data cannot be read ({_first_line(error)}). "
+                f"initialiser {name}: its data cannot be read ({reason(error)}). "
                 "Keep the external data file beside the model, or export it again."
             ) from error
         if tensor.dtype in _NARROWED:
@@ -119,7 +118,3 @@ def _constants(graph: ir.Graph) -> list[tuple[str, Any]]:
         if node.op_type == "Constant" and "value" in node.attributes:
             found.append((node.outputs[0].name or "", node.attributes["value"].value))
     return [(name, tensor) for name, tensor in found if tensor is not None]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

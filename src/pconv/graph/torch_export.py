@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from ..errors import ModelError
+from .reason import reason
 from .shapes import Inputs, as_list, as_shape
 
 if TYPE_CHECKING:
@@ -44,10 +45,8 @@ def export(module: "torch.nn.Module", inputs: Inputs | None) -> ir.Model:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(module.eval(), args, kwargs=kwargs, dynamo=True, verbose=False)
     except Exception as error:  # the exporter raises many kinds; each ends here as one line
-        cause = error.__cause__ or error
-        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         raise ModelError(
-            f"{name}: torch.onnx.export failed ({reason}). "
+            f"{name}: torch.onnx.export failed ({reason(error)}). "
             "Check that the module runs on these inputs, and that its forward has no data-dependent branches."
         ) from error
     finally:

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from ..errors import ModelError, PconvError, UnsupportedError
 from .folding import fold, is_foldable
 from .ops import CONVERTERS
+from .reason import reason
 from .shapes import input_shape, source_batch
 from .site import Array, Builder, Operand, Site
 
@@ -79,11 +80,9 @@ def _convert(node: ir.Node, known: dict[ir.Value, Operand], opset: int, builder:
         known[node.outputs[0]] = converter(Site(node, operands, opset, builder))
     except PconvError:
         raise
-    except (
-        Exception
-    ) as error:  # a converter trusts the node to be valid ONNX; a broken file may hold anything
+    except Exception as error:  # a converter trusts the node; a broken file may hold anything
         raise ModelError(
-            f"{node.name} ({node.op_type}): the node is not valid ONNX ({error}). Export the model again."
+            f"{node.name} ({node.op_type}): the node is not valid ONNX ({reason(error)}). Export it again."
         ) from error
 
 

@@ -46,6 +46,8 @@ def squeeze(site: Site) -> Operand:
         drop = {i for i, size in enumerate(shape) if size == 1 and i > 0}
     else:
         drop = {site.axis(axis, len(shape)) for axis in axes}
+        if any(shape[axis] != 1 for axis in drop):
+            raise site.malformed(f"axes {list(axes)} of {list(shape)} are not all of size 1")
     return site.reshape(x, [size for i, size in enumerate(shape) if i not in drop])
 
 

@@ -1,0 +1,66 @@
+"""Small ONNX models for the tests, and the comparison with ONNX Runtime."""
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+from onnx import helper, numpy_helper
+
+from pconv import graph
+
+from .reference import execute
+
+FLOAT = onnx.TensorProto.FLOAT
+
+
+def make(nodes, inputs, outputs, weights=None, opset=17, as_inputs=False) -> onnx.ModelProto:
+    """Build a model; shapes by name, outputs by name alone."""
+    weights = weights or {}
+    infos = [helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in inputs.items()]
+    if as_inputs:
+        infos += [
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+            for n, a in weights.items()
+        ]
+    outs = [helper.make_tensor_value_info(name, FLOAT, None) for name in outputs]
+    tensors = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    body = helper.make_graph(nodes, "test", infos, outs, tensors)
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    return model
+
+
+def node(op, inputs, outputs, name="", **attrs):
+    return helper.make_node(op, inputs.split(), outputs.split(), name=name, **attrs)
+
+
+def rand(*shape, seed=0):
+    return np.random.default_rng((seed, *shape)).standard_normal(shape).astype(np.float32)
+
+
+def normalise(model, inputs=None) -> graph.GraphView:
+    return graph.view(graph.normalise(graph.load(model, inputs=inputs)))
+
+
+def ops(view: graph.GraphView) -> list[str]:
+    return [n.op for n in view.nodes]
+
+
+def check(model, *, tolerance=2e-5, inputs=None) -> graph.GraphView:
+    """Normalise a model, run it by the reference, and compare with ONNX Runtime on the model as it was."""
+    view = normalise(model, inputs)
+    feeds = {name: rand(*view.shapes[name]) for name in view.inputs}
+    proto = ir.to_proto(model) if isinstance(model, ir.Model) else model
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    compare(session, view, feeds, tolerance)
+    return view
+
+
+def compare(session, view, feeds, tolerance=2e-5, dtype=np.float64) -> None:
+    wanted = dict(zip((o.name for o in session.get_outputs()), session.run(None, feeds), strict=True))
+    got = execute(view, feeds, dtype)
+    assert list(got) == list(wanted)
+    for name, array in wanted.items():
+        assert got[name].shape == array.shape, name
+        np.testing.assert_allclose(
+            got[name], array, rtol=tolerance, atol=tolerance * max(1, np.abs(array).max())
+        )

@@ -1,0 +1,195 @@
+"""What is unsupported is named: node, operator, what is allowed, the next step."""
+
+import re
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from pconv.errors import ModelError, UnsupportedError
+
+from .models import make, node, normalise, rand
+
+X4 = (1, 4, 6, 6)
+INT = np.int64
+
+
+def w(*shape):
+    return {"w": rand(*shape)}
+
+
+def ints(**values):
+    return {name: np.array(value, INT) for name, value in values.items()}
+
+
+CASES = {
+    "unknown operator": (
+        node("LeakyRelu", "x", "y", name="n"), X4, {},
+        "n (LeakyRelu): this operator is unsupported (did you mean Relu?); supported: Add, AveragePool,"),
+    "foreign domain": (
+        node("FusedConv", "x", "y", name="n", domain="com.microsoft"), X4, {},
+        "n (com.microsoft.FusedConv): this operator is unsupported"),
+    "3-D convolution": (
+        node("Conv", "x w", "y", name="n"), (1, 4, 6, 6, 6), w(4, 4, 3, 3, 3),
+        "n (Conv): its input has shape [1, 4, 6, 6, 6]; allowed: 4 dimensions [n, c, h, w]."),
+    "computed weights": (
+        node("Conv", "x x", "y", name="n"), X4, {},
+        "n (Conv): input 1 is computed at run time; allowed: a constant. Export the model with fixed"),
+    "cropping pads": (
+        node("Conv", "x w", "y", name="n", pads=[-1, 0, 0, 0]), X4, w(4, 4, 3, 3),
+        "n (Conv): pads [-1, 0, 0, 0] crop the image; allowed: pads of at least 0."),
+    "dilated pooling": (
+        node("MaxPool", "x", "y", name="n", kernel_shape=[2, 2], dilations=[2, 2]), X4, {},
+        "n (MaxPool): dilations [2, 2]; allowed: [1, 1] in pooling."),
+    "mean over channels": (
+        node("ReduceMean", "x", "y", name="n", axes=[1]), X4, {},
+        "n (ReduceMean): the mean is over axes [1]; allowed: [2, 3] (height and width)."),
+    "transposed input": (
+        node("Gemm", "x w", "y", name="n", transA=1), (1, 4), w(1, 4),
+        "n (Gemm): transA = 1; allowed: transA = 0."),
+    "batched matrices": (
+        node("MatMul", "x w", "y", name="n"), (1, 4), w(2, 4, 4),
+        "n (MatMul): its weight has shape [2, 4, 4]; allowed: a matrix [k, out]."),
+    "gemm over an image": (
+        node("MatMul", "x w", "y", name="n"), X4, w(6, 6),
+        "n (MatMul): its input has shape [1, 4, 6, 6]; allowed: 2 dimensions [n, k]."),
+    "softmax over rows": (
+        node("Softmax", "x", "y", name="n", axis=2), X4, {},
+        "n (Softmax): axis 2 of 4 dimensions; allowed: axis 1 (features or channels)."),
+    "concat of rows": (
+        node("Concat", "x x", "y", name="n", axis=2), X4, {},
+        "n (Concat): axis 2; allowed: axis 1 (channels)."),
+    "concat with a constant": (
+        node("Concat", "x w", "y", name="n", axis=1), X4, w(1, 4, 6, 6),
+        "n (Concat): input 1 is a constant; allowed: an activation computed at run time."),
+    "a constant image": (
+        node("Add", "x w", "y", name="n"), X4, w(1, 4, 6, 6),
+        "n (Add): a constant of shape [1, 4, 6, 6] with an activation [1, 4, 6, 6]; allowed: a scalar, or"),
+    "a constant per column": (
+        node("Add", "x w", "y", name="n"), X4, w(6), "n (Add): a constant of shape [6] with an activation"),
+    "division by an activation": (
+        node("Div", "x x", "y", name="n"), X4, {},
+        "n (Div): its divisor is not a constant without zeros; allowed:"),
+    "division by zero": (
+        node("Div", "x w", "y", name="n"), X4, {"w": np.zeros(1, np.float32)},
+        "n (Div): its divisor is not a constant"),
+    "backward slice": (
+        node("Slice", "x s e a t", "y", name="n"), X4, ints(s=[-1], e=[-9], a=[2], t=[-1]),
+        "n (Slice): step -1; allowed: steps of at least 1."),
+    "slice of strided channels": (
+        node("Slice", "x s e a t", "y", name="n"), X4, ints(s=[0], e=[9], a=[1], t=[2]),
+        "n (Slice): step 2 over channels; allowed: 1 over channels; any over rows and columns."),
+    "empty slice": (
+        node("Slice", "x s e a", "y", name="n"), X4, ints(s=[3], e=[3], a=[2]),
+        "n (Slice): it takes nothing; allowed:"),
+    "slice of the batch": (
+        node("Slice", "x s e a", "y", name="n"), (4, 4, 6, 6), ints(s=[0], e=[2], a=[0]),
+        "n (Slice): it takes some samples of the batch; allowed: channels, rows and columns."),
+    "reflected pad": (
+        node("Pad", "x p", "y", name="n", mode="reflect"), X4, ints(p=[0, 0, 1, 1, 0, 0, 1, 1]),
+        "n (Pad): mode 'reflect'; allowed: 'constant' with value 0."),
+    "pad with ones": (
+        node("Pad", "x p v", "y", name="n"), X4,
+        ints(p=[0, 0, 1, 1, 0, 0, 1, 1]) | {"v": np.array(1, np.float32)},
+        "n (Pad): its value is not 0; allowed: value 0."),
+    "pad of the batch": (
+        node("Pad", "x p", "y", name="n"), X4, ints(p=[1, 0, 0, 0, 0, 0, 0, 0]),
+        "n (Pad): pads [1, 0, 0, 0, 0, 0, 0, 0];"),
+    "cast to integers": (
+        node("Cast", "x", "y", name="n", to=7), X4, {},
+        "n (Cast): an activation is cast to INT64; allowed: float types."),
+    "reshape over samples": (
+        node("Reshape", "x s", "y", name="n"), X4, ints(s=[-1, 36]),
+        "n (Reshape): one sample becomes [4, 36], so it mixes or drops the batch; allowed: a first dim"),
+    "reshape of another size": (
+        node("Reshape", "x s", "y", name="n"), X4, ints(s=[1, 100]),
+        "n (Reshape): shape [1, 100] does not fit one sample [1, 4, 6, 6]; allowed: as many elements"),
+    "training dropout": (
+        node("Dropout", "x r t", "y", name="n"), X4, {"r": np.array(0.5, np.float32), "t": np.array(True)},
+        "n (Dropout): it is in training mode; allowed: inference. Export the model in eval mode."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_unsupported(case):
+    it, shape, weights, want = CASES[case]
+    with pytest.raises(UnsupportedError, match="^" + re.escape(want)) as caught:
+        normalise(make([it], {"x": shape}, ["y"], weights))
+    assert "\n" not in str(caught.value)
+
+
+def test_activations_of_different_shapes():
+    model = make([node("Mul", "a b", "y", name="n")], {"a": (1, 4, 6, 6), "b": (1, 4, 1, 1)}, ["y"])
+    with pytest.raises(
+        UnsupportedError, match=r"n \(Mul\): activations of shapes \[1, 4, 6, 6\] and \[1, 4, 1, 1\];"
+    ):
+        normalise(model)
+
+
+def test_second_outputs():
+    nodes = [node("MaxPool", "x", "p i", name="n", kernel_shape=[2, 2]), node("Cast", "i", "y", to=1)]
+    with pytest.raises(
+        UnsupportedError, match=r"n \(MaxPool\): its output 1 \(i\) is used; allowed: the first output"
+    ):
+        normalise(make(nodes, {"x": X4}, ["y"]))
+
+
+def test_training_batch_norm_and_negative_variance():
+    weights = {"o": np.ones(4, np.float32), "v": np.full(4, -1, np.float32)}
+    with pytest.raises(ModelError, match="variance \\+ epsilon is not positive in 4 channels"):
+        normalise(make([node("BatchNormalization", "x o o o v", "y")], {"x": X4}, ["y"], weights))
+    norm = node("BatchNormalization", "x o o o o", "y", training_mode=1)
+    with pytest.raises(UnsupportedError, match="it is in training mode"):
+        normalise(make([norm], {"x": X4}, ["y"], weights))
+
+
+@pytest.mark.parametrize("opset", (8, 99))
+def test_other_opsets(opset):
+    with pytest.raises(UnsupportedError, match=rf"ONNX opset {opset}; allowed: 9 to 25. Convert it with"):
+        normalise(make([node("Relu", "x", "y")], {"x": X4}, ["y"], opset=opset))
+
+
+def test_inputs_and_outputs_of_other_kinds():
+    model = make([node("Cast", "x", "y", to=1)], {"x": X4}, ["y"])
+    model.graph.input[0].type.tensor_type.elem_type = 2
+    with pytest.raises(
+        UnsupportedError, match=r"input x: it is UINT8; allowed: FLOAT. Cast outside of the model."
+    ):
+        normalise(model)
+    with pytest.raises(UnsupportedError, match="input x: its shape is 4; allowed: a batch and at least one"):
+        normalise(make([node("Relu", "x", "y")], {"x": (4,)}, ["y"]))
+    with pytest.raises(UnsupportedError, match="output y: it does not depend on any input"):
+        normalise(make([node("Relu", "w", "y")], {"x": X4}, ["y"], w(1, 4)))
+
+
+def test_weights_that_do_not_fit():
+    for it, weights, want in [
+        (node("Conv", "x w", "y", name="n"), w(4, 3, 3, 3), "does not fit 4 input channels"),
+        (node("Conv", "x w", "y", name="n", group=3), w(4, 4, 3, 3), "with group 3 does not fit"),
+        (
+            node("Conv", "x w", "y", name="n"),
+            w(4, 4, 7, 7),
+            "the window [7, 7] is larger than its padded input [6, 6]",
+        ),
+        (
+            node("Conv", "x w", "y", name="n", kernel_shape=[5, 5]),
+            w(4, 4, 3, 3),
+            "kernel_shape contradicts its weight",
+        ),
+        (
+            node("DepthToSpace", "x", "y", name="n", blocksize=3),
+            {},
+            "blocksize 3, mode 'DCR' over 4 channels",
+        ),
+    ]:
+        with pytest.raises(ModelError, match=rf"^n \({it.op_type}\): .*{re.escape(want)}"):
+            normalise(make([it], {"x": X4}, ["y"], weights))
+
+
+def test_subgraphs_are_unsupported():
+    body = helper.make_graph(
+        [node("Relu", "x", "b")], "body", [], [helper.make_tensor_value_info("b", 1, None)]
+    )
+    branch = helper.make_node("If", ["c"], ["y"], name="n", then_branch=body, else_branch=body)
+    with pytest.raises(UnsupportedError, match=r"n \(If\): this operator is unsupported"):
+        normalise(make([branch], {"x": X4}, ["y"], {"c": np.array(True)}))
