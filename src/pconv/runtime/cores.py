@@ -1,0 +1,22 @@
+"""How many physical cores this process may use."""
+
+import os
+from pathlib import Path
+
+_CPUS = Path("/sys/devices/system/cpu")
+
+
+def physical_cores() -> int:
+    """Return the number of cores, hyper-threads counted once, that the scheduler lets this process have."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    allowed = os.sched_getaffinity(0)
+    cores = set()
+    for cpu in allowed:
+        topology = _CPUS / f"cpu{cpu}" / "topology"
+        try:
+            package, core = ((topology / f).read_text() for f in ("physical_package_id", "core_id"))
+        except OSError:
+            return len(allowed)
+        cores.add((package, core))
+    return len(cores)

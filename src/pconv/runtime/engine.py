@@ -1,0 +1,187 @@
+"""Run a compiled model: numpy in, numpy out.
+
+Owns the life of one model and its checks; needs numpy and the compiled file, no compiler and no framework.
+"""
+
+import ctypes
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pconv.errors import ArtefactError, InputError
+from pconv.runtime.cores import physical_cores
+from pconv.runtime.library import Library, open_library
+from pconv.runtime.report import Report, make_report
+from pconv.runtime.tensors import Array, TensorInfo, as_input, bind_inputs
+
+MAX_THREADS = 64
+
+
+class Engine:
+    """A compiled model, ready to run.
+
+    Calls from several threads take turns; the GIL is free while one runs. For runs side by side, load the
+    file once for each. After os.fork() a child may use an engine that was idle at the fork.
+
+    Raises: ArtefactError when the file is no model for this machine and version.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
+        self.path = Path(path).absolute()
+        self._lock = threading.Lock()
+        self._threads = _check_threads(min(physical_cores(), MAX_THREADS) if threads is None else threads)
+        self._library = open_library(self.path)
+        self.manifest = self._library.manifest
+        self.inputs = _infos(self.manifest["inputs"])
+        self.outputs = _infos(self.manifest["outputs"])
+        self._c = self._library.c
+        self._handle = self._open_model()
+        self._close = weakref.finalize(self, _close_model, self._library, self._handle)
+        self._close.atexit = False  # a daemon thread may still be running the model then
+        # Compiled for one sample; any number runs where every tensor has that one in front.
+        self._batched = all(info.shape[:1] == (1,) for info in self.inputs + self.outputs)
+
+    def __call__(self, *arrays: Any, **named: Any) -> Array | tuple[Array, ...]:
+        """Run the model on arrays given by position or by input name.
+
+        Shapes: as `inputs` says, with any N >= 1 in front; the outputs get the same N. One output comes as an
+        array, several as a tuple. C-contiguous float32 arrays are read in place.
+        Raises: InputError when an array is missing, too many, or of the wrong dtype or shape.
+        """
+        inputs, batch = self._prepare(arrays, named)
+        outputs = self._empty_outputs(batch)
+        with self._lock:
+            self._run(inputs, outputs, batch)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    @property
+    def threads(self) -> int:
+        """How many threads a run uses, the calling one included; may be set between runs."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, threads: int) -> None:
+        with self._lock:
+            self._check_open()
+            self._threads = int(self._c.pconv_set_threads(self._handle, _check_threads(threads)))
+
+    def report(self, x: Any = None, *, runs: int = 5, peak_gflops: float | None = None) -> Report:
+        """Measure every layer: the fastest of `runs` runs on `x` (an array, or one for each input; random).
+
+        Raises: InputError as a call does.
+        """
+        if x is None:
+            random = np.random.default_rng(0)
+            x = [random.standard_normal(info.shape, np.float32) for info in self.inputs]
+        inputs, batch = self._prepare(x if isinstance(x, (list, tuple)) else (x,), {})
+        outputs = self._empty_outputs(batch)
+        steps = len(self.manifest["layers"])
+        ns = (ctypes.c_int64 * steps)()
+        times: list[list[int]] = []
+        with self._lock:
+            self._run(inputs, outputs, batch)  # the first touches cold memory
+            self._c.pconv_profile(self._handle, 1)
+            for _ in range(max(1, runs)):
+                self._run(inputs, outputs, batch)
+                if self._c.pconv_times(self._handle, ns, steps) != steps:
+                    raise ArtefactError(
+                        f"{self.path}: its manifest does not fit its code. Compile the model again."
+                    )
+                times.append(list(ns))
+            self._c.pconv_profile(self._handle, 0)
+        return make_report(
+            self.manifest, [t / batch for t in min(times, key=sum)], self._threads, peak_gflops
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Copy the compiled model to `path`; `load` there needs this one file and numpy.
+
+        Raises: BuildError when it cannot be written; a file that stood there is replaced whole or kept.
+        """
+        with self._lock:
+            self._check_open()
+            return self._library.save_to(Path(path))
+
+    def close(self) -> None:
+        """Free the model and its threads; calling it again does nothing."""
+        with self._lock:
+            if self._close.alive:
+                self._close()
+                del self._library, self._c  # the last engine to let go unloads the code
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        name = self.manifest.get("model", {}).get("name", self.path.stem)
+        tensors = f"{', '.join(map(str, self.inputs))} -> {', '.join(map(str, self.outputs))}"
+        state = f"{self._threads} threads" if self._close.alive else "closed"
+        return f"<Engine {name}: {tensors}; {self.manifest.get('target', {}).get('name', '?')}, {state}>"
+
+    def _open_model(self) -> int:
+        why = ctypes.create_string_buffer(200)
+        handle = self._c.pconv_open(self._threads, why, len(why))
+        if not handle:
+            needs = ", ".join(self.manifest.get("target", {}).get("features", ()))
+            raise ArtefactError(
+                f"{self.path}: cannot be opened: {why.value.decode()} (it needs {needs}). Compile the model "
+                "for this machine."
+            )
+        return int(handle)
+
+    def _prepare(self, arrays: Sequence[Any], named: dict[str, Any]) -> tuple[list[Array], int]:
+        """Return the checked inputs and how many samples they hold."""
+        values = bind_inputs(self.inputs, arrays, named)
+        inputs = [as_input(info, v, self._batched) for info, v in zip(self.inputs, values, strict=True)]
+        sizes = {len(array) for array in inputs} if self._batched else {1}
+        if len(sizes) > 1:
+            said = ", ".join(f"{i.name} {len(a)}" for i, a in zip(self.inputs, inputs, strict=True))
+            raise InputError(f"the inputs hold different numbers of samples ({said}); give all the same.")
+        return inputs, sizes.pop() if sizes else 1
+
+    def _empty_outputs(self, batch: int) -> list[Array]:
+        shapes = ((batch, *info.shape[1:]) if self._batched else info.shape for info in self.outputs)
+        return [np.empty(shape, np.float32) for shape in shapes]
+
+    def _run(self, inputs: list[Array], outputs: list[Array], batch: int) -> None:
+        self._check_open()
+        if self._c.pconv_run(self._handle, _pointers(inputs), _pointers(outputs), batch):
+            raise InputError(f"{self.path}: the model refused a batch of {batch}; run it in smaller parts.")
+
+    def _check_open(self) -> None:
+        if not self._close.alive:
+            raise InputError(f"{self.path}: this engine is closed; load the file again.")
+
+
+def load(path: str | os.PathLike[str], threads: int | None = None) -> Engine:
+    """Load a compiled model; `threads` defaults to the physical cores at hand.
+
+    Raises: ArtefactError when the file is no model for this machine and version.
+    """
+    return Engine(path, threads)
+
+
+def _check_threads(threads: int) -> int:
+    if not 1 <= threads <= MAX_THREADS:
+        raise InputError(f"threads: {threads} is not possible; allowed 1 to {MAX_THREADS}.")
+    return threads
+
+
+def _infos(tensors: Sequence[dict[str, Any]]) -> tuple[TensorInfo, ...]:
+    return tuple(TensorInfo(t["name"], tuple(t["shape"]), t["dtype"]) for t in tensors)
+
+
+def _pointers(arrays: Sequence[Array]) -> Any:
+    return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
+
+
+def _close_model(library: Library, handle: int) -> None:
+    library.c.pconv_close(handle)

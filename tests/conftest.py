@@ -1,0 +1,84 @@
+"""Fixtures that several rooms' tests share."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from pconv import targets
+from pconv.cache import Cache
+from pconv.codegen.program import Program
+
+ROWS, COLUMNS = 64, 32
+
+_C_TEXT = """
+#include "model.h"
+
+enum { ROWS = 64, COLUMNS = 32 };
+
+static void twice(const pconv_frame *f, int32_t begin, int32_t end) {
+    for (int i = begin * COLUMNS; i < end * COLUMNS; i++) f->arena[i] = 2 * f->inputs[0][i];
+}
+
+static void add_weights(const pconv_frame *f, int32_t begin, int32_t end) {
+    const float *w = (const float *)f->weights;
+    for (int i = begin; i < end; i++) f->outputs[0][i] = f->arena[i] + w[i];
+}
+
+static void add_up(const pconv_frame *f, int32_t begin, int32_t end) {
+    for (int row = begin; row < end; row++) {
+        float sum = 0;
+        for (int i = 0; i < COLUMNS; i++) sum += f->outputs[0][row * COLUMNS + i];
+        f->outputs[1][row] = sum;
+    }
+}
+
+const pconv_step pconv_steps[] = {
+    {"twice", twice, ROWS, 3},
+    {"add_weights", add_weights, ROWS * COLUMNS, 1},
+    {"add_up", add_up, ROWS, ROWS},
+};
+const int32_t pconv_step_count = 3;
+const size_t pconv_arena_bytes = sizeof(float) * ROWS * COLUMNS;
+const pconv_tensor pconv_inputs[] = {{"x", 3, {1, ROWS, COLUMNS}}};
+const pconv_tensor pconv_outputs[] = {{"y", 3, {1, ROWS, COLUMNS}}, {"sums", 2, {1, ROWS}}};
+const int32_t pconv_inputs_count = 1, pconv_outputs_count = 2;
+"""
+
+ProgramMaker = Callable[..., Program]
+
+
+def affine_program(target: str = "native", text: str = _C_TEXT, **said: object) -> Program:
+    """Return a hand-written program: y = 2 x + w and the sums of y's rows, in three steps."""
+    weights = np.arange(ROWS * COLUMNS, dtype=np.float32)
+    chosen = targets.get(target)
+    macs = ROWS * COLUMNS
+    layer = {"op": "Affine", "micro_kernel": "f32_test", "macs": macs, "dense_macs": 4 * macs, "reason": ""}
+    manifest = {
+        "format": 1,
+        "abi": 1,
+        "target": {"name": chosen.name, "features": list(chosen.features)},
+        "model": {"name": "affine"},
+        "inputs": [{"name": "x", "shape": [1, ROWS, COLUMNS], "dtype": "float32"}],
+        "outputs": [
+            {"name": "y", "shape": [1, ROWS, COLUMNS], "dtype": "float32"},
+            {"name": "sums", "shape": [1, ROWS], "dtype": "float32"},
+        ],
+        "layers": [
+            {"name": name, **layer, "weights_bytes": 8192} for name in ("twice", "add_weights", "add_up")
+        ],
+        **said,
+    }
+    return Program({"model.c": text}, weights.tobytes(), manifest, chosen)
+
+
+@pytest.fixture(scope="session")
+def make_program() -> ProgramMaker:
+    """Return `affine_program`."""
+    return affine_program
+
+
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    """Return one empty cache for the whole session, so that a compiler warms up once."""
+    return Cache(tmp_path_factory.mktemp("cache"))

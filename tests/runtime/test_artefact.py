@@ -1,0 +1,127 @@
+"""A file that is no model for this machine is refused in one line, before it can do harm."""
+
+import json
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pconv.build import build
+from pconv.cache import Cache
+from pconv.codegen.program import Program
+from pconv.errors import ArtefactError
+from pconv.runtime import load
+from pconv.toolchain import choose
+
+pytestmark = pytest.mark.cc
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(ArtefactError) as caught:
+        load(path)
+    message = str(caught.value)
+    assert str(path) in message and "\n" not in message
+    return message
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    assert "cannot be read (No such file or directory)" in refused(tmp_path / "none.so")
+
+
+@pytest.mark.parametrize(("content", "what"), [(b"", "an empty file"), (b"hello", "not a shared library")])
+def test_garbage(tmp_path: Path, content: bytes, what: str) -> None:
+    path = tmp_path / "model.so"
+    path.write_bytes(content)
+    assert what in refused(path)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.9, 0.9999])
+def test_truncated(affine: Path, tmp_path: Path, share: float) -> None:
+    whole = affine.read_bytes()
+    path = tmp_path / "model.so"
+    path.write_bytes(whole[: int(len(whole) * share)])
+    assert "the file is cut off or damaged" in refused(path) or share == 0.001
+
+
+def test_other_architecture(affine: Path, tmp_path: Path) -> None:
+    content = bytearray(affine.read_bytes())
+    struct.pack_into("<H", content, 18, 243)
+    path = tmp_path / "model.so"
+    path.write_bytes(content)
+    assert "compiled for riscv64, this machine is" in refused(path)
+
+
+def test_cross_compiled(make_program: Callable[..., Program], session_cache: Cache, tmp_path: Path) -> None:
+    program = make_program("aarch64")
+    path = build(program, cache=session_cache, out=tmp_path / "model.so")
+    if program.target.arch != make_program().target.arch:
+        assert "compiled for aarch64, this machine is" in refused(path)
+
+
+def test_object_file(affine: Path, tmp_path: Path) -> None:
+    content = bytearray(affine.read_bytes())
+    struct.pack_into("<H", content, 16, 1)
+    path = tmp_path / "model.so"
+    path.write_bytes(content)
+    assert "not as a 64-bit shared library" in refused(path)
+
+
+def compile_library(text: str, tmp_path: Path, program: Program) -> Path:
+    """Compile a shared library that is not made by the build."""
+    (tmp_path / "other.c").write_text(text)
+    compiler = choose(None, program.target)
+    flags = (*compiler.base_flags(program.target), *compiler.library_flags(program.target))
+    made = tmp_path / "other.so"
+    arguments = [
+        *compiler.command,
+        str(tmp_path / "other.c"),
+        "-o",
+        str(made),
+        *flags,
+        "-fvisibility=default",
+    ]
+    subprocess.run(arguments, check=True, capture_output=True, cwd=tmp_path)
+    return made
+
+
+def stub(abi: int, manifest: str) -> str:
+    names = ("open", "run", "set_threads", "profile", "times", "close")
+    return (
+        f"int pconv_abi(void) {{ return {abi}; }}\n"
+        f"const char *pconv_manifest(void) {{ return {json.dumps(manifest)}; }}\n"
+        + "\n".join(f"void *pconv_{name}(void) {{ return 0; }}" for name in names)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("int answer(void) { return 42; }", "a shared library, but not a compiled model"),
+        (stub(2, "{}"), "compiled for ABI 2, allowed 1. Compile it again with this pconv."),
+        (stub(1, "{"), "its manifest cannot be read"),
+        (stub(1, '{"format": 1}'), "its manifest cannot be read"),
+        (
+            stub(1, '{"format": 9, "inputs": [], "outputs": [], "layers": []}'),
+            "manifest format 9, allowed 1.",
+        ),
+    ],
+)
+def test_foreign_libraries(
+    make_program: Callable[..., Program], tmp_path: Path, text: str, message: str
+) -> None:
+    assert message in refused(compile_library(text, tmp_path, make_program()))
+
+
+def test_missing_cpu_features(
+    make_program: Callable[..., Program], session_cache: Cache, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    program = make_program()
+    wanting = replace(program, target=replace(program.target, features=("fp", "flux_capacitor")))
+    said = {**program.manifest, "target": {"name": "future", "features": ["flux_capacitor"]}}
+    path = build(replace(wanting, manifest=said), cache=session_cache)
+    message = refused(path)
+    assert "this CPU lacks instructions that the model was compiled for (it needs flux_capacitor)" in message
