@@ -125,7 +125,7 @@ def natural(weights: Iterable[NDArray[Any]], k: int) -> Library:
         votes.update(dict(zip(bits.tolist(), counts.tolist(), strict=True)))
     if not votes:
         raise RecipeError(
-            f"natural-{k}: the model has no 3x3 kernels to count; choose a fixed library such as scp8"
+            f"natural-{k}: there are no 3x3 kernels to count; allowed is a fixed library, e.g. scp8"
         )
     ranked = sorted(votes, key=lambda bits: (-votes[bits], bits))
     return tuple(Pattern(bits) for bits in ranked[:k])

@@ -121,7 +121,9 @@ class Recipe:
         for name, rate in self.layers.items():
             if rate != DENSE:
                 _require_rate(f"layers.{name}", rate, ', or "dense"')
-        if isinstance(self.exclude, str) or not all(isinstance(glob, str) for glob in self.exclude):
+        if not isinstance(self.exclude, list | tuple) or not all(
+            isinstance(glob, str) for glob in self.exclude
+        ):
             raise RecipeError(
                 f'exclude: {self.exclude!r} is no list of names; allowed e.g. ["layer1.*", "fc"]'
             )
@@ -246,7 +248,7 @@ def _keep(ic: int, rate: float) -> int:
 
 def _require_choice(key: str, value: Any, allowed: Iterable[Any]) -> None:
     allowed = list(allowed)
-    if isinstance(value, bool) or value not in allowed:
+    if type(value) is not type(allowed[0]) or value not in allowed:  # 4.0 and True are no counts
         shown = ", ".join(map(str, allowed))
         raise RecipeError(
             f"{key}: {value!r} is unknown;{_did_you_mean(str(value), allowed)} allowed: {shown}"

@@ -8,7 +8,6 @@ node; a recipe may use either. Layers are [oc, ic, kh, kw] or [out, in] here, wh
 stored. Refuses to prune a weight that something else reads as well.
 """
 
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -97,8 +96,8 @@ def prune_model(model: ir.Model, recipe: Recipe | None = None) -> tuple[ir.Model
     """Prune by magnitude; the model that was given stays as it is.
 
     Returns: the pruned model with the map in its metadata, and the map.
-    Raises: RecipeError when the recipe does not fit the model; ModelError when a weight that it would prune is
-    not finite, or has another reader.
+    Raises: RecipeError when the recipe does not fit the model; ModelError when weights are not finite, or one
+    that the recipe prunes has another reader.
     """
     pruned: ir.Model = model.clone()
     layers = find_layers(pruned)
@@ -168,9 +167,7 @@ def _weight(node: ir.Node) -> ir.Value | None:
         return None
     tensor = _tensor(value)
     rank = 4 if node.op_type == "Conv" else 2
-    return (
-        value if len(tensor.shape) == rank and tensor.dtype in _FLOATS and math.prod(tensor.shape) else None
-    )
+    return value if len(tensor.shape) == rank and tensor.size and tensor.dtype in _FLOATS else None
 
 
 def _tensor(weight: ir.Value) -> ir.TensorProtocol:
@@ -180,9 +177,10 @@ def _tensor(weight: ir.Value) -> ir.TensorProtocol:
 
 
 def _geometry(node: ir.Node, tensor: ir.TensorProtocol) -> tuple[tuple[int, ...], Kind, bool]:
-    shape = tuple(int(n) for n in tensor.shape)
+    shape = tuple(tensor.shape.numpy())
     if node.op_type == "Conv":
-        kind: Kind = "depthwise" if node.attributes.get_int("group", 1) > 1 == shape[1] else "conv"
+        depthwise = shape[1] == 1 and node.attributes.get_int("group", 1) > 1
+        kind: Kind = "depthwise" if depthwise else "conv"
         return shape, kind, False
     transposed = node.op_type == "MatMul" or not node.attributes.get_int("transB", 0)
     return (shape[::-1] if transposed else shape), "fc", transposed
@@ -192,8 +190,8 @@ def _require_one_reader(layer: Layer) -> None:
     readers = [node.name or node.op_type for node in _readers(layer.weight)]
     if len(readers) > 1 or layer.weight.is_graph_output():
         raise ModelError(
-            f"{layer.name}: its weight {layer.weight.name} is shared ({', '.join(readers)}); allowed is one reader. "
-            f'Leave it dense with exclude = ["{layer.name}"].'
+            f"{layer.name}: its weight {layer.weight.name} is shared ({', '.join(readers)}); "
+            f'allowed is one reader. Leave it dense with exclude = ["{layer.name}"].'
         )
 
 

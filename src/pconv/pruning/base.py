@@ -91,6 +91,7 @@ class Pruner(ABC):
         for name in self._masks:
             layer = self.layers[name]
             if parametrize.is_parametrized(layer, WEIGHT):
+                _own_class(layer)
                 parametrize.remove_parametrizations(layer, WEIGHT, leave_parametrized=True)
                 _move_to_front(layer, WEIGHT)
         return self.sparsity()
@@ -109,6 +110,12 @@ def _array(weight: Tensor) -> NDArray[Any]:
 
 def _tensor(mask: NDArray[np.bool_], device: torch.device) -> Tensor:
     return torch.tensor(np.ascontiguousarray(mask), device=device)
+
+
+def _own_class(layer: Layer) -> None:
+    """Unshare the class that torch made for the masked layer: a deepcopy has it too; removal empties it."""
+    shared = type(layer)
+    layer.__class__ = type(shared.__name__, shared.__bases__, dict(shared.__dict__))
 
 
 def _move_to_front(layer: Layer, first: str) -> None:

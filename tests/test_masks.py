@@ -1,0 +1,71 @@
+"""Masks by magnitude: what the rules ask is what the masks keep."""
+
+import numpy as np
+import pytest
+
+from pconv.errors import ModelError
+from pconv.masks import magnitude_masks
+from pconv.patterns import library
+from pconv.recipe import LayerInfo, LayerRule, Recipe, plan_layers
+from pconv.sparsity import SparsityMap
+
+INFOS = [
+    LayerInfo("stem", "conv", (32, 3, 3, 3), is_first=True),
+    LayerInfo("conv", "conv", (64, 32, 3, 3)),
+    LayerInfo("depth", "depthwise", (64, 1, 3, 3)),
+    LayerInfo("point", "conv", (40, 64, 1, 1)),
+    LayerInfo("wide", "conv", (16, 24, 5, 5)),
+    LayerInfo("fc", "fc", (50, 128)),
+]
+
+
+def weights_of(infos: list[LayerInfo]) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(0)
+    return {info.name: generator.standard_normal(info.shape).astype(np.float32) for info in infos}
+
+
+@pytest.mark.parametrize("group", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("patterns", ["scp8", "natural-6", "any4"])
+def test_masks_obey_the_rules(patterns: str, group: int) -> None:
+    weights = weights_of(INFOS)
+    rules = plan_layers(Recipe(patterns, group=group), INFOS)
+    masks = magnitude_masks(weights, rules)
+    sparsity = SparsityMap.detect(masks)
+    natural = [weights[name] for name, rule in rules.items() if rule.patterns]
+    assert sparsity.verify({n: weights[n] * masks[n] for n in weights}, library(patterns, natural)) == []
+    for name, layer in sparsity.layers.items():
+        assert (layer.kernels_per_filter == rules[name].keep).all()
+        assert layer.compression_rate == pytest.approx(rules[name].compression_rate)
+        assert layer.group >= rules[name].group
+
+
+def test_a_kernel_is_ranked_by_what_its_shape_leaves() -> None:
+    shape = library("elog4")[0]
+    flat, fitting = (
+        np.full((3, 3), 0.9),
+        1.1 * shape.mask(),
+    )  # flat has the larger norm until it is cut to a shape
+    weights = np.stack([flat, fitting])[None]
+    mask = magnitude_masks({"conv": weights}, {"conv": LayerRule((1, 2, 3, 3), 1, "elog4")})["conv"]
+    assert not mask[0, 0].any() and np.array_equal(mask[0, 1], shape.mask())
+
+
+def test_dense_layers_keep_everything() -> None:
+    weights = weights_of(INFOS)
+    masks = magnitude_masks(weights, plan_layers(Recipe(compression_rate=1), INFOS))
+    assert all(mask.all() and mask.shape == weights[name].shape for name, mask in masks.items())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_named(value: float) -> None:
+    weights = weights_of(INFOS)
+    weights["point"][3, 4] = value
+    with pytest.raises(ModelError, match=r"point: 1 weights are NaN or infinite; .*Repair the model"):
+        magnitude_masks(weights, plan_layers(Recipe(), INFOS))
+
+
+def test_huge_weights_do_not_overflow() -> None:
+    weights = np.full((1, 4, 3, 3), 1e30, np.float32)
+    weights[0, 2] = 3e38
+    mask = magnitude_masks({"conv": weights}, {"conv": LayerRule((1, 4, 3, 3), 1, "scp8")})["conv"]
+    assert mask.any(axis=(2, 3)).tolist() == [[False, False, True, False]]
