@@ -11,8 +11,8 @@ from pconv.lower.loads import cut_taps
 from pconv.targets import Target
 
 FMA_LATENCY = 4.0
-L1_LOAD = 0.4
-L2_LINE = 0.4
+L1_LOAD = 0.3
+L2_LINE = 0.35
 LOOP = 2.0
 RUN = 6.0
 STORE = 2.0

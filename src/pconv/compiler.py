@@ -1,0 +1,167 @@
+"""The whole lower half as one function: model in, engine out."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from functools import cache as memoize
+from pathlib import Path
+from typing import Any
+
+from pconv import targets, toolchain
+from pconv._version import __version__
+from pconv.build import build
+from pconv.cache import Cache
+from pconv.errors import ModelError
+from pconv.runtime import Engine
+from pconv.targets import Target
+
+Progress = Callable[[str, int, int], None]
+
+_SOURCES = ("graph", "lower", "codegen", "targets", "runtime/native")
+
+
+def compile(  # noqa: A001 - what it is called everywhere
+    model: Any,
+    *,
+    inputs: Any = None,
+    target: str | None = None,
+    threads: int | None = None,
+    dense: Iterable[str] = (),
+    cc: str | None = None,
+    cache: bool = True,
+    progress: Progress | None = None,
+) -> Engine:
+    """Compile a model for this machine and open it.
+
+    `model` is a path to an .onnx file, an onnx or onnx_ir model, or a torch module (then `inputs` are example tensors
+    or shapes). Layers named in `dense` ignore their zeros. A file that was compiled before comes from the cache; with
+    `cache=False` it is made anew. `progress(what, done, total)` is called as steps get done.
+
+    Raises: ModelError, UnsupportedError for the model; BuildError for the compiler and the cache; ArtefactError when
+    `target` is not this machine's (use `compile_file`).
+    """
+    path = compile_file(
+        model, inputs=inputs, target=target, dense=dense, cc=cc, cache=cache, progress=progress
+    )
+    return Engine(path, threads=threads)
+
+
+def compile_file(
+    model: Any,
+    *,
+    inputs: Any = None,
+    target: str | None = None,
+    dense: Iterable[str] = (),
+    cc: str | None = None,
+    cache: bool = True,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Compile a model to a shared library, also for another machine; return its path (`out`, or in the cache).
+
+    Raises: as `compile` does.
+    """
+    chosen = targets.get(target or "native")
+    store = Cache()
+    shortcut = _shortcut_key(model, inputs, chosen, dense, cc) if cache and out is None else None
+    if shortcut is not None and (found := store.find(shortcut)) is not None:
+        return found
+    from pconv.codegen import generate
+
+    program = generate(_lower(model, inputs, chosen, dense, progress))
+    library = build(program, cc=cc, out=out, cache=store, progress=progress)
+    return library if shortcut is None else store.link(shortcut, library)
+
+
+def inspect(
+    model: Any,
+    stage: str,
+    layer: str | None = None,
+    *,
+    inputs: Any = None,
+    target: str | None = None,
+    dense: Iterable[str] = (),
+) -> str:
+    """Return the text of one stage, `graph`, `plan` or `c`, whole or for one layer.
+
+    Raises: ModelError for the model, or when there is no such layer or stage.
+    """
+    from pconv import graph
+
+    if stage == "graph":
+        text = graph.describe(graph.normalise(graph.load(model, inputs=inputs)))
+        return text if layer is None else _only(text, layer)
+    from pconv.codegen.c.model import render_kernel
+    from pconv.lower.describe import describe_plan, describe_step
+
+    plan = _lower(model, inputs, targets.get(target or "native"), dense, None)
+    if stage == "plan" and layer is None:
+        return describe_plan(plan)
+    names = [step.name for step in plan.steps]
+    if stage not in ("plan", "c"):
+        raise ModelError(f"stage {stage!r} is unknown; allowed graph, plan, c.")
+    if layer is None:
+        from pconv.codegen import generate
+
+        return generate(plan).sources["model.c"]
+    if layer not in names:
+        raise ModelError(_unknown_layer(layer, names))
+    step = plan.steps[names.index(layer)]
+    return describe_step(step) if stage == "plan" else render_kernel(step)
+
+
+def _lower(model: Any, inputs: Any, target: Target, dense: Iterable[str], progress: Progress | None) -> Any:
+    from pconv import graph
+    from pconv.lower import lower
+
+    view = graph.view(graph.normalise(graph.load(model, inputs=inputs)))
+    names = [node.name for node in view.nodes]
+    for name in dense:
+        if name not in names:
+            raise ModelError(_unknown_layer(name, names))
+    return lower(view, target, frozenset(dense), progress)
+
+
+def _unknown_layer(name: str, names: list[str]) -> str:
+    near = get_close_matches(name, names, 3)
+    hint = f"did you mean {', '.join(near)}?" if near else "`pconv inspect --stage plan` lists them."
+    return f"there is no layer {name!r}; {hint}"
+
+
+def _only(text: str, layer: str) -> str:
+    lines = [line for line in text.splitlines() if layer in line.split()]
+    if not lines:
+        raise ModelError(_unknown_layer(layer, [w for line in text.splitlines() for w in line.split()[:2]]))
+    return "\n".join(lines)
+
+
+def _shortcut_key(model: Any, inputs: Any, target: Target, dense: Iterable[str], cc: str | None) -> str | None:
+    """Return the hash of a model file and all options, None where the file alone does not tell all.
+
+    A file whose weights lie in other files is not hashed here; its program is (in `build`).
+    """
+    if not isinstance(model, (str, os.PathLike)) or inputs is not None or not Path(model).is_file():
+        return None
+    digest = hashlib.sha256()
+    with open(model, "rb") as file:
+        while block := file.read(1 << 22):
+            if b"location" in block:
+                return None
+            digest.update(block)
+    compiler = toolchain.choose(cc, target)
+    options = (__version__, _own_sources(), target, sorted(dense), compiler.version, compiler.command[1:])
+    digest.update(repr(options).encode())
+    return digest.hexdigest()
+
+
+@memoize
+def _own_sources() -> str:
+    """Return the hash of the generator itself, so that its every change is a new version."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for folder in _SOURCES:
+        for path in sorted((root / folder).rglob("*")):
+            if path.suffix in (".py", ".c", ".h"):
+                digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,76 @@
+"""A plan as text, for `pconv inspect`."""
+
+from pconv.lower.kernels import ConvKernel
+from pconv.lower.layout import Layout
+from pconv.lower.loads import load_program
+from pconv.lower.plan import Plan, Step, Tensor
+from pconv.lower.schedule import tiles
+
+
+def describe_plan(plan: Plan) -> str:
+    """Return one line a step: what runs, on what, how much work, and why so."""
+    lines = [
+        f"plan of {plan.name} for {plan.target.name}: {len(plan.steps)} steps, arena {plan.arena_bytes:,} bytes",
+        f"{'layer':32s} {'operator':16s} {'output':16s} {'MACs':>14s} {'of dense':>9s}  micro-kernel",
+    ]
+    for step in plan.steps:
+        work = step.work
+        share = f"{work.macs / work.dense_macs:.1%}" if work.dense_macs else ""
+        macs = f"{work.macs:,}" if work.dense_macs else ""
+        shape = "x".join(map(str, work.out_shape))
+        lines.append(
+            f"{step.name:32s} {step.op:16s} {shape:16s} {macs:>14s} {share:>9s}  {step.kernel.name}"
+            + (f"  ({work.reason})" if work.reason else "")
+        )
+    return "\n".join(lines)
+
+
+def describe_step(step: Step) -> str:
+    """Return all that the plan says of one step, with FKR, FKW and LRE where it is a convolution."""
+    work = step.work
+    lines = [
+        f"{step.name} ({step.op}): {step.kernel.name}",
+        f"  tasks     {step.tasks}",
+        *(f"  input     {_tensor(t)}" for t in step.inputs),
+        f"  output    {_tensor(step.output)}",
+    ]
+    if work.dense_macs:
+        lines.append(f"  work      {work.macs:,} multiply-adds of the dense {work.dense_macs:,}; {work.reason}")
+        lines.append(f"  weights   {work.weights_bytes:,} bytes, index {work.index_bytes:,} bytes")
+    lines += [f"  constant  {name}: {a.dtype}{list(a.shape)}" for name, a in step.data.items()]
+    if isinstance(step.kernel, ConvKernel):
+        lines += _conv(step, step.kernel)
+    return "\n".join(lines)
+
+
+def _conv(step: Step, kernel: ConvKernel) -> list[str]:
+    taps = len(kernel.patterns[0])
+    lines = [
+        f"  FKR       {step.params['groups']} groups of {kernel.group} filters that share their kernels; "
+        f"first: {step.data['order'][: kernel.group].tolist()}",
+    ]
+    runs = step.data["run"].sum(axis=0)
+    for i, pattern in enumerate(kernel.patterns[:64]):
+        loads = len(load_program(kernel, range(taps), i, kernel.tile))
+        plain = taps * kernel.tile[0] * kernel.tile[1]
+        picture = "/".join(
+            "".join("1" if (y, x) in pattern else "0" for x in range(kernel.size[1])) for y in range(kernel.size[0])
+        )
+        lines.append(f"  pattern   {picture}: {runs[i]} kernels; LRE {loads} loads instead of {plain}")
+    lines.append(f"  tile      {kernel.tile[0]} x {kernel.tile[1]} vectors, {len(tiles(kernel))} tiles")
+    return lines
+
+
+def _tensor(tensor: Tensor) -> str:
+    where = {"arena": f"arena + {tensor.offset:,}", "input": "the caller's input", "output": "the caller's output"}
+    return f"{tensor.name} [{tensor.channels}] {_layout(tensor.layout)} at {where[tensor.space]}"
+
+
+def _layout(layout: Layout) -> str:
+    if layout.planar:
+        return f"{layout.height}x{layout.width} dense"
+    halo = f"{layout.top},{layout.left},{layout.bottom},{layout.right}"
+    return (
+        f"{layout.height}x{layout.width} as {layout.rows}x{layout.cols} blocks of {layout.block_h}x{layout.block_w}, "
+        f"halo {halo}, plane {4 * layout.plane_elems:,} bytes"
+    )
