@@ -160,6 +160,30 @@ def test_truncated_and_corrupted_files_give_one_line(path):
             assert "\n" not in str(error)
 
 
+def test_external_data_stays_in_the_directory(tmp_path):
+    (tmp_path / "sub").mkdir()
+    onnx.save(
+        model(), tmp_path / "sub" / "net.onnx", save_as_external_data=True, location="n.bin", size_threshold=0
+    )
+    moved = onnx.load(tmp_path / "sub" / "net.onnx", load_external_data=False)
+    for tensor in moved.graph.initializer:
+        tensor.external_data[0].value = "../n.bin"
+    (tmp_path / "sub" / "net.onnx").write_bytes(moved.SerializeToString())
+    with pytest.raises(
+        ModelError, match=r"its data lies in ../n.bin; allowed: a file in the model's own directory"
+    ):
+        graph.load(tmp_path / "sub" / "net.onnx")
+
+
+def test_names_that_are_not_text():
+    broken = model()
+    broken.graph.node[0].name = "two\nlines"
+    with pytest.raises(
+        ModelError, match=r"the name 'two\\nlines' is not printable text: the model is damaged"
+    ):
+        graph.load(broken)
+
+
 @pytest.mark.parametrize("value", (np.nan, np.inf, -np.inf))
 def test_weights_that_are_not_finite(value):
     broken = WEIGHTS["conv1.weight"].copy()

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -44,8 +44,9 @@ def load(source: Any, *, inputs: Inputs | None = None) -> ir.Model:
             f"cannot load a {type(source).__name__}; "
             "allowed: a path to an .onnx file, onnx.ModelProto, onnx_ir.Model, torch.nn.Module."
         )
+    _check_names(model.graph)
     if model.functions:
-        InlinePass()(model)  # in place
+        _inline(model)
     if inputs is not None:
         set_shapes(model.graph, inputs)
     _check_weights(model.graph)
@@ -87,10 +88,36 @@ def _from_proto(proto: onnx.ModelProto, where: str) -> ir.Model:
         raise ModelError(f"{where}: not a valid ONNX model ({reason(error)}). Export it again.") from error
 
 
+def _inline(model: ir.Model) -> None:
+    try:
+        InlinePass()(model)  # in place
+    except Exception as error:  # recursive or broken functions
+        raise ModelError(
+            f"the model's functions cannot be inlined ({reason(error)}). Export it again."
+        ) from error
+
+
+def _check_names(graph: ir.Graph) -> None:
+    """Refuse names that are not text: they would break every message and file that quotes them."""
+    names: list[object] = [graph.name, *graph.initializers]
+    values = [*graph.inputs, *graph.outputs]
+    for node in graph:
+        names += [node.name, node.op_type, node.domain]
+        values += [value for value in (*node.inputs, *node.outputs) if value is not None]
+    names += [value.name for value in values]
+    for name in names:
+        if name is not None and not (isinstance(name, str) and name.isprintable()):
+            raise ModelError(
+                f"the name {name!r} is not printable text: the model is damaged. Export it again."
+            )
+
+
 def _check_weights(graph: ir.Graph) -> None:
-    """Read every constant once: it must be there and finite. Scalars may be infinite: they are bounds."""
+    """Read every constant once: it must be there and finite. A scalar may be infinite: it may be a bound."""
     narrowed: dict[str, int] = {}
     for name, tensor in _constants(graph):
+        if isinstance(tensor, ir.ExternalTensor):
+            _check_location(name, PurePath(tensor.location))
         try:
             array = tensor.numpy()
         except Exception as error:  # missing or short external file, wrong byte count
@@ -100,16 +127,24 @@ def _check_weights(graph: ir.Graph) -> None:
             ) from error
         if tensor.dtype in _NARROWED:
             narrowed[tensor.dtype.name] = narrowed.get(tensor.dtype.name, 0) + 1
-        if array.dtype.kind in "fV" and array.ndim:
+        if array.dtype.kind in "fV":
             values = array if array.dtype.kind == "f" else array.astype(np.float32)
-            bad = values.size - int(np.count_nonzero(np.isfinite(values)))
-            if bad:
+            good = np.isfinite(values) if values.ndim else ~np.isnan(values)
+            if bad := good.size - int(np.count_nonzero(good)):
                 raise ModelError(
-                    f"initialiser {name}: {bad} of {values.size} values are NaN or infinite; "
+                    f"initialiser {name}: {bad} of {good.size} values are NaN or infinite; "
                     "allowed: finite numbers. Train or export the model again."
                 )
     for dtype, count in narrowed.items():
         log.warning("%d %s constants are computed as float32", count, dtype)
+
+
+def _check_location(name: str, location: PurePath) -> None:
+    if location.is_absolute() or ".." in location.parts:
+        raise ModelError(
+            f"initialiser {name}: its data lies in {location}; allowed: a file in the model's own directory. "
+            "Save the model with its data beside it."
+        )
 
 
 def _constants(graph: ir.Graph) -> list[tuple[str, Any]]:

@@ -19,7 +19,7 @@ def name_nodes(graph: ir.Graph) -> None:
     for i, node in enumerate(graph):
         if not _MADE_UP.fullmatch(node.name or ""):
             continue
-        wanted = _owner(node) or node.name or f"{node.op_type.lower()}_{i}"
+        wanted = _owner(node) or (node.name or "").removeprefix("node_") or f"{node.op_type.lower()}_{i}"
         name, again = wanted, 1
         while name in taken:
             name, again = f"{wanted}_{again}", again + 1

@@ -76,7 +76,8 @@ class Builder:
 
     def _weight(self, name: str, array: Array) -> ir.Value:
         name = self.fresh(name)
-        tensor = ir.Tensor(np.asarray(array, dtype=np.float32), name=name)
+        with np.errstate(over="ignore"):  # infinite weights are refused by check_normalised, with a message
+            tensor = ir.Tensor(np.asarray(array, dtype=np.float32), name=name)
         value = ir.Value(
             name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
         )

@@ -36,6 +36,8 @@ def _bound(site: Site, name: str, i: int, default: float) -> float:
     value = site.attr(name)
     if value is None and (array := site.constant(i)) is not None:
         value = array.item()
+    if value is not None and np.isnan(value):
+        raise site.malformed(f"its {name} is not a number")
     return default if value is None else float(np.clip(value, -_LARGEST, _LARGEST))
 
 
