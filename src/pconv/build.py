@@ -47,7 +47,7 @@ def build(
     library = cache.find(key)
     if library is None:
         with cache.scratch() as work:
-            job = _Job(program, compiler, work, cache, static=False)
+            job = _Job(program, compiler, work, cache)
             objects = job.compile(program.sources, progress)
             made = job.link(objects, compiler.library_flags(program.target), "model.so")
             library = cache.store(key, made)
@@ -67,15 +67,14 @@ def build_executable(
 ) -> Path:
     """Compile a program and a C `main` that includes "pconv.h" to one executable file.
 
-    zig's are static, so they run on a bare system or under qemu; the first one for an architecture takes a
-    minute, in which zig compiles its C library.
+    It needs the target's C library where it runs: under qemu, `-L` names a directory with one.
 
     Raises: BuildError as `build` does.
     """
     cache = cache or Cache()
     compiler = toolchain.choose(cc, program.target)
     with cache.scratch() as work:
-        job = _Job(program, compiler, work, cache, static=True)
+        job = _Job(program, compiler, work, cache)
         objects = job.compile({**program.sources, "main.c": main_c}, None)
         made = job.link(objects, compiler.executable_flags(program.target), "main")
         with made.open("rb") as file:
@@ -109,7 +108,6 @@ class _Job:
     compiler: Toolchain
     work: Path
     cache: Cache
-    static: bool
 
     def compile(self, sources: Mapping[str, str], progress: Progress | None) -> list[Path]:
         """Write `sources` and the run time down and compile them, as many at a time as there are cores."""
@@ -118,7 +116,7 @@ class _Job:
         # The largest first, so that the last one to end is short.
         names = sorted((n for n in sources if n.endswith(".c")), key=lambda n: -len(sources[n]))
         target = self.program.target
-        base = (*self.compiler.base_flags(target, static=self.static), f"-I{NATIVE}")
+        base = (*self.compiler.base_flags(target), f"-I{NATIVE}")
         tuned = (*base, *self.compiler.cpu_flags(target))
         plain = (*base, f'-DPCONV_FEATURES="{",".join(target.features)}"')
         jobs = [(self.work / name, tuned) for name in names]

@@ -53,6 +53,7 @@ class Cache:
         """
         path = self.path_for(key)
         with self._writing():
+            os.utime(source)  # a link is a use of what it names
             os.replace(source, path)
         self._evict(keep=path)
         return path

@@ -29,12 +29,12 @@ class Toolchain:
     version: str
     zig: bool
 
-    def base_flags(self, target: Target, *, static: bool = False) -> tuple[str, ...]:
+    def base_flags(self, target: Target) -> tuple[str, ...]:
         """Return the flags for code that must run on any CPU of the target's architecture."""
         if not self.zig:
             return COMMON_FLAGS
         # zig's default is to turn undefined behaviour into traps.
-        return (*self._zig_target(target, static), *COMMON_FLAGS, "-fno-sanitize=all")
+        return (*_zig_target(target), *COMMON_FLAGS, "-fno-sanitize=all")
 
     def cpu_flags(self, target: Target) -> tuple[str, ...]:
         """Return the flags that let the compiler use all of the target's instructions."""
@@ -42,25 +42,15 @@ class Toolchain:
 
     def library_flags(self, target: Target) -> tuple[str, ...]:
         """Return the flags that link a shared library which leaves nothing undefined."""
-        libraries = ("-lm", "-lpthread", "-Wl,-z,defs") if target.os == "linux" else ()
-        if not self.zig:
-            return ("-shared", *libraries)
-        # Without -nostdlib zig compiles its own run-time support first, for half a minute; we need none.
-        return (*self._zig_target(target, False), "-shared", "-nostdlib", "-lc", *libraries)
+        checks = ("-Wl,-z,defs",) if target.os == "linux" else ()
+        return ("-shared", *checks, *self.executable_flags(target))
 
     def executable_flags(self, target: Target) -> tuple[str, ...]:
-        """Return the flags that link a program; one by zig for Linux is static and runs anywhere."""
+        """Return the flags that link with the C library."""
         if not self.zig:
             return ("-lm", "-lpthread")
-        return (*self._zig_target(target, True), *(("-static",) if target.os == "linux" else ()))
-
-    def _zig_target(self, target: Target, static: bool) -> tuple[str, ...]:
-        if target.zig_target is None:
-            return ()
-        return (
-            "-target",
-            f"{target.arch}-linux-musl" if static and target.os == "linux" else target.zig_target,
-        )
+        # Without -nostdlib zig compiles its own run-time support first, for half a minute; we need none.
+        return (*_zig_target(target), "-nostdlib", "-lc", "-lm", "-lpthread")
 
 
 def choose(cc: str | None, target: Target) -> Toolchain:
@@ -91,6 +81,10 @@ def choose(cc: str | None, target: Target) -> Toolchain:
 def environment(zig_global: Path, zig_local: Path) -> Mapping[str, str]:
     """Return the environment to run a compiler in: zig keeps its files in ours."""
     return {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(zig_global), "ZIG_LOCAL_CACHE_DIR": str(zig_local)}
+
+
+def _zig_target(target: Target) -> tuple[str, ...]:
+    return ("-target", target.zig_target) if target.zig_target else ()
 
 
 def _wheel_zig() -> Path | None:

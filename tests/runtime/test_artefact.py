@@ -1,9 +1,11 @@
 """A file that is no model for this machine is refused in one line, before it can do harm."""
 
 import json
+import platform
 import struct
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from pconv.cache import Cache
 from pconv.codegen.program import Program
 from pconv.errors import ArtefactError
 from pconv.runtime import load
+from pconv.runtime.header import check_library
 from pconv.toolchain import choose
 
 pytestmark = pytest.mark.cc
@@ -68,6 +71,27 @@ def test_object_file(affine: Path, tmp_path: Path) -> None:
     assert "not as a 64-bit shared library" in refused(path)
 
 
+def test_macos_library(
+    make_program: Callable[..., Program],
+    session_cache: Cache,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = make_program("aarch64")
+    target = replace(program.target, os="macos", zig_target="aarch64-macos")
+    path = build(replace(program, target=target), cache=session_cache, out=tmp_path / "model.dylib")
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    with path.open("rb") as file:
+        check_library(file, str(path))
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert "the file is cut off or damaged" in refused(path)
+    path.write_bytes(path.read_bytes()[:40])
+    assert "the file is cut off or damaged" in refused(path)
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    assert "not a shared library of this system" in refused(path)
+
+
 def compile_library(text: str, tmp_path: Path, program: Program) -> Path:
     """Compile a shared library that is not made by the build."""
     (tmp_path / "other.c").write_text(text)
@@ -117,8 +141,6 @@ def test_foreign_libraries(
 def test_missing_cpu_features(
     make_program: Callable[..., Program], session_cache: Cache, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     program = make_program()
     wanting = replace(program, target=replace(program.target, features=("fp", "flux_capacitor")))
     said = {**program.manifest, "target": {"name": "future", "features": ["flux_capacitor"]}}

@@ -1,0 +1,81 @@
+"""Targets are found by name, and by what the machine says of itself."""
+
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pconv import targets
+from pconv.errors import BuildError
+from pconv.targets import detect
+
+V3 = "fpu avx avx2 bmi1 bmi2 f16c fma movbe"
+V4 = V3 + " avx512bw avx512cd avx512dq avx512f avx512vl"
+
+
+def pretend(patch: pytest.MonkeyPatch, tmp_path: Path, machine: str, cpuinfo: str | None) -> None:
+    patch.setattr(platform, "machine", lambda: machine)
+    patch.setattr(platform, "system", lambda: "Darwin" if cpuinfo is None else "Linux")
+    patch.setattr(detect, "CPUINFO", tmp_path / "cpuinfo")
+    patch.setattr(detect, "CACHES", tmp_path / "cache")
+    if cpuinfo is not None:
+        (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{cpuinfo}\n\nprocessor\t: 1\n")
+
+
+def test_names() -> None:
+    assert targets.names() == ("x86-64-v4", "x86-64-v3", "aarch64")
+    for name in targets.names():
+        assert targets.get(name).name == name
+    assert targets.get("native") == targets.native()
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(
+        BuildError, match=r"target 'z80' is unknown; allowed native, x86-64-v4, x86-64-v3, aarch64\."
+    ):
+        targets.get("z80")
+
+
+@pytest.mark.parametrize(
+    ("machine", "cpuinfo", "name"),
+    [
+        ("x86_64", f"flags\t\t: {V4} more", "x86-64-v4"),
+        ("x86_64", f"flags\t\t: {V3}", "x86-64-v3"),
+        ("aarch64", "Features\t: fp asimd evtstrm", "aarch64"),
+    ],
+)
+def test_native_on_linux(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, machine: str, cpuinfo: str, name: str
+) -> None:
+    pretend(monkeypatch, tmp_path, machine, cpuinfo)
+    assert targets.native() == targets.get(name)
+
+
+def test_native_on_apple_silicon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pretend(monkeypatch, tmp_path, "arm64", None)
+    assert targets.native() == replace(targets.get("aarch64"), os="macos", zig_target="aarch64-macos")
+
+
+@pytest.mark.parametrize(("machine", "cpuinfo"), [("x86_64", "flags\t: sse2"), ("riscv64", "isa\t: rv64")])
+def test_native_without_support(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, machine: str, cpuinfo: str
+) -> None:
+    pretend(monkeypatch, tmp_path, machine, cpuinfo)
+    with pytest.raises(
+        BuildError, match=rf"this machine \(linux on {machine}\): no target fits its CPU; supported"
+    ):
+        targets.native()
+
+
+def test_cache_sizes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pretend(monkeypatch, tmp_path, "aarch64", "Features\t: fp asimd")
+    for index, (level, kind, size) in enumerate(
+        (("1", "Data", "64K"), ("1", "Instruction", "1K"), ("2", "Unified", "3M"))
+    ):
+        folder = tmp_path / "cache" / f"index{index}"
+        folder.mkdir(parents=True)
+        for name, text in (("level", level), ("type", kind), ("size", size)):
+            (folder / name).write_text(text + "\n")
+    native = targets.native()
+    assert (native.l1_bytes, native.l2_bytes) == (64 << 10, 3 << 20)

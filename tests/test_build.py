@@ -1,0 +1,248 @@
+"""Programs become libraries and executables; what goes wrong is said in one line."""
+
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pconv import toolchain
+from pconv.build import build, build_executable, program_key
+from pconv.cache import Cache
+from pconv.codegen.program import Program
+from pconv.errors import BuildError
+from pconv.runtime import Engine
+
+pytestmark = pytest.mark.cc
+Maker = Callable[..., Program]
+
+MAIN_C = """
+#include "pconv.h"
+#include <math.h>
+#include <stdio.h>
+
+static float x[3][64 * 32], y[3][64 * 32], sums[3][64];
+
+int main(void) {
+    char error[100];
+    pconv_tensor info;
+    if (pconv_abi() != PCONV_ABI || pconv_input_count() != 1 || pconv_output_count() != 2) return 1;
+    if (pconv_info(0, 0, &info) || info.rank != 3 || info.dims[1] != 64 || !pconv_info(1, 2, &info)) return 2;
+    if (pconv_open(65, error, sizeof error)) return 3;
+    puts(error);
+    pconv_model *model = pconv_open(3, error, sizeof error);
+    if (!model) return 4;
+    for (int i = 0; i < 3 * 64 * 32; i++) x[0][i] = sinf(i);
+    const float *inputs[] = {x[0]};
+    float *outputs[] = {y[0], sums[0]};
+    for (int threads = 4; threads; threads--) {
+        if (pconv_set_threads(model, threads) != threads || pconv_profile(model, 1)) return 5;
+        for (int i = 0; i < 3 * 64 * 32; i++) y[0][i] = -1;
+        if (pconv_run(model, inputs, outputs, 3) || !pconv_run(model, inputs, outputs, 0)) return 6;
+        for (int i = 0; i < 3 * 64 * 32; i++) if (y[0][i] != 2 * x[0][i] + i % (64 * 32)) return 7;
+        int64_t ns[3] = {-1, -1, -1};
+        if (pconv_times(model, ns, 2) != 3 || ns[0] < 0 || ns[1] < 0 || ns[2] != -1) return 8;
+    }
+    if (pconv_set_threads(model, 0) != -1) return 9;
+    pconv_close(model);
+    pconv_close(NULL);
+    puts(pconv_manifest());
+    return 0;
+}
+"""
+
+
+def check_main(command: list[str | Path]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    error, manifest = done.stdout.splitlines()
+    assert error == "threads must be 1 to 64"
+    assert json.loads(manifest)["model"] == {"name": "affine"}
+
+
+def test_same_program_is_compiled_once(make_program: Maker, session_cache: Cache) -> None:
+    seen: list[tuple[str, int, int]] = []
+    program = make_program(model={"name": "once"})
+    first = build(program, cache=session_cache, progress=lambda *step: seen.append(step))
+    assert [step[0] for step in seen] == ["compile"] * (len(seen) - 1) + ["link"]
+    assert [step[1] for step in seen] == list(range(1, len(seen) + 1))
+    count = len(seen)
+    assert build(program, cache=session_cache, progress=lambda *step: seen.append(step)) == first
+    assert len(seen) == count
+    assert not list(session_cache.root.glob("build-*"))
+
+
+def test_key_tells_everything_apart(make_program: Maker) -> None:
+    program = make_program("x86-64-v3")
+    compiler = toolchain.Toolchain(("cc",), "1", zig=False)
+    variants = [
+        (program, compiler),
+        (program, replace(compiler, version="2")),
+        (program, replace(compiler, command=("cc", "-g"))),
+        (replace(program, weights=b"other"), compiler),
+        (replace(program, sources={**program.sources, "more.h": ""}), compiler),
+        (replace(program, manifest={}), compiler),
+        (make_program("x86-64-v4"), compiler),
+    ]
+    assert len({program_key(*variant) for variant in variants}) == len(variants)
+    assert program_key(program, compiler) == program_key(make_program("x86-64-v3"), compiler)
+
+
+def test_out_gets_a_copy(make_program: Maker, session_cache: Cache, tmp_path: Path) -> None:
+    out = build(make_program(), cache=session_cache, out=tmp_path / "model.so")
+    assert out == tmp_path / "model.so"
+    with pytest.raises(BuildError, match=r"missing/m.so: cannot be written \(No such file or directory\)\."):
+        build(make_program(), cache=session_cache, out=tmp_path / "missing" / "m.so")
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_001])
+def test_weights_of_any_size(make_program: Maker, session_cache: Cache, size: int) -> None:
+    text = """
+#include "model.h"
+static void run(const pconv_frame *f, int32_t begin, int32_t end) {
+    f->outputs[0][0] = (uintptr_t)f->weights % 64 + (uintptr_t)f->arena % 64;
+    for (int i = 0; i < (int)f->inputs[0][0]; i++) f->outputs[0][0] += f->weights[i];
+    for (int i = -1024; i < 1024; i++) f->outputs[0][0] += f->arena[i];
+}
+const pconv_step pconv_steps[] = {{"run", run, 1, 1}};
+const int32_t pconv_step_count = 1;
+const size_t pconv_arena_bytes = 0;
+const pconv_tensor pconv_inputs[] = {{"n", 1, {1}}}, pconv_outputs[] = {{"sum", 1, {1}}};
+const int32_t pconv_inputs_count = 1, pconv_outputs_count = 1;
+"""
+    said = {
+        "inputs": [{"name": "n", "shape": [1], "dtype": "float32"}],
+        "outputs": [{"name": "sum", "shape": [1], "dtype": "float32"}],
+    }
+    weights = np.random.default_rng(0).integers(0, 16, size).astype(np.uint8)
+    program = replace(make_program(text=text, **said), weights=weights.tobytes())
+    with Engine(build(program, cache=session_cache), threads=1) as engine:
+        assert engine(np.array([size], np.float32)) == weights.sum()
+
+
+def test_only_the_interface_is_visible(make_program: Maker, session_cache: Cache) -> None:
+    if not shutil.which("nm"):
+        pytest.fail("this test needs nm (Debian: binutils)")
+    path = build(make_program(), cache=session_cache)
+    listed = subprocess.run(["nm", "-D", "--defined-only", path], capture_output=True, text=True, check=True)
+    visible = {line.split()[-1] for line in listed.stdout.splitlines()}
+    functions = "abi close info input_count manifest open output_count profile run set_threads times"
+    assert visible == {f"pconv_{name}" for name in functions.split()}
+
+
+def test_host_compiler(make_program: Maker, session_cache: Cache) -> None:
+    host = next((name for name in toolchain.HOST_COMPILERS if shutil.which(name)), None)
+    if host is None:
+        pytest.skip("no host compiler beside zig's")
+    with Engine(build(make_program(), cc=f"{host} -pipe", cache=session_cache), threads=2) as engine:
+        assert engine(np.zeros((1, 64, 32), np.float32))[0][0, 1, 0] == 32
+
+
+@pytest.mark.parametrize("name", ["native", "aarch64"])
+def test_generated_text_compiles_clean(make_program: Maker, tmp_path: Path, name: str) -> None:
+    program = make_program(name)
+    compiler = toolchain.choose(None, program.target)
+    flags = (*compiler.base_flags(program.target), *compiler.cpu_flags(program.target), "-Wextra", "-Werror")
+    native = Path(toolchain.__file__).parent / "runtime" / "native"
+    for source in ("pool.c", "runtime.c", "cpu.c"):
+        arguments = [*flags, '-DPCONV_FEATURES="fma"', "-c", str(native / source), "-o", str(tmp_path / "o")]
+        done = subprocess.run([*compiler.command, *arguments], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_compiler_fails(make_program: Maker, session_cache: Cache) -> None:
+    program = make_program(text='#include "model.h"\nint x = no_such_thing;\n')
+    with pytest.raises(BuildError) as caught:
+        build(program, cache=session_cache)
+    message = str(caught.value)
+    assert message.startswith("model.c: ") and "\n" not in message
+    assert "no_such_thing" in message and "failed (exit code 1)" in message
+    kept = Path(message.partition("is kept in ")[2].partition(";")[0])
+    assert "no_such_thing" in (kept / "model.c").read_text()
+    assert not list(session_cache.root.glob("build-*"))
+
+
+def test_linker_fails(make_program: Maker, session_cache: Cache) -> None:
+    program = make_program()
+    program = replace(
+        program, sources={"model.c": program.sources["model.c"].replace("pconv_step_count", "n")}
+    )
+    with pytest.raises(BuildError, match=r"model\.so: .* failed .*pconv_step_count"):
+        build(program, cache=session_cache)
+
+
+def test_disk_full_while_compiling(make_program: Maker, tmp_path: Path) -> None:
+    cc = tmp_path / "cc"
+    cc.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && exit\necho "x.o: No space left on device" >&2\nexit 1\n'
+    )
+    cc.chmod(0o755)
+    cache = Cache(tmp_path / "cache")
+    with pytest.raises(BuildError, match=r"cache: no space left on device\. .* PCONV_CACHE\."):
+        build(make_program(), cc=str(cc), cache=cache)
+    assert list(cache.root.iterdir()) == []
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_named_compiler_is_missing(
+    make_program: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_name: bool
+) -> None:
+    monkeypatch.setenv("PCONV_CC", "no-such-cc -x")
+    with pytest.raises(BuildError) as caught:
+        build(make_program(), cc="no-such-cc -x" if by_name else None, cache=Cache(tmp_path))
+    assert str(caught.value) == (
+        "C compiler 'no-such-cc -x': it does not run (No such file or directory); allowed a command that "
+        "understands gcc's options. Set PCONV_CC, or `pip install ziglang` and leave it unset."
+    )
+
+
+def test_no_compiler(make_program: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PCONV_CC", raising=False)
+    monkeypatch.setitem(sys.modules, "ziglang", None)
+    monkeypatch.setattr(toolchain, "_wheel_zig", lambda: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        BuildError, match=r"no C compiler was found; allowed zig's \(pip install ziglang\), clang"
+    ):
+        build(make_program(), cache=Cache(tmp_path))
+
+
+def test_host_compiler_is_not_asked_to_cross_compile(
+    make_program: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gcc").write_text("#!/bin/sh\n")
+    (tmp_path / "gcc").chmod(0o755)
+    monkeypatch.delenv("PCONV_CC", raising=False)
+    monkeypatch.setattr(toolchain, "_wheel_zig", lambda: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    with pytest.raises(BuildError, match="target aarch64: this machine's gcc compiles for riscv64 only"):
+        build(make_program("aarch64"), cache=Cache(tmp_path))
+
+
+def test_zig_is_known_by_any_name(make_program: Maker) -> None:
+    found = toolchain.choose(f"{sys.executable} -m ziglang cc", make_program().target)
+    assert found.zig and found.base_flags(make_program().target)[0] == "-target"
+
+
+def test_c_program(make_program: Maker, session_cache: Cache, tmp_path: Path) -> None:
+    check_main([build_executable(make_program(), MAIN_C, tmp_path / "main", cache=session_cache)])
+
+
+def test_threads_do_not_race(make_program: Maker, session_cache: Cache, tmp_path: Path) -> None:
+    if not shutil.which("gcc"):
+        pytest.skip("no gcc for the thread sanitizer")
+    cc = "gcc -fsanitize=thread -g"
+    check_main([build_executable(make_program(), MAIN_C, tmp_path / "main", cc=cc, cache=session_cache)])
+
+
+@pytest.mark.qemu
+def test_aarch64_under_qemu(make_program: Maker, session_cache: Cache, tmp_path: Path) -> None:
+    made = build_executable(make_program("aarch64"), MAIN_C, tmp_path / "main", cache=session_cache)
+    check_main(["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", made])
