@@ -129,7 +129,7 @@ def test_activations_of_different_shapes():
 def test_second_outputs():
     nodes = [node("MaxPool", "x", "p i", name="n", kernel_shape=[2, 2]), node("Cast", "i", "y", to=1)]
     with pytest.raises(
-        UnsupportedError, match=r"n \(MaxPool\): its output 1 \(i\) is used; allowed: the first output"
+        UnsupportedError, match=r"Cast_1: it reads output 1 of a MaxPool \(i\); allowed: the first"
     ):
         normalise(make(nodes, {"x": X4}, ["y"]))
 

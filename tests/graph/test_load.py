@@ -197,8 +197,10 @@ def test_weights_that_are_not_finite(value):
 def test_undefined_value_and_missing_opset():
     undefined = model()
     undefined.graph.node[1].input[0] = "nowhere"
-    with pytest.raises(ModelError, match=r"\(Relu\): its input nowhere is computed nowhere before it"):
+    with pytest.raises(ModelError, match=r"^Relu_1: its input nowhere is computed nowhere before it"):
         normalise(undefined)
+    with pytest.raises(ModelError, match=r"the onnx_ir.Model is not valid"):
+        graph.load(ir.from_proto(undefined))
     no_opset = model()
     del no_opset.opset_import[:]
     with pytest.raises(PconvError, match="names no ONNX opset"):

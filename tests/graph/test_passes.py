@@ -169,6 +169,18 @@ def test_outputs_keep_their_names_and_are_values_of_their_own():
     assert len({n.name for n in view.nodes}) == len(view.nodes) == 3
 
 
+def test_layers_are_called_after_their_weights():
+    nodes = [
+        node("Conv", "x a.weight", "c", name="/a/Conv"),
+        node("Conv", "c a.weight", "d", name="/a/Conv_1"),
+        node("Conv", "d w", "e", name="node_conv2d_2"),
+        node("MaxPool", "e", "f", name="node_max_pool", kernel_shape=[1, 1]),
+        node("Conv", "f w", "y"),
+    ]
+    view = run(nodes, weights={"a.weight": rand(4, 4, 1, 1)})
+    assert [n.name for n in view.nodes] == ["a", "/a/Conv_1", "node_conv2d_2", "max_pool", "Conv_4"]
+
+
 def test_nodes_of_one_name_are_told_apart():
     nodes = [node("Relu", "x", "r", name="n"), node("Tanh", "r", "y", name="n")]
     assert [n.name for n in normalise(make(nodes, X, ["y"])).nodes] == ["n", "n_1"]

@@ -24,6 +24,7 @@ def test_squeezenet():
     assert view.name == "squeezenet_v1.1"
     assert {op: ops(view).count(op) for op in ops(view)} == {
         "Conv": 26, "MaxPool": 3, "Concat": 8, "GlobalAveragePool": 1, "Flatten": 1}  # fmt: skip
+    assert [n.name for n in view.nodes[:4]] == ["conv1", "/MaxPool", "fire2.squeeze1x1", "fire2.expand1x1"]
     assert all(n.attrs["activation"] == "relu" for n in view.nodes if n.op == "Conv")
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     compare(session, view, {"data": rand(1, 3, 227, 227) * 50}, 1e-4, np.float32)

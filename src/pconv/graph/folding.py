@@ -26,7 +26,7 @@ def is_foldable(node: ir.Node) -> bool:
     return plain and node.domain in ("", "ai.onnx") and node.op_type not in _RANDOM
 
 
-def fold(node: ir.Node, operands: Sequence[Array | None], opset: int) -> list[Array]:
+def fold(node: ir.Node, name: str, operands: Sequence[Array | None], opset: int) -> list[Array]:
     """Run one node on known inputs by the reference implementation of ONNX.
 
     Raises:
@@ -41,14 +41,14 @@ def fold(node: ir.Node, operands: Sequence[Array | None], opset: int) -> list[Ar
     del proto.input[:], proto.output[:]
     proto.input.extend(names)
     proto.output.extend(outputs)
-    infos = [[onnx.ValueInfoProto(name=name) for name in half if name] for half in (names, outputs)]
+    infos = [[onnx.ValueInfoProto(name=it) for it in half if it] for half in (names, outputs)]
     graph = onnx.helper.make_graph([proto], "fold", infos[0], infos[1])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    feeds = {name: operand for name, operand in zip(names, operands, strict=True) if name}
+    feeds = {it: operand for it, operand in zip(names, operands, strict=True) if it}
     try:
         return list(ReferenceEvaluator(model).run(None, feeds))
     except Exception as error:
         raise UnsupportedError(
-            f"{node.name} ({node.op_type}): its constant inputs cannot be computed ({reason(error)}). "
+            f"{name} ({node.op_type}): its constant inputs cannot be computed ({reason(error)}). "
             "Simplify the model before the export."
         ) from error

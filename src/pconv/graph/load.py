@@ -11,7 +11,6 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
 from ..errors import ModelError
-from .naming import name_nodes
 from .reason import reason
 from .shapes import Inputs, set_shapes
 
@@ -21,7 +20,7 @@ _NARROWED = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
 
 
 def load(source: Any, *, inputs: Inputs | None = None) -> ir.Model:
-    """Load a model as it is, with every node named and its weights checked.
+    """Load a model as it is, with its weights checked.
 
     `source` is a path to an .onnx file, an onnx.ModelProto, an onnx_ir.Model (kept) or a torch.nn.Module.
     `inputs` are example arrays or shapes, in order or by name: needed for a module and where sizes are free.
@@ -34,7 +33,7 @@ def load(source: Any, *, inputs: Inputs | None = None) -> ir.Model:
     elif isinstance(source, onnx.ModelProto):
         model = _from_proto(source, "the ModelProto")
     elif isinstance(source, ir.Model):
-        model = source.clone()
+        model = _from_ir(source)
     elif hasattr(source, "named_parameters"):  # a torch.nn.Module, recognised without importing torch
         from .torch_export import export
 
@@ -50,7 +49,6 @@ def load(source: Any, *, inputs: Inputs | None = None) -> ir.Model:
     if inputs is not None:
         set_shapes(model.graph, inputs)
     _check_weights(model.graph)
-    name_nodes(model.graph)
     return model
 
 
@@ -86,6 +84,13 @@ def _from_proto(proto: onnx.ModelProto, where: str) -> ir.Model:
         return model
     except Exception as error:  # a broken proto can break the reader anywhere
         raise ModelError(f"{where}: not a valid ONNX model ({reason(error)}). Export it again.") from error
+
+
+def _from_ir(source: ir.Model) -> ir.Model:
+    try:
+        return source.clone()  # shares the weights
+    except Exception as error:  # values that nothing defines
+        raise ModelError(f"the onnx_ir.Model is not valid ({reason(error)}). Build it again.") from error
 
 
 def _inline(model: ir.Model) -> None:

@@ -1,36 +1,36 @@
-"""Names for layers: what a person writes in a recipe and reads in a report."""
+"""Names for nodes: what a person writes in a recipe and reads in a report."""
 
 import re
+from collections import Counter
 
 import onnx_ir as ir
 
 _LAYERS = ("Conv", "Gemm", "MatMul")
-_MADE_UP = re.compile(r"node_\w+|")  # by torch's exporter, or none at all
+_EXPORTED = re.compile(r"^node_(?=.)")  # torch's exporter begins every name with it
 
 
-def name_nodes(graph: ir.Graph) -> None:
-    """Give every node a unique name.
+def node_names(graph: ir.Graph) -> dict[ir.Node, str]:
+    """Choose a name for every node.
 
-    A name in the file stands, unless torch's exporter made it up (`node_conv2d_1`): then, and where there is
-    none, a layer takes the name of its weight (`layer1.0.conv1.weight` gives `layer1.0.conv1`). Any other
-    node without a name takes its operator and a number.
+    A layer is called after its weight (`layer1.0.conv1.weight` gives `layer1.0.conv1`), as torch and the
+    sparsity map call it. Any other node, and the second user of a weight, has the name in the file, or else
+    operator and number.
     """
-    taken = {node.name for node in graph if not _MADE_UP.fullmatch(node.name or "")}
+    names: dict[ir.Node, str] = {}
+    users: Counter[str] = Counter()
     for i, node in enumerate(graph):
-        if not _MADE_UP.fullmatch(node.name or ""):
-            continue
-        wanted = _owner(node) or (node.name or "").removeprefix("node_") or f"{node.op_type.lower()}_{i}"
-        name, again = wanted, 1
-        while name in taken:
-            name, again = f"{wanted}_{again}", again + 1
-        taken.add(name)
-        node.name = name
+        stem = _stem(node)
+        users[stem or ""] += 1
+        if stem is not None and users[stem] == 1:
+            names[node] = stem
+        else:
+            name = node.name or f"{node.op_type}_{i}"
+            names[node] = name if node.op_type in _LAYERS else _EXPORTED.sub("", name)
+    return names
 
 
-def _owner(node: ir.Node) -> str | None:
+def _stem(node: ir.Node) -> str | None:
     if node.op_type not in _LAYERS or len(node.inputs) < 2 or node.inputs[1] is None:
         return None
     name = node.inputs[1].name or ""
-    return (
-        name.removesuffix(".weight") if name.endswith(".weight") and node.inputs[1].is_initializer() else None
-    )
+    return name.removesuffix(".weight") if name.endswith(".weight") else None

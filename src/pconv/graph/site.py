@@ -97,15 +97,16 @@ class Site:
     """One source node under conversion."""
 
     def __init__(
-        self, node: ir.Node, operands: Sequence[Operand | None], opset: int, builder: Builder
+        self, node: ir.Node, name: str, operands: Sequence[Operand | None], opset: int, builder: Builder
     ) -> None:
+        """Look at a node; `operands` stand for its inputs."""
         self.node = node
         self.operands = operands
         self.opset = opset
         self.builder = builder
         self.op = node.op_type
         self.output = node.outputs[0].name or ""
-        self.name = node.name or self.output
+        self.name = name
 
     # What is wrong with the node
 

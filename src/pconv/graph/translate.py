@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from ..errors import ModelError, PconvError, UnsupportedError
 from .folding import fold, is_foldable
+from .naming import node_names
 from .ops import CONVERTERS
 from .reason import reason
 from .shapes import input_shape, source_batch
@@ -41,8 +42,8 @@ def translate(model: ir.Model) -> ir.Model:
         if value.const_value is None:
             raise ModelError(f"initialiser {value.name}: it has no data. Export the model again.")
         known[value] = value.const_value.numpy()
-    for node in source:
-        _convert(node, known, opset, builder)
+    for node, name in node_names(source).items():
+        _convert(node, name, known, opset, builder)
     _finish(source, known, builder)
     return ir.Model(
         builder.graph,
@@ -66,47 +67,44 @@ def _opset(model: ir.Model) -> int:
     return versions[0]
 
 
-def _convert(node: ir.Node, known: dict[ir.Value, Operand], opset: int, builder: Builder) -> None:
-    operands = [None if value is None else _operand(node, value, known) for value in node.inputs]
+def _convert(node: ir.Node, name: str, known: dict[ir.Value, Operand], opset: int, builder: Builder) -> None:
+    operands = [None if value is None else _operand(name, value, known) for value in node.inputs]
     arrays = [operand for operand in operands if not isinstance(operand, ir.Value)]
     if len(arrays) == len(operands) and is_foldable(node):
-        results: list[Array] = fold(node, arrays, opset)
+        results: list[Array] = fold(node, name, arrays, opset)
         known.update(zip(node.outputs, results, strict=True))
         return
     converter = CONVERTERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     if converter is None:
-        raise _unknown(node)
+        raise _unknown(node, name)
     try:
-        known[node.outputs[0]] = converter(Site(node, operands, opset, builder))
+        known[node.outputs[0]] = converter(Site(node, name, operands, opset, builder))
     except PconvError:
         raise
     except Exception as error:  # a converter trusts the node; a broken file may hold anything
         raise ModelError(
-            f"{node.name} ({node.op_type}): the node is not valid ONNX ({reason(error)}). Export it again."
+            f"{name} ({node.op_type}): the node is not valid ONNX ({reason(error)}). Export it again."
         ) from error
 
 
-def _operand(node: ir.Node, value: ir.Value, known: Mapping[ir.Value, Operand]) -> Operand:
+def _operand(name: str, value: ir.Value, known: Mapping[ir.Value, Operand]) -> Operand:
     if value in known:
         return known[value]
     producer = value.producer()
     if producer is not None and producer.outputs[0] in known:
         raise UnsupportedError(
-            f"{producer.name} ({producer.op_type}): its output {value.index()} ({value.name}) is used; "
+            f"{name}: it reads output {value.index()} of a {producer.op_type} ({value.name}); "
             "allowed: the first output only. Change the model before the export."
         )
-    raise ModelError(
-        f"{node.name} ({node.op_type}): its input {value.name} is computed nowhere before it. "
-        "Export the model again."
-    )
+    raise ModelError(f"{name}: its input {value.name} is computed nowhere before it. Export the model again.")
 
 
-def _unknown(node: ir.Node) -> UnsupportedError:
+def _unknown(node: ir.Node, name: str) -> UnsupportedError:
     kind = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
     close = get_close_matches(node.op_type, CONVERTERS, n=1)
     hint = f" (did you mean {close[0]}?)" if close and close[0] != node.op_type else ""
     return UnsupportedError(
-        f"{node.name} ({kind}): this operator is unsupported{hint}; "
+        f"{name} ({kind}): this operator is unsupported{hint}; "
         f"supported: {', '.join(sorted(CONVERTERS))}. "
         "Replace it in the model before the export."
     )
