@@ -246,18 +246,20 @@ class SparsityMap:
 
 def _pack(kernels: NDArray[np.bool_]) -> NDArray[Any]:
     """Turn [oc, ic, n] flags into one unsigned integer per kernel, flag i as bit i."""
-    n = kernels.shape[2]
-    width = next(width for width in (8, 16, 32, 64) if n <= width)
-    octets = np.packbits(kernels, axis=2, bitorder="little")
-    padded = np.zeros((*kernels.shape[:2], width // 8), np.uint8)
-    padded[:, :, : octets.shape[2]] = octets
-    return padded.view(f"<u{width // 8}")[:, :, 0]
+    oc, ic, n = kernels.shape
+    dtype = next(dtype for dtype in (np.uint8, np.uint16, np.uint32, np.uint64) if n <= np.iinfo(dtype).bits)
+    bits = np.zeros((oc, ic), dtype)
+    for i in range(n):
+        bits |= np.left_shift(kernels[:, :, i], i, dtype=dtype)
+    return bits
 
 
 def _unpack(bits: NDArray[Any], n: int) -> NDArray[np.bool_]:
     """Undo `_pack`: [oc, ic] integers to [oc, ic, n] flags."""
-    octets = np.ascontiguousarray(bits)[:, :, None].view(np.uint8)
-    return np.unpackbits(octets, axis=2, count=n, bitorder="little").view(np.bool_)
+    kernels = np.empty((*bits.shape, n), bool)
+    for i in range(n):
+        kernels[:, :, i] = bits & bits.dtype.type(1 << i)
+    return kernels
 
 
 def _read_layer(entry: Mapping[str, Any]) -> LayerSparsity:

@@ -6,6 +6,9 @@
 A layer is named after its weight (`layer1.0.conv1.weight` is `layer1.0.conv1`, as in torch), else after its
 node; a recipe may use either. Layers are [oc, ic, kh, kw] or [out, in] here, whichever way round a matrix is
 stored. Refuses to prune a weight that something else reads as well.
+
+Weights are ranked as they stand in the file. Where an exporter has folded batch norms into them, groups of
+filters may therefore keep other kernels than in the torch module; single filters keep the same.
 """
 
 import os
