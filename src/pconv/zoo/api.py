@@ -67,9 +67,15 @@ def to_onnx(
 ) -> Path:
     """Write a network as an ONNX file for inputs of `shape` (by default the zoo's own), and return its path.
 
+    The file appears whole or not at all. Above 2 GiB, ONNX's limit, the weights stand beside it.
+
     Raises: as `create` does; ModelError when the file cannot be written.
     """
     module = create(name, seed=seed, weights=weights, num_classes=num_classes)
-    from pconv.zoo.export import export_onnx
+    from pconv.graph import load
+    from pconv.graph.prune import save
 
-    return export_onnx(module, shape or input_shape(name), path)
+    model = load(module, inputs=shape or input_shape(name))
+    model.graph.name = name
+    save(model, path)
+    return Path(path)
