@@ -85,4 +85,4 @@ class Plan:
 
 def as_bytes(array: NDArray[Any]) -> memoryview:
     """View a constant as little-endian bytes."""
-    return memoryview(np.ascontiguousarray(array)).cast("B")
+    return memoryview(np.ascontiguousarray(array).reshape(-1)).cast("B")
