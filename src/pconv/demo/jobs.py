@@ -1,0 +1,113 @@
+"""What differs between the demo's datasets: where the network comes from, how hard it is pruned and tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pconv import zoo
+from pconv.demo.data import Dataset, Images, cifar10, digits, find_folder
+from pconv.demo.net import DigitsNet
+from pconv.demo.train import fit
+from pconv.errors import PconvError
+from pconv.recipe import Recipe
+
+Progress = Callable[[float, str], object]
+CIFAR_NETWORK = "resnet20_cifar"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Describe one demo. `fit` is what `fit` takes to fine-tune on the first `tune_images` pictures."""
+
+    network: str
+    data: Callable[[Path | None], Dataset]
+    dense_stage: str
+    dense: Callable[[Dataset, int, Progress, Path | None], nn.Module]
+    base: Recipe
+    tune_images: int | None
+    settings: Mapping[str, Any]
+
+    def recipe(self, compression: float | None, patterns: str, group: int) -> Recipe:
+        """Fill the caller's wishes into the job's own recipe."""
+        rate = self.base.compression_rate if compression is None else compression
+        return replace(self.base, compression_rate=rate, patterns=patterns, group=group)
+
+    def tune(
+        self,
+        module: nn.Module,
+        images: Images,
+        teacher: nn.Module,
+        seed: int,
+        after_step: Callable[[], object],
+        progress: Progress,
+    ) -> None:
+        """Fine-tune a pruned network, with the dense one as its teacher."""
+        part = images.part(slice(0, self.tune_images))
+        fit(
+            module,
+            part,
+            seed=seed,
+            teacher=teacher,
+            after_step=after_step,
+            on_batch=_report(progress),
+            **self.settings,
+        )
+
+
+def find_job(dataset: str) -> Job:
+    """Look a dataset's demo up.
+
+    Raises: PconvError for an unknown name.
+    """
+    if dataset not in JOBS:
+        raise PconvError(
+            f"demo: dataset {dataset!r} is unknown; allowed {', '.join(JOBS)}. Choose one of those."
+        )
+    return JOBS[dataset]
+
+
+def _digits_dense(data: Dataset, seed: int, progress: Progress, folder: Path | None) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = DigitsNet(data.classes)
+    return fit(
+        network, data.train, epochs=6, lr=0.1, batch=32, shift=1, seed=seed, on_batch=_report(progress)
+    )
+
+
+def _cifar_dense(data: Dataset, seed: int, progress: Progress, folder: Path | None) -> nn.Module:
+    home = folder or find_folder("cifar10_resnets")
+    return zoo.create(CIFAR_NETWORK, weights=home / "cifar10_resnets" / "resnet20.pth")
+
+
+def _report(progress: Progress) -> Callable[[int, int, float], object]:
+    return lambda done, total, loss: progress(done / total, f"loss {loss:.3f}")
+
+
+# Classifiers stay dense: they hold 0.3% of the multiply-adds, and small ones are the most sensitive layer.
+JOBS: dict[str, Job] = {
+    "digits": Job(
+        network="six 3x3 convolutions",
+        data=lambda folder: digits(),
+        dense_stage="train",
+        dense=_digits_dense,
+        base=Recipe(compression_rate=8.0, exclude=("classifier",)),
+        tune_images=None,
+        settings={"epochs": 4, "lr": 0.05, "batch": 32, "shift": 1},
+    ),
+    "cifar10": Job(
+        network=CIFAR_NETWORK,
+        data=cifar10,
+        dense_stage="load weights",
+        dense=_cifar_dense,
+        base=Recipe(compression_rate=2.25, exclude=("linear",)),
+        tune_images=30_000,
+        settings={"epochs": 1, "lr": 0.05, "batch": 128, "shift": 4, "flip": True},
+    ),
+}
