@@ -3,7 +3,6 @@
 from typing import Any
 
 
-
 from pconv._version import __version__
 from pconv.codegen.c.model import render_kernel, render_model
 from pconv.codegen.program import Program
@@ -95,6 +94,3 @@ def _layer(step: Step) -> dict[str, Any]:
         "group": work.group,
         "reason": work.reason,
     }
-
-
-

@@ -1,9 +1,9 @@
 """The arena: one buffer for all activations, planned by liveness.
 
-    step        0    1    2    3
-    a        [write read]               offset 0
-    b             [write read]          offset A
-    c                  [write read]     offset 0 again: a is dead
+step        0    1    2    3
+a        [write read]               offset 0
+b             [write read]          offset A
+c                  [write read]     offset 0 again: a is dead
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,9 @@ def place(sizes: Mapping[str, int], spans: Mapping[str, tuple[int, int]]) -> tup
     for name in sorted(sizes, key=lambda n: (-sizes[n], n)):
         first, last = spans[name]
         rivals = sorted(
-            (offsets[p], offsets[p] + sizes[p]) for p in placed if spans[p][0] <= last and first <= spans[p][1]
+            (offsets[p], offsets[p] + sizes[p])
+            for p in placed
+            if spans[p][0] <= last and first <= spans[p][1]
         )
         offset = 0
         for start, end in rivals:
@@ -53,6 +55,7 @@ def plan_arena(steps: Sequence[Step]) -> tuple[tuple[Step, ...], int]:
         return replace(tensor, offset=offsets[tensor.name]) if tensor.space == "arena" else tensor
 
     settled = (
-        replace(step, inputs=tuple(settle(t) for t in step.inputs), output=settle(step.output)) for step in steps
+        replace(step, inputs=tuple(settle(t) for t in step.inputs), output=settle(step.output))
+        for step in steps
     )
     return tuple(settled), total

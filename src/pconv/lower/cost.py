@@ -1,21 +1,27 @@
 """The cost model: cycles of one micro-kernel over one layer. Decides tiles, groups, and sparse against dense.
 
-A kernel's time is its multiply-adds at the FMA rate (or their latency, when a tile is too small to hide it), plus what
-its loads add: a vector that hits L1 and a line that comes from L2 each cost a fraction of a cycle that the multiply-adds
-do not hide. Source: ours, fitted to measurements (docs/kernels.md); the fractions were measured on x86-64-v4 and are
-taken over for the others.
+A kernel's time is that of its multiply-adds at the FMA rate (or their latency, when a tile is too small to hide it) and
+that of its loads, which overlap in part: (fma^3 + memory^3)^(1/3). Memory time counts every vector load, every input
+line that has to come from L2 (more where a tile is narrow, so that neighbours do not come along), and every line of weights. Source: ours, fitted to measurements (docs/kernels.md); the
+constants were measured on x86-64-v4 and are taken over for the others.
 """
 
 from pconv.lower.kernels import ConvKernel, Taps
+from pconv.lower.layout import LINE_BYTES
 from pconv.lower.loads import cut_taps
 from pconv.targets import Target
 
 FMA_LATENCY = 4.0
-L1_LOAD = 0.3
-L2_LINE = 0.35
+OVERLAP = 3.0
+L1_LOAD = 0.35
+L2_LINE = 1.2
+L2_ROW = 1.5
+FAR_WEIGHTS_LINE = 12.0
 LOOP = 2.0
 RUN = 6.0
 STORE = 2.0
+STORE_FAR = 8.0
+ROW_FAR = 40.0
 GROUP = 30.0
 SAMPLED_PATTERNS = 4
 
@@ -25,21 +31,37 @@ def registers_needed(taps: int, passes: int, group: int, vectors: int) -> int:
     return group * (vectors + -(-taps // passes)) + 1
 
 
-def kernel_cycles(kernel: ConvKernel, tile: tuple[int, int], target: Target, channels: int) -> float:
+def kernel_cycles(
+    kernel: ConvKernel, tile: tuple[int, int], target: Target, channels: int, weights_bytes: float
+) -> float:
     """Estimate the cycles of one kept kernel (of a whole group of filters) on one tile of vectors."""
     taps = len(kernel.patterns[0])
     vectors = tile[0] * tile[1]
     fma = max(kernel.group * vectors * taps / target.fma_units, FMA_LATENCY * taps)
     sample = kernel.patterns[:SAMPLED_PATTERNS]
     loads = sum(_loads(kernel, p, tile, kernel.passes) for p in sample) / len(sample) + taps * kernel.group
-    lines = sum(_loads(kernel, p, tile, 1) for p in sample) / len(sample) * target.vector_bytes / 64
-    in_l1 = channels * lines * 64 <= 0.7 * target.l1_bytes
-    return fma + L1_LOAD * loads + (0.0 if in_l1 else L2_LINE * lines) + LOOP
+    lines = sum(_loads(kernel, p, tile, 1) for p in sample) / len(sample) * target.vector_bytes / LINE_BYTES
+    weight_lines = 4 * taps * kernel.group / LINE_BYTES
+    memory = L1_LOAD * loads
+    if channels * lines * LINE_BYTES > 0.7 * target.l1_bytes:
+        memory += L2_LINE * lines + L2_ROW * _rows(kernel, tile)
+    memory += weight_lines * (L2_LINE if weights_bytes < target.l2_bytes / 2 else FAR_WEIGHTS_LINE)
+    return float((fma**OVERLAP + memory**OVERLAP) ** (1 / OVERLAP)) + LOOP
 
 
-def group_cycles(kernel: ConvKernel, tile: tuple[int, int]) -> float:
-    """Estimate what a group of filters costs on one tile besides its kernels: runs, start, epilogue."""
-    return RUN * len(kernel.patterns) + STORE * kernel.group * tile[0] * tile[1] + GROUP
+def group_cycles(kernel: ConvKernel, tile: tuple[int, int], target: Target, filters: int) -> float:
+    """Estimate what a group of filters costs on one tile besides its kernels: runs, start, epilogue.
+
+    An output that leaves the L2 cache costs more per vector, and most for each stretch of neighbouring vectors.
+    """
+    vectors, rows = tile[0] * tile[1], tile[0]
+    if kernel.pool:
+        vectors, rows = vectors // 4, rows // 2
+    far = 4 * filters * kernel.output.plane_elems > target.l2_bytes
+    store = (
+        STORE_FAR * vectors * target.vector_bytes / LINE_BYTES + ROW_FAR * rows if far else STORE * vectors
+    )
+    return RUN * len(kernel.patterns) + kernel.group * store + GROUP
 
 
 def _loads(kernel: ConvKernel, pattern: Taps, tile: tuple[int, int], passes: int) -> int:
@@ -50,3 +72,8 @@ def _loads(kernel: ConvKernel, pattern: Taps, tile: tuple[int, int], passes: int
     for run in cut_taps(len(pattern), passes):
         total += len({(r + pattern[t][0] * dy, c + pattern[t][1] * dx) for r, c in places for t in run})
     return total
+
+
+def _rows(kernel: ConvKernel, tile: tuple[int, int]) -> int:
+    """Count the rows of input vectors under a tile."""
+    return (tile[0] - 1) * kernel.stride[0] + (kernel.size[0] - 1) * kernel.dilation[0] + 1

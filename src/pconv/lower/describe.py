@@ -35,7 +35,9 @@ def describe_step(step: Step) -> str:
         f"  output    {_tensor(step.output)}",
     ]
     if work.dense_macs:
-        lines.append(f"  work      {work.macs:,} multiply-adds of the dense {work.dense_macs:,}; {work.reason}")
+        lines.append(
+            f"  work      {work.macs:,} multiply-adds of the dense {work.dense_macs:,}; {work.reason}"
+        )
         lines.append(f"  weights   {work.weights_bytes:,} bytes, index {work.index_bytes:,} bytes")
     lines += [f"  constant  {name}: {a.dtype}{list(a.shape)}" for name, a in step.data.items()]
     if isinstance(step.kernel, ConvKernel):
@@ -54,7 +56,8 @@ def _conv(step: Step, kernel: ConvKernel) -> list[str]:
         loads = len(load_program(kernel, range(taps), i, kernel.tile))
         plain = taps * kernel.tile[0] * kernel.tile[1]
         picture = "/".join(
-            "".join("1" if (y, x) in pattern else "0" for x in range(kernel.size[1])) for y in range(kernel.size[0])
+            "".join("1" if (y, x) in pattern else "0" for x in range(kernel.size[1]))
+            for y in range(kernel.size[0])
         )
         lines.append(f"  pattern   {picture}: {runs[i]} kernels; LRE {loads} loads instead of {plain}")
     lines.append(f"  tile      {kernel.tile[0]} x {kernel.tile[1]} vectors, {len(tiles(kernel))} tiles")
@@ -62,7 +65,11 @@ def _conv(step: Step, kernel: ConvKernel) -> list[str]:
 
 
 def _tensor(tensor: Tensor) -> str:
-    where = {"arena": f"arena + {tensor.offset:,}", "input": "the caller's input", "output": "the caller's output"}
+    where = {
+        "arena": f"arena + {tensor.offset:,}",
+        "input": "the caller's input",
+        "output": "the caller's output",
+    }
     return f"{tensor.name} [{tensor.channels}] {_layout(tensor.layout)} at {where[tensor.space]}"
 
 

@@ -68,14 +68,20 @@ def pack(weight: NDArray[np.float32], bias: NDArray[np.float32], shapes: Shapes,
     for start in range(0, filters.shape[0], 64):
         block = np.arange(start, min(start + 64, filters.shape[0]))
         if uniform:
-            rows, chans, pats = np.repeat(block, row.size), np.tile(channel, block.size), np.tile(pattern, block.size)
+            rows, chans, pats = (
+                np.repeat(block, row.size),
+                np.tile(channel, block.size),
+                np.tile(pattern, block.size),
+            )
         else:
             span = slice(int(offset[block[0]]), int(offset[block[-1] + 1]))
             rows, chans, pats = row[span], channel[span], pattern[span]
         members = filters[rows]
         local = np.where(members >= 0, chans[:, None] - bases[members], 0)
         yx = taps[pats]
-        parts.append(padded[members[:, None, :], local[:, None, :], yx[:, :, None, 0], yx[:, :, None, 1]].ravel())
+        parts.append(
+            padded[members[:, None, :], local[:, None, :], yx[:, :, None, 0], yx[:, :, None, 1]].ravel()
+        )
     wide = shapes.ids.shape[1] > 0xFFFF
     flat = order.filters
     return Fkw(

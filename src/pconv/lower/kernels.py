@@ -38,7 +38,8 @@ class ConvKernel:
     `patterns` are the taps (ky, kx) of each shape, all of one length; a dense layer is one pattern of all taps, a
     1x1 layer one tap. `uniform` says that all filters share their kernels, so that one index list serves all.
     `passes` cuts each pattern's taps into runs whose weights fit the registers together. With `pool`, the tile is
-    max-pooled 2x2 before it is stored, and `output` is the pooled layout.
+    max-pooled 2x2 before it is stored, and `output` is the pooled layout. `prefetch_next` fetches the next tile's
+    input while this one is computed, `prefetch_output` the lines that the epilogue will write.
     """
 
     source: Layout
@@ -55,6 +56,8 @@ class ConvKernel:
     activation: Activation
     passes: int = 1
     pool: bool = False
+    prefetch_next: bool = False
+    prefetch_output: bool = False
     index_bits: Literal[16, 32] = 16
 
     @property
@@ -177,11 +180,5 @@ class SoftmaxKernel:
 
 
 Kernel = (
-    ConvKernel
-    | GemmKernel
-    | GatherKernel
-    | PoolKernel
-    | PoolTableKernel
-    | ElementwiseKernel
-    | SoftmaxKernel
+    ConvKernel | GemmKernel | GatherKernel | PoolKernel | PoolTableKernel | ElementwiseKernel | SoftmaxKernel
 )

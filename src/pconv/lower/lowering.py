@@ -91,7 +91,9 @@ class _Lowering:
         geometry = self.main[name] if want is None else want.geometry
         if (name, geometry) not in self.tensors:
             source = self.tensors[name, self.main[name]]
-            copy = Tensor(f"{name}@{'x'.join(map(str, geometry))}", source.channels, self.layouts[name][geometry])
+            copy = Tensor(
+                f"{name}@{'x'.join(map(str, geometry))}", source.channels, self.layouts[name][geometry]
+            )
             self.steps.append(relayout(f"{name}:relayout", source, copy))
             self.tensors[name, geometry] = copy
         return self.tensors[name, geometry]

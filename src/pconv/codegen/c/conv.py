@@ -16,7 +16,7 @@ typedef struct {{
     const uint16_t *run;
     const uint16_t *order;
     const float *weight, *bias;
-    int32_t groups, parts, planes;
+    int32_t groups, parts, planes, channels;
 }} conv_args;
 """
 
@@ -38,11 +38,13 @@ def render(kernel: ConvKernel) -> str:
     unit = 2 if kernel.pool else 1
     add_step = f"add + {_at(kernel.residual)}" if kernel.residual else "0"
     cases = "\n".join(
-        f"        case {i}: tile_{r}x{c}(src, skip, dst, a, first, last, y / {unit}, x / {unit}); break;"
+        f"        case {i}: tile_{r}x{c}(src, skip, dst, next, a, first, last, y / {unit}, x / {unit}); break;"
         for i, (r, c) in enumerate(shapes)
     )
     sy, sx = kernel.stride
     src = kernel.source
+    origin = f"in + {src.base_elems} + ({{}}[0] * {sy * src.row_vectors} + {{}}[1] * {sx}) * LANES"
+    following = "task + 1 < end ? TILES[(task + 1) / a->parts] : tile" if kernel.prefetch_next else "tile"
     driver = f"""\
 {signature(kernel)} {{
     const conv_args *a = args;
@@ -51,7 +53,9 @@ def render(kernel: ConvKernel) -> str:
         int64_t part = task % a->parts;
         int32_t first = (int32_t)(a->groups * part / a->parts), last = (int32_t)(a->groups * (part + 1) / a->parts);
         int y = tile[0], x = tile[1];
-        const float *src = in + {src.base_elems} + (y * {sy * src.row_vectors} + x * {sx}) * LANES;
+        const uint16_t *after = {following};
+        const float *src = {origin.format("tile", "tile")};
+        const float *next = {origin.format("after", "after")};
         const float *skip = {add_step};
         float *dst = out + {layout.base_elems};
         switch (tile[2]) {{
@@ -99,10 +103,11 @@ def _tile(kernel: ConvKernel, shape: tuple[int, int]) -> str:
     index_type = f"uint{kernel.index_bits}_t"
     lines = [
         f"static __attribute__((noinline)) void tile_{shape[0]}x{shape[1]}(const float *restrict in, "
-        "const float *restrict add,\n        float *restrict out, const conv_args *a, int32_t first, int32_t last, "
+        "const float *restrict add,\n        float *restrict out, const float *next, const conv_args *a, "
+        "int32_t first, int32_t last, "
         "int y0, int x0) {",
         f"    typedef {index_type} index_t;",
-        "    (void)add;",
+        "    (void)add, (void)next;",
         f"    const float *w = a->weight + (size_t)({kernels}) * {taps * g};",
         f"    const index_t *index = a->index + {start};",
         f"    const uint16_t *run = a->run + {'0' if kernel.uniform else f'(size_t)first * {runs}'};",
@@ -114,12 +119,48 @@ def _tile(kernel: ConvKernel, shape: tuple[int, int]) -> str:
     for f in range(g):
         names = ", ".join(f"a{f}_{v} = b{f}" for v in range(vectors))
         lines.append(f"        vf b{f} = SPLAT(a->bias[group * {g} + {f}]), {names};")
+    lines += _prefetch(kernel, shape)
     for p in range(runs):
         lines += _run(kernel, shape, p)
     for f in range(g):
         lines += _epilogue(kernel, shape, f)
     lines += ["    }", "}", ""]
     return "\n".join(lines)
+
+
+def _prefetch(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return the prefetches of one group: its own output, and its share of the next tile's input channels."""
+    layout = kernel.output
+    if kernel.prefetch_output:
+        unit = 2 if kernel.pool else 1
+        at = [
+            layout.vector(r, c) * layout.lanes
+            for r in range(shape[0] // unit)
+            for c in range(shape[1] // unit)
+        ]
+        for f in range(kernel.group):
+            yield f"        {{ const float *o = out + a->order[group * {kernel.group} + {f}] * (size_t){layout.plane_elems}"
+            yield f"            + (y0 * {layout.row_vectors} + x0) * LANES;"
+            yield "            " + " ".join(f"__builtin_prefetch(o + {e}, 1, 3);" for e in _lines(at)) + " }"
+    if kernel.prefetch_next:
+        src, (sy, sx) = kernel.source, kernel.stride
+        last_y = (shape[0] - 1) * sy + (kernel.size[0] - 1) * kernel.dilation[0] - kernel.pads[0]
+        last_x = (shape[1] - 1) * sx + (kernel.size[1] - 1) * kernel.dilation[1] - kernel.pads[1]
+        at = [
+            src.vector(y, x) * src.lanes
+            for y in range(-kernel.pads[0], last_y + 1)
+            for x in range(-kernel.pads[1], last_x + 1)
+        ]
+        yield "        for (int64_t c = (int64_t)a->channels * (group - first) / (last - first),"
+        yield "             stop = (int64_t)a->channels * (group - first + 1) / (last - first); c < stop; c++) {"
+        yield f"            const float *p = next + c * {src.plane_elems};"
+        yield "            " + " ".join(f"__builtin_prefetch(p + ({e}), 0, 2);" for e in _lines(at))
+        yield "        }"
+
+
+def _lines(elements: list[int]) -> list[int]:
+    """Keep one element of each cache line."""
+    return list({e // 16: e for e in reversed(elements)}.values())[::-1]
 
 
 def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int) -> Iterable[str]:
@@ -167,7 +208,5 @@ def _epilogue(kernel: ConvKernel, shape: tuple[int, int], f: int) -> Iterable[st
             todo.append(f"ST(o + (({y}) * {layout.row_vectors} + {x}) * LANES, {v});")
             yield "            " + " ".join(t for t in todo if t)
     if has_halo(layout):
-        yield (
-            f"            fill_halo(o, y0, y0 + {shape[0] // step}, x0, x0 + {shape[1] // step});"
-        )
+        yield (f"            fill_halo(o, y0, y0 + {shape[0] // step}, x0, x0 + {shape[1] // step});")
     yield "        }"

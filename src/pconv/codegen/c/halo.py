@@ -1,7 +1,7 @@
 """What keeps a blocks layout true after a store: surplus lanes masked to zero, borders copied to the halo.
 
-    vector (0, x) of block row b is also the bottom halo of block row b-1: the same values one block up, which is a
-    shuffle of lanes by one row of the grid; lanes that would come from outside the image become zero.
+vector (0, x) of block row b is also the bottom halo of block row b-1: the same values one block up, which is a
+shuffle of lanes by one row of the grid; lanes that would come from outside the image become zero.
 """
 
 import numpy as np

@@ -7,7 +7,11 @@ from pconv.lower.kernels import ConvKernel, GemmKernel
 from pconv.lower.plan import Plan, Step, Tensor
 
 _FIELDS = {
-    ConvKernel: (conv.ARGS, ("index", "offset", "run", "order", "weight", "bias"), ("groups", "parts", "planes")),
+    ConvKernel: (
+        conv.ARGS,
+        ("index", "offset", "run", "order", "weight", "bias"),
+        ("groups", "parts", "planes", "channels"),
+    ),
     GemmKernel: (gemm.ARGS, ("index", "offset", "weight", "bias"), ("features", "outputs", "units", "tasks")),
 }
 _PLANE_FIELDS = (("base", "table", "scale", "shift"), ("planes", "tasks", "first"))
@@ -76,7 +80,9 @@ def _step(i: int, step: Step, places: Mapping[tuple[int, str], int]) -> str:
     pointers, numbers = _FIELDS[type(step.kernel)][1:] if type(step.kernel) in _FIELDS else _PLANE_FIELDS
     kind = {ConvKernel: "conv_args", GemmKernel: "gemm_args"}.get(type(step.kernel), "plane_args")
     fields = [
-        f".{name} = (const void *)(f->weights + {places[i, name]})" for name in pointers if (i, name) in places
+        f".{name} = (const void *)(f->weights + {places[i, name]})"
+        for name in pointers
+        if (i, name) in places
     ]
     fields += [f".{name} = {step.params[name]}" for name in numbers if name in step.params]
     inputs = [_address(t) for t in step.inputs]

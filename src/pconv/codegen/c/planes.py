@@ -49,7 +49,9 @@ def render_gather(kernel: GatherKernel) -> str:
     if kernel.plain:
         body = target + f"        memcpy(o, in + (size_t)c * {elems}, sizeof(float) * {elems});\n"
         return _walk(kernel, kernel.output.lanes, "", body)
-    body = target + f"""\
+    body = (
+        target
+        + f"""\
         int32_t base = a->base[c];
         if (base < 0) {{
             memset(o, 0, sizeof(float) * {elems});
@@ -64,6 +66,7 @@ def render_gather(kernel: GatherKernel) -> str:
             q[i] = t < 0 ? 0.0f : v;
         }}
 """
+    )
     return _walk(kernel, kernel.output.lanes, "", body)
 
 
@@ -97,9 +100,7 @@ def render_pool(kernel: PoolKernel) -> str:
     """Return the C file of pooling lane by lane."""
     src, out = kernel.source, kernel.output
     taps = [(y, x) for y in range(kernel.size[0]) for x in range(kernel.size[1])]
-    loads = [
-        f"LD(p + ({src.vector(y - kernel.pads[0], x - kernel.pads[1]) * src.lanes}))" for y, x in taps
-    ]
+    loads = [f"LD(p + ({src.vector(y - kernel.pads[0], x - kernel.pads[1]) * src.lanes}))" for y, x in taps]
     value = loads[0]
     for load in loads[1:]:
         value = f"VMAX({value}, {load})" if kernel.kind == "max" else f"{value} + {load}"

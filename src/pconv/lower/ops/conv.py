@@ -83,9 +83,7 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
     return [conv, pool_through_table(f"{node.name}:pool", "max", between, output, (2, 2), (2, 2))]
 
 
-def _convolve(
-    node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor, pool: bool
-) -> Step:
+def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor, pool: bool) -> Step:
     weight, bias = node.weights[1], node.weights[2]
     groups = node.integer("group")
     bare = ConvKernel(
@@ -114,6 +112,12 @@ def _convolve(
     stored = pack(weight, bias, choice.shapes, order)
     kernel = replace(kernel, uniform=stored.uniform)
     tile_count = len(tiles(kernel))
+    far = ctx.target.l2_bytes // 2
+    kernel = replace(
+        kernel,
+        prefetch_next=tile_count >= MAX_TASKS and inputs[0].nbytes > far,
+        prefetch_output=output.nbytes > far,
+    )
     wanted = int(min(MAX_TASKS, choice.schedule.cycles // MIN_TASK_CYCLES))
     parts = min(stored.groups, max(1, -(-wanted // tile_count)))
     if choice.schedule.cycles < MIN_TASK_CYCLES:
@@ -144,6 +148,7 @@ def _convolve(
         "order": stored.order,
     }
     params = {"groups": stored.groups, "parts": parts, "planes": output.channels, "grain": grain}
+    params["channels"] = inputs[0].channels
     return Step(node.name, "Conv", kernel, tuple(inputs), output, work, data, params, tile_count * parts)
 
 

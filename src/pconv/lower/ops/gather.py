@@ -43,7 +43,9 @@ def gather(
         kernel=GatherKernel(source.layout, output_layout),
         inputs=(source,),
         output=output,
-        work=Work((source.channels, source.layout.height, source.layout.width), _shape(planes, output_layout)),
+        work=Work(
+            (source.channels, source.layout.height, source.layout.width), _shape(planes, output_layout)
+        ),
         data={"base": elems, "table": table},
         params={"planes": planes, "first": first_channel * output_layout.plane_elems, "tasks": tasks},
         tasks=tasks,

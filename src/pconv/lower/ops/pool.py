@@ -17,7 +17,9 @@ from pconv.lower.plan import Step, Tensor, Work
 Kind = Literal["max", "average"]
 
 
-def lane_source(output: Layout, source: Layout, size: Sequence[int], stride: Sequence[int], pads: Sequence[int]) -> Layout:
+def lane_source(
+    output: Layout, source: Layout, size: Sequence[int], stride: Sequence[int], pads: Sequence[int]
+) -> Layout:
     """Return the layout of an input that pools (or convolves) into `output` lane by lane.
 
     Its blocks are the output's times the stride; its halo is what the windows reach beyond them.
