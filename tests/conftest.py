@@ -4,10 +4,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from pconv import targets
 from pconv.cache import Cache
 from pconv.codegen.program import Program
+
+# The machine may be busy: an example is never too slow.
+settings.register_profile("pconv", deadline=None)
+settings.load_profile("pconv")
 
 ROWS, COLUMNS = 64, 32
 
@@ -70,6 +75,11 @@ def affine_program(target: str = "native", text: str = _C_TEXT, **said: object) 
         **said,
     }
     return Program({"model.c": text}, weights.tobytes(), manifest, chosen)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the flag that writes the golden texts anew, for a person to review."""
+    parser.addoption("--update-golden", action="store_true", help="write the golden texts anew")
 
 
 @pytest.fixture(scope="session")

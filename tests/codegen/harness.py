@@ -1,0 +1,118 @@
+"""Graph in, numbers out: lower, generate, build and run on any target, and compare with the numpy reference."""
+
+import platform
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from graph.reference import execute
+from pconv import targets
+from pconv.build import build, build_executable
+from pconv.cache import Cache
+from pconv.codegen import generate
+from pconv.graph import GraphView
+from pconv.lower import lower
+from pconv.runtime import Engine
+from pconv.targets import Target
+from pconv.targets.detect import cpu_flags
+
+TOLERANCE = 1e-5  # of the largest value; what users are promised is 1e-4
+QEMU = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
+
+# Reads all inputs, runs them on two threads, and writes all outputs, as floats without any header.
+MAIN_C = """
+#include "pconv.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+static float *buffer(int is_output, int i, size_t *elems) {
+    pconv_tensor info;
+    if (pconv_info(is_output, i, &info)) exit(2);
+    *elems = 1;
+    for (int d = 0; d < info.rank; d++) *elems *= (size_t)info.dims[d];
+    float *made = malloc(*elems * sizeof(float));
+    if (!made) exit(3);
+    return made;
+}
+
+int main(void) {
+    int ins = pconv_input_count(), outs = pconv_output_count();
+    const float **inputs = malloc((size_t)ins * sizeof *inputs);
+    float **outputs = malloc((size_t)outs * sizeof *outputs);
+    size_t elems;
+    for (int i = 0; i < ins; i++) {
+        float *in = buffer(0, i, &elems);
+        if (fread(in, sizeof(float), elems, stdin) != elems) return 4;
+        inputs[i] = in;
+    }
+    for (int i = 0; i < outs; i++) outputs[i] = buffer(1, i, &elems);
+    char error[200];
+    pconv_model *model = pconv_open(2, error, sizeof error);
+    if (!model || pconv_run(model, inputs, outputs, 1)) return 5;
+    for (int i = 0; i < outs; i++) {
+        pconv_tensor info;
+        pconv_info(1, i, &info);
+        elems = 1;
+        for (int d = 0; d < info.rank; d++) elems *= (size_t)info.dims[d];
+        if (fwrite(outputs[i], sizeof(float), elems, stdout) != elems) return 6;
+    }
+    pconv_close(model);
+    return 0;
+}
+"""
+
+Feeds = dict[str, np.ndarray]
+Results = dict[str, np.ndarray]
+
+
+def host_targets() -> list[Target]:
+    """Return the targets that this machine runs itself."""
+    arch, flags = platform.machine().replace("arm64", "aarch64"), cpu_flags() or frozenset()
+    known = [targets.get(name) for name in targets.names()]
+    return [t for t in known if t.arch == arch and flags.issuperset(t.features)]
+
+
+def random_feeds(view: GraphView, seed: int = 0) -> Feeds:
+    """Draw the inputs of a graph."""
+    random = np.random.default_rng(seed)
+    return {name: random.standard_normal(view.shapes[name], np.float32) for name in view.inputs}
+
+
+def run_here(view: GraphView, target: Target, cache: Cache, feeds: Feeds, cc: str | None = None) -> Results:
+    """Compile for this machine, and run at one and at two threads, which must agree to the bit."""
+    path = build(generate(lower(view, target)), cc=cc, cache=cache)
+    runs = []
+    for threads in (1, 2):
+        with Engine(path, threads=threads) as engine:
+            result = engine(*(feeds[name] for name in view.inputs))
+            runs.append(result if isinstance(result, tuple) else (result,))
+    for name, one, two in zip(view.outputs, *runs, strict=True):
+        np.testing.assert_array_equal(one, two, err_msg=f"{name}: one thread and two differ")
+    return dict(zip(view.outputs, runs[0], strict=True))
+
+
+def run_under_qemu(view: GraphView, cache: Cache, feeds: Feeds, work: Path) -> Results:
+    """Compile for AArch64, and run the program in the emulator."""
+    program = generate(lower(view, targets.get("aarch64")))
+    main = build_executable(program, MAIN_C, work / "main", cache=cache)
+    data = b"".join(feeds[name].tobytes() for name in view.inputs)
+    done = subprocess.run([*QEMU, str(main)], input=data, capture_output=True)
+    assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr.decode()}"
+    sizes = [int(np.prod(view.shapes[name])) for name in view.outputs]
+    flat = np.frombuffer(done.stdout, np.float32)
+    assert flat.size == sum(sizes)
+    parts = np.split(flat, np.cumsum(sizes)[:-1])
+    return {n: part.reshape(view.shapes[n]) for n, part in zip(view.outputs, parts, strict=True)}
+
+
+def assert_right(view: GraphView, feeds: Feeds, results: Results) -> None:
+    """Compare with the reference; the message names every output that is wrong."""
+    wanted = execute(view, feeds)
+    wrong = []
+    for name in view.outputs:
+        got, want = results[name], wanted[name]
+        error = float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-6))
+        if not error <= TOLERANCE:
+            wrong.append(f"{name} {list(want.shape)}: {error:.1e}")
+    assert not wrong, f"{len(wrong)} of {len(view.outputs)} outputs are wrong: {'; '.join(wrong)}"

@@ -1,0 +1,74 @@
+"""FKW loses no weight, in any order and any group."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pconv.bench.case import network
+from pconv.bench.registry import FAMILIES
+from pconv.lower.fkw import Fkw, pack, unpack
+from pconv.lower.reorder import Shapes, classes, dense_shapes, kernel_shapes, order_filters, pattern_shapes
+
+from .weights import pruned_weights
+
+GROUPS = (1, 2, 3, 4, 8)
+
+
+def packed(weight: np.ndarray, shapes: Shapes, group: int) -> Fkw:
+    bias = np.arange(weight.shape[0], dtype=np.float32)
+    return pack(weight, bias, shapes, order_filters(classes(shapes), group))
+
+
+def check(weight: np.ndarray, shapes: Shapes, group: int) -> None:
+    fkw = packed(weight, shapes, group)
+    oc = weight.shape[0]
+    np.testing.assert_array_equal(unpack(fkw, shapes, weight.shape), weight)
+    assert fkw.groups * group == fkw.order.size >= oc
+    assert fkw.offset.size == fkw.run.shape[0] + 1
+    assert fkw.index.size == fkw.offset[-1] == fkw.run.sum()
+    listed = fkw.groups if fkw.uniform else 1
+    assert fkw.weight.size == fkw.index.size * listed * shapes.taps * group
+    np.testing.assert_array_equal(fkw.bias, np.where(fkw.order < oc, fkw.order, 0))
+    assert fkw.index_bytes == sum(a.nbytes for a in (fkw.order, fkw.offset, fkw.run, fkw.index))
+    ends = np.cumsum(fkw.run.ravel())
+    for first, last in zip(ends - fkw.run.ravel(), ends, strict=True):
+        assert (np.diff(fkw.index[first:last].astype(int)) > 0).all(), "a run's channels ascend"
+
+
+@given(pruned_weights(), st.sampled_from(GROUPS))
+def test_weights_survive(drawn: tuple[np.ndarray, int], group: int) -> None:
+    weight, groups = drawn
+    ways = [dense_shapes(weight, groups), kernel_shapes(weight, groups), pattern_shapes(weight, groups)]
+    for shapes in ways:
+        if shapes is not None:
+            check(weight, shapes, group)
+
+
+@pytest.mark.parametrize("family", ["sparse", "depthwise", "pointwise", "layers"])
+def test_weights_of_all_cases_survive(family: str) -> None:
+    view = network(FAMILIES[family])
+    for node in view.nodes:
+        if node.op == "Conv":
+            groups = node.integer("group")
+            shapes = pattern_shapes(node.weights[1], groups) or kernel_shapes(node.weights[1], groups)
+            check(node.weights[1], shapes, 1)
+            check(node.weights[1], shapes, 4)
+
+
+def test_equal_filters_store_one_list() -> None:
+    weight = np.ones((6, 4, 3, 3), np.float32)
+    weight[:, 1] = 0
+    shapes = kernel_shapes(weight, 1)
+    fkw = packed(weight, shapes, 4)
+    assert fkw.uniform and fkw.run.tolist() == [[3]] and fkw.index.tolist() == [0, 2, 3]
+    assert fkw.order.tolist() == [0, 1, 2, 3, 4, 5, 6, 6]
+    weight[5, 0] = 0
+    assert not packed(weight, kernel_shapes(weight, 1), 1).uniform
+
+
+def test_a_layer_without_kernels_is_empty() -> None:
+    weight = np.zeros((3, 2, 3, 3), np.float32)
+    fkw = packed(weight, kernel_shapes(weight, 1), 1)
+    assert fkw.weight.size == fkw.index.size == 0
+    assert fkw.run.tolist() == [[0]] and fkw.offset.tolist() == [0, 0]

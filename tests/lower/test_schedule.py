@@ -1,0 +1,110 @@
+"""A schedule covers the block once, fits the registers, and is the best that the cost model knows."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pconv import targets
+from pconv.bench.case import network
+from pconv.bench.registry import FAMILIES
+from pconv.lower import lower
+from pconv.lower.cost import registers_needed
+from pconv.lower.kernels import ConvKernel
+from pconv.lower.layout import Layout
+from pconv.lower.reorder import all_taps
+from pconv.lower.schedule import choose_tile, split, tiles
+from pconv.targets import Target
+
+from .test_loads import KERNEL
+
+TARGETS = [targets.get(name) for name in targets.names()]
+
+
+@given(st.integers(1, 200), st.integers(1, 30), st.sampled_from([1, 2]))
+def test_split_is_even(total: int, part: int, unit: int) -> None:
+    total *= unit
+    pieces = split(total, max(part, unit), unit)
+    assert sum(pieces) == total
+    assert all(0 < p <= max(part, unit) and p % unit == 0 for p in pieces)
+    assert pieces == sorted(pieces, reverse=True) and pieces[0] - pieces[-1] <= unit
+
+
+@given(
+    st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.booleans(),
+)
+def test_tiles_cover_the_block_once(block: tuple[int, int], tile: tuple[int, int], pool: bool) -> None:
+    output = Layout(4 * block[0], 4 * block[1], 4, 4, *block)
+    if pool:
+        tile = (2 * tile[0], 2 * tile[1])
+    kernel = replace(KERNEL, output=output, tile=tile, pool=pool)
+    seen = Counter(
+        (row, col)
+        for y, x, rows, cols in tiles(kernel)
+        for row in range(y, y + rows)
+        for col in range(x, x + cols)
+    )
+    computed = kernel.computed
+    assert (computed.block_h, computed.block_w) == tuple((2 if pool else 1) * b for b in block)
+    assert set(seen) == {(y, x) for y in range(computed.block_h) for x in range(computed.block_w)}
+    assert set(seen.values()) == {1}
+    assert all(r <= tile[0] and c <= tile[1] for _, _, r, c in tiles(kernel))
+    if pool:
+        assert all(n % 2 == 0 for t in tiles(kernel) for n in t)
+
+
+def assert_fits(kernel: ConvKernel, target: Target) -> None:
+    """One register too many is allowed: a weight may stay in memory."""
+    vectors, taps = kernel.tile[0] * kernel.tile[1], len(kernel.patterns[0])
+    smallest = (2, 2) if kernel.pool else (1, 1)
+    if kernel.tile != smallest or kernel.group > 1:
+        needed = registers_needed(taps, kernel.passes, kernel.group, vectors)
+        assert needed <= target.vector_registers + 1, kernel.name
+
+
+@given(
+    st.sampled_from(TARGETS),
+    st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    st.sampled_from([1, 4, 9, 25, 49, 121]),
+    st.sampled_from([0, 1, 2, 3, 4, 12, 16]),
+    st.booleans(),
+)
+def test_chosen_tiles_fit_the_registers(
+    target: Target, block: tuple[int, int], taps: int, sharing: int, pool: bool
+) -> None:
+    output = Layout(4 * block[0], 4 * block[1], 4, target.lanes_f32 // 4, *block)
+    pattern = all_taps(11, 11)[:taps]
+    bare = replace(KERNEL, size=(11, 11), output=output, patterns=(pattern,), pool=pool)
+    schedule = choose_tile(bare, target, 64, 400, 48, sharing)
+    kernel = schedule.kernel
+    assert_fits(kernel, target)
+    assert schedule.cycles > 0
+    assert sharing == 0 or sharing % kernel.group == 0
+    assert 1 <= kernel.passes <= taps
+    assert replace(kernel, tile=bare.tile, group=1, passes=1, copies=1) == bare
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+def test_all_cases_fit_the_registers(target: Target) -> None:
+    for cases in FAMILIES.values():
+        for step in lower(network(cases), target).steps:
+            if isinstance(step.kernel, ConvKernel):
+                assert_fits(step.kernel, target)
+
+
+def test_more_kernels_cost_more() -> None:
+    target = targets.get("x86-64-v4")
+    cycles = [choose_tile(KERNEL, target, 64, kernels, 64, 1).cycles for kernels in (64, 640, 4096)]
+    assert cycles == sorted(cycles) and cycles[0] < cycles[-1]
+
+
+def test_shared_filters_are_computed_together() -> None:
+    target = targets.get("x86-64-v4")
+    alone = choose_tile(KERNEL, target, 64, 1024, 64, 1)
+    shared = choose_tile(KERNEL, target, 64, 1024, 64, 4)
+    assert alone.kernel.group == 1 and shared.kernel.group in (2, 4)
+    assert shared.cycles < alone.cycles
