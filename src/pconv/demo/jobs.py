@@ -77,7 +77,7 @@ def _digits_dense(data: Dataset, seed: int, progress: Progress, folder: Path | N
         torch.manual_seed(seed)
         network = DigitsNet(data.classes)
     return fit(
-        network, data.train, epochs=6, lr=0.1, batch=32, shift=1, seed=seed, on_batch=_report(progress)
+        network, data.train, epochs=5, lr=0.1, batch=32, shift=1, seed=seed, on_batch=_report(progress)
     )
 
 
@@ -99,7 +99,7 @@ JOBS: dict[str, Job] = {
         dense=_digits_dense,
         base=Recipe(compression_rate=8.0, exclude=("classifier",)),
         tune_images=None,
-        settings={"epochs": 4, "lr": 0.05, "batch": 32, "shift": 1},
+        settings={"epochs": 3, "lr": 0.05, "batch": 32, "shift": 1},
     ),
     "cifar10": Job(
         network=CIFAR_NETWORK,
@@ -108,6 +108,6 @@ JOBS: dict[str, Job] = {
         dense=_cifar_dense,
         base=Recipe(compression_rate=2.25, exclude=("linear",)),
         tune_images=30_000,
-        settings={"epochs": 1, "lr": 0.05, "batch": 128, "shift": 4, "flip": True},
+        settings={"epochs": 1, "lr": 0.05, "batch": 128, "shift": 4, "flip": True, "threads": 2},
     ),
 }

@@ -14,7 +14,9 @@ from pconv.demo.data import Floats, Images
 Predict = Callable[[Floats], NDArray[np.floating]]
 OnBatch = Callable[[int, int, float], object]
 
-THREADS = 2  # the same on every machine: sums in another order are other sums
+# Fixed, because sums in another order are other sums. One, because two that wait for each other at every
+# layer become several times slower as soon as something else runs on the machine.
+THREADS = 1
 TEMPERATURE = 4.0
 TEACHER_SHARE = 0.9
 
