@@ -2,11 +2,15 @@
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pconv import toolchain
 from pconv._version import __version__
+from pconv.errors import BuildError
+from pconv.targets import native
 
 
 def record(packages: tuple[str, ...] = ("numpy",), **extra: object) -> dict[str, Any]:
@@ -46,6 +50,23 @@ def load_average() -> float | None:
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
+def compiler() -> str | None:
+    """Name the compiler that pconv uses here, or None where it finds none."""
+    try:
+        chosen = toolchain.choose(None, native())
+    except BuildError:
+        return None
+    return f"{Path(chosen.command[0]).name} {chosen.version}"
+
+
+def busy() -> str | None:
+    """Say that other work would disturb a timing, or None where the machine is quiet enough."""
+    load, cores = load_average(), usable_cores()
+    if load is None or load <= cores / 2:
+        return None
+    return f"the machine is busy (load {load:g} on {cores} cores): expect noisy timings"
+
+
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
     """Return the installed versions of the packages, those that are missing left out."""
     found = {}
@@ -57,7 +78,7 @@ def versions(packages: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def line(machine: dict[str, Any]) -> str:
+def line(machine: Mapping[str, Any]) -> str:
     """Say the record in one line for people."""
     known = machine.get("versions", {})
     parts = [

@@ -9,7 +9,7 @@ from pathlib import Path
 from pconv._version import __version__
 from pconv.errors import PconvError
 from pconv.files import write_atomically
-from pconv.report.charts import Bar, latency_chart, number
+from pconv.report.charts import Bar, latency_chart
 
 Mask = tuple[tuple[bool, ...], ...]
 """The kept positions of a kernel, row by row."""
@@ -66,14 +66,22 @@ class Page:
     machine: str
 
 
-def render(page: Page) -> str:
-    """Turn a page into one self-contained HTML text.
+def require_packages() -> None:
+    """Check that a page can be made, before the work that it is to show.
 
     Raises: PconvError when matplotlib or jinja2 is missing.
     """
     missing = [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]
     if missing:
         raise PconvError(f"report: {' and '.join(missing)} not installed; pip install 'pconv[report]'.")
+
+
+def render(page: Page) -> str:
+    """Turn a page into one self-contained HTML text.
+
+    Raises: PconvError when matplotlib or jinja2 is missing.
+    """
+    require_packages()
     import jinja2
     from markupsafe import Markup
 
@@ -102,18 +110,3 @@ def percent(share: float) -> str:
     """Write a share as a percentage, with a decimal only where it says something."""
     value = 100 * share
     return f"{value:.0f}%" if value >= 9.95 or value == 0 else f"{value:.1f}%"
-
-
-__all__ = [
-    "Bar",
-    "Layer",
-    "Mask",
-    "Page",
-    "PatternUse",
-    "Row",
-    "Stat",
-    "number",
-    "percent",
-    "render",
-    "write",
-]

@@ -1,0 +1,84 @@
+"""Owns the command line: one file per command. Commands parse, call the library, and print.
+
+Results go to stdout, everything said along the way to stderr. Every command imports what it needs when it
+runs, so that `pconv --help` is quick.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from pconv._version import __version__
+from pconv.cli import bench, compile, demo, inspect, prune, run
+from pconv.cli.console import complain
+from pconv.errors import PconvError
+
+FAILED = 2
+BUG = 1
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="pconv",
+    help="Prune CNNs with patterns and connectivity, and compile them to native code that is faster for it.",
+    epilog="Begin with:  pconv demo        then:  pconv bench resnet18 --compression 8",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _command in (prune, compile, run, inspect, bench, demo):
+    _command.register(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"pconv {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show tracebacks (also: PCONV_DEBUG=1); works after a command too."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 a bug of ours, 2 something to correct, 130 interrupted."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = [argument for argument in given if argument != "--debug"]
+    debug = len(arguments) < len(given) or os.environ.get("PCONV_DEBUG", "0") not in ("", "0")
+    try:
+        app(arguments, prog_name="pconv")
+    except (PconvError, OSError) as error:
+        _stop(error, FAILED, _one_line(error), debug)
+    except KeyboardInterrupt as error:
+        _stop(error, INTERRUPTED, "interrupted", debug)
+    except Exception as error:
+        text = f"{type(error).__name__}: {_one_line(error)}; this is a bug, rerun with --debug"
+        _stop(error, BUG, text, debug)
+
+
+def _stop(error: BaseException, code: int, text: str, debug: bool) -> NoReturn:
+    if debug:
+        traceback.print_exception(error)
+    complain(text)
+    sys.exit(code)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    return " ".join(str(error).split())

@@ -1,0 +1,98 @@
+"""Owns the way from files to input arrays (.npy, pictures, random numbers), and back."""
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pconv.cli import console
+from pconv.errors import InputError
+
+Array = NDArray[Any]
+Shapes = Mapping[str, Sequence[int]]
+
+SEED = 0
+
+
+def read_inputs(
+    texts: Sequence[str], shapes: Shapes, mean: Sequence[float], std: Sequence[float]
+) -> dict[str, Array]:
+    """Read one file for every input: FILE where there is one input, else NAME=FILE; random numbers for none.
+
+    Pictures become [1, c, h, w] of the input's size, in 0..1, then less `mean`, over `std`.
+
+    Raises: InputError for a file that cannot be read, an unknown input, or one that is missing.
+    """
+    if not texts:
+        console.note(f"no --input: random numbers for {', '.join(shapes)} (seed {SEED})")
+        draw = np.random.default_rng(SEED)
+        return {name: draw.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
+    files = dict(_split(text, shapes) for text in texts)
+    for name in shapes:
+        if name not in files:
+            raise InputError(f"input {name}: no file is given; add --input {name}=FILE.")
+    return {name: _read(Path(file), shapes[name], mean, std) for name, file in files.items()}
+
+
+def _split(text: str, shapes: Shapes) -> tuple[str, str]:
+    name, equals, file = text.partition("=")
+    if equals and name in shapes:
+        return name, file
+    if len(shapes) == 1 and (not equals or Path(text).exists()):
+        return next(iter(shapes)), text
+    allowed = " or ".join(f"--input {known}=FILE" for known in shapes)
+    raise InputError(f"--input {text}: the model has no such input; allowed {allowed}.")
+
+
+def _read(path: Path, shape: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> Array:
+    if path.suffix != ".npy":
+        return _read_picture(path, shape, mean, std)
+    try:
+        array: Array = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or 'no .npy file'}).") from error
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: no .npy file, or cut off. Write one with numpy.save.") from error
+    return array
+
+
+def _read_picture(path: Path, shape: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> Array:
+    if find_spec("PIL") is None:
+        raise InputError(f"{path}: reading pictures needs Pillow; pip install pillow, or give a .npy file.")
+    from PIL import Image, UnidentifiedImageError
+
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        raise InputError(
+            f"{path}: a picture fits inputs of shape (n, 1 or 3, h, w), not {tuple(shape)}; give a .npy."
+        )
+    channels, height, width = shape[1:]
+    try:
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB" if channels == 3 else "L").resize((width, height))
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path}: neither a picture nor a .npy file.") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    pixels = np.asarray(picture, np.float32).reshape(height, width, channels) / 255
+    pixels = (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+
+
+def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:
+    """Write one output as .npy, several as .npz.
+
+    Raises: InputError when the name does not fit the number of outputs; PconvError when it cannot be written.
+    """
+    suffix = ".npy" if len(outputs) == 1 else ".npz"
+    if path.suffix != suffix:
+        raise InputError(
+            f"--output {path}: the model has {len(outputs)} output(s); allowed a name that ends in {suffix}."
+        )
+    with console.replacing(path) as draft:
+        if suffix == ".npy":
+            np.save(draft, next(iter(outputs.values())))
+        else:
+            np.savez(draft, allow_pickle=False, **outputs)

@@ -1,0 +1,70 @@
+"""`pconv compile`: a model to one self-contained shared library."""
+
+import shutil
+import time
+
+import typer
+
+from pconv.cli import console, models, options
+
+EPILOG = """Examples:
+
+pconv compile pruned.onnx -o net.so
+
+pconv compile resnet18 -o resnet18.so --compression 8
+
+pconv compile net.onnx -o net.so --target aarch64 --input image=1,3,320,320
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    options.add_command(app, compile, EPILOG)
+
+
+def compile(
+    model: options.ModelOrName,
+    output: options.Output,
+    input: options.Shapes = None,
+    target: options.Target = None,
+    cc: options.Compiler = None,
+    dense: options.Dense = None,
+    compression: options.Compression = None,
+    patterns: options.Patterns = None,
+    group: options.Group = None,
+    rate_1x1: options.Rate1x1 = None,
+    rate_fc: options.RateFc = None,
+    json: options.Json = False,
+) -> None:
+    """Compile a model to one shared library: code, weights and manifest, with no dependency but libc.
+
+    Zeros in the weights are found and turned into speed, whoever pruned them; a dense model compiles as well.
+    Run the result with pconv run, with pconv.load in Python, or from C with pconv.h. Compiled code is cached.
+    """
+    from pconv.compiler import compile_file
+
+    settings = options.recipe_settings(
+        compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
+    )
+    start = time.perf_counter()
+    with (
+        console.replacing(output) as draft,
+        console.progress(f"reading {model}", quiet=json) as track,
+        models.source(model, track, settings) as found,
+    ):
+        made = compile_file(
+            found.path,
+            inputs=options.shapes(input),
+            target=target,
+            cc=cc,
+            dense=tuple(dense or ()),
+            progress=track.steps,
+        )
+        shutil.copyfile(made, draft)
+    seconds, size = time.perf_counter() - start, output.stat().st_size
+    if json:
+        console.print_json({"output": str(output), "bytes": size, "seconds": round(seconds, 3)})
+    else:
+        console.stdout().print(
+            f"wrote {output}, {console.megabytes(size)}, in {seconds:.1f} s", markup=False, soft_wrap=True
+        )

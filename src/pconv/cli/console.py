@@ -1,0 +1,132 @@
+"""Owns what a person sees: notes and progress on stderr, results on stdout."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pconv.errors import PconvError
+
+PIPE_COLUMNS = 160
+"""A file or a pipe has no width; wide enough for the names of layers."""
+
+
+def stdout() -> Console:
+    """Return the console for results; made anew, so that it follows a redirected stdout."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_COLUMNS
+    return console
+
+
+def stderr() -> Console:
+    """Return the console for notes."""
+    return Console(stderr=True, highlight=False)
+
+
+def complain(text: str) -> None:
+    """Print an error as one plain line."""
+    print(f"pconv: error: {text}", file=sys.stderr)
+
+
+def note(text: str) -> None:
+    """Tell the user something on the way."""
+    stderr().print(text, style="dim", markup=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a result for programs."""
+    print(json.dumps(value, indent=2))
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """Begin a results table: the first column names, the others are numbers."""
+    made = Table(
+        title=title, title_justify="left", title_style="bold", box=None, header_style="dim", pad_edge=False
+    )
+    for i, column in enumerate(columns):
+        made.add_column(column, justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
+    return made
+
+
+class Tracker:
+    """Tell one running task what happens; silent when it has no progress display."""
+
+    def __init__(self, progress: Progress | None, task: TaskID | None) -> None:
+        self._progress, self._task = progress, task
+
+    def __call__(self, text: str, share: float | None = None) -> None:
+        """Say what runs now, and how much of it is done (0..1; None = nobody knows)."""
+        if self._progress is None or self._task is None:
+            return
+        total = None if share is None else 1.0
+        self._progress.update(self._task, description=text, completed=share or 0.0, total=total)
+
+    def steps(self, what: str, done: int, total: int) -> None:
+        """Hear of countable work, as the build tells it."""
+        self(what, done / max(total, 1))
+
+
+@contextmanager
+def progress(text: str, quiet: bool = False) -> Iterator[Tracker]:
+    """Show a spinner, a bar and the elapsed time on stderr until the block ends."""
+    console = stderr()
+    if quiet or not console.is_terminal:
+        yield Tracker(None, None)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(28),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as shown:
+        yield Tracker(shown, shown.add_task(text, total=None))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a draft beside `path`; it becomes `path` when the block ends well, and vanishes otherwise.
+
+    Raises: PconvError when the place is not writable, before any work is done in the block.
+    """
+    if path.is_dir():
+        raise PconvError(f"{path}: cannot write: it is a directory. Name a file with -o.")
+    draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        draft.touch()
+    except OSError as error:
+        raise PconvError(f"{path}: cannot write: {error.strerror}. Choose another place with -o.") from error
+    try:
+        yield draft
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def rate(value: float | None) -> str:
+    """Write a compression rate."""
+    return "-" if value is None else f"{value:.2f}x"
+
+
+def megabytes(size_bytes: int) -> str:
+    """Write a size for people."""
+    return f"{size_bytes / 1e6:.2f} MB" if size_bytes < 1e7 else f"{size_bytes / 1e6:.1f} MB"
+
+
+def milliseconds(value_ms: float) -> str:
+    """Write a time with at least three significant digits."""
+    return (
+        f"{value_ms:.1f} ms"
+        if value_ms >= 100
+        else f"{value_ms:.2f} ms"
+        if value_ms >= 10
+        else f"{value_ms:.3f} ms"
+    )

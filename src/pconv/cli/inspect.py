@@ -1,0 +1,134 @@
+"""`pconv inspect`: each step between a model and its machine code, as text."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import replace
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from pconv.cli import console, models, options
+from pconv.cli.prune import show
+from pconv.errors import PconvError
+
+EPILOG = """Examples:
+
+pconv inspect pruned.onnx --stage sparsity
+
+pconv inspect resnet18 --compression 8 --stage plan --layer layer1.0.conv1
+
+pconv inspect net.so --stage report --threads 1
+"""
+
+
+class Stage(StrEnum):
+    """What there is to see, in the order in which it is made."""
+
+    graph = "graph"
+    sparsity = "sparsity"
+    plan = "plan"
+    c = "c"
+    report = "report"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    options.add_command(app, inspect, EPILOG)
+
+
+def inspect(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="An ONNX file or a name of the zoo; for the report also a compiled model."
+        ),
+    ],
+    stage: Annotated[
+        Stage,
+        typer.Option(
+            help="graph: normalised. sparsity: what is zero. plan: kernels, layouts, memory. c: the code. "
+            "report: a measured run, layer by layer."
+        ),
+    ] = Stage.graph,
+    layer: Annotated[str | None, typer.Option(metavar="NAME", help="Only this layer.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="For the report.")] = None,
+    target: options.Target = None,
+    dense: options.Dense = None,
+    input: options.Shapes = None,
+    compression: options.Compression = None,
+    patterns: options.Patterns = None,
+    group: options.Group = None,
+    rate_1x1: options.Rate1x1 = None,
+    rate_fc: options.RateFc = None,
+    json: options.Json = False,
+) -> None:
+    """Show what pconv makes of a model: no step is hidden.
+
+    The report says for each layer which micro-kernel runs it, how fast, and why a sparse layer runs dense.
+    """
+    settings = options.recipe_settings(
+        compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
+    )
+    build: dict[str, Any] = {"inputs": options.shapes(input), "target": target, "dense": tuple(dense or ())}
+    if stage is Stage.report:
+        _report(model, layer, threads, settings, build, json)
+    elif stage is Stage.sparsity:
+        _sparsity(model, layer, settings, json)
+    else:
+        from pconv import compiler
+
+        with (
+            console.progress(f"reading {model}", quiet=json) as track,
+            models.source(model, track, settings) as found,
+        ):
+            text = compiler.inspect(found.path, stage.value, layer, **build)
+        if json:
+            console.print_json({"model": model, "stage": stage.value, "text": text})
+        else:
+            print(text)
+
+
+def _sparsity(model: str, layer: str | None, settings: dict[str, Any], json: bool) -> None:
+    with (
+        console.progress(f"reading {model}", quiet=json) as track,
+        models.source(model, track, settings) as found,
+    ):
+        statistics = models.sparsity(found.path).statistics()
+    if layer is not None:
+        _require_layer(layer, statistics["layers"])
+        statistics["layers"] = {layer: statistics["layers"][layer]}
+    if json:
+        console.print_json({"model": model, **statistics})
+    else:
+        show(statistics)
+
+
+def _report(
+    model: str,
+    layer: str | None,
+    threads: int | None,
+    settings: dict[str, Any],
+    build: dict[str, Any],
+    json: bool,
+) -> None:
+    from pconv.bench import peak
+
+    with console.progress(f"loading {model}", quiet=json) as track:
+        engine = models.engine(model, threads, track, settings, **build)
+        track("measuring the FMA peak")
+        peak_gflops = peak.measure_if_possible(engine.threads)
+        track("measuring every layer")
+        report = engine.report(peak_gflops=peak_gflops)
+    if layer is not None:
+        _require_layer(layer, (one.name for one in report.layers))
+        report = replace(report, layers=tuple(one for one in report.layers if one.name == layer))
+    print(report.to_json() if json else report)
+
+
+def _require_layer(layer: str, names: Iterable[str]) -> None:
+    known = list(names)
+    if layer not in known:
+        near = difflib.get_close_matches(layer, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"its layers: {', '.join(known[:8])}, ..."
+        raise PconvError(f"--layer {layer}: the model has no such layer; {hint}")

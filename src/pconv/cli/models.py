@@ -1,0 +1,145 @@
+"""Owns the way from what a user names (a file, a network of the zoo) to an ONNX file, pruned or not."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from pconv.cli.console import Tracker
+from pconv.errors import ModelError
+
+if TYPE_CHECKING:
+    from pconv.recipe import Recipe
+    from pconv.runtime import Engine
+    from pconv.sparsity import SparsityMap
+
+LIBRARY_SUFFIXES = (".so", ".dylib")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that a command works on: its short name and its ONNX file."""
+
+    name: str
+    path: Path
+
+
+def is_compiled(model: str) -> bool:
+    """Say whether a name is that of a compiled model."""
+    return Path(model).suffix in LIBRARY_SUFFIXES
+
+
+@contextmanager
+def source(model: str, track: Tracker, settings: Mapping[str, Any] | None = None) -> Iterator[Source]:
+    """Find the ONNX file of a model, made from the zoo where it is a name, pruned where settings ask.
+
+    Files made on the way live as long as the block.
+
+    Raises: ModelError when there is no such file or network; RecipeError when the settings do not fit.
+    """
+    with workshop() as folder:
+        found = locate(model, folder, track)
+        yield pruned(found, settings, folder, track) if settings else found
+
+
+@contextmanager
+def workshop() -> Iterator[Path]:
+    """Give a folder that is gone after the block."""
+    with TemporaryDirectory(prefix="pconv-") as folder:
+        yield Path(folder)
+
+
+def locate(model: str, folder: Path, track: Tracker) -> Source:
+    """Find a model's ONNX file; a network of the zoo is exported into `folder`.
+
+    Raises: ModelError when there is no such file or network.
+    """
+    path = Path(model)
+    if path.exists():
+        if is_compiled(model):
+            raise ModelError(
+                f"{model}: this is a compiled model; this command needs the ONNX file it came from."
+            )
+        return Source(path.stem, path)
+    from pconv import zoo
+
+    if model not in zoo.names():
+        near = difflib.get_close_matches(model, zoo.names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the zoo has {', '.join(zoo.names())}."
+        raise ModelError(f"{model}: no such file, and no such network in the zoo; {hint}")
+    track(f"exporting {model}")
+    return Source(model, zoo.to_onnx(model, folder / f"{model}.onnx"))
+
+
+def pruned(found: Source, settings: Mapping[str, Any], folder: Path, track: Tracker) -> Source:
+    """Prune a model by magnitude into a file in `folder`.
+
+    Raises: RecipeError when the settings do not fit the model.
+    """
+    from pconv.recipe import Recipe
+
+    path = folder / f"{found.name}-pruned.onnx"
+    prune_file(found, Recipe.from_dict(settings), path, track)
+    return Source(found.name, path)
+
+
+def prune_file(found: Source, recipe: "Recipe", output: Path, track: Tracker) -> "SparsityMap":
+    """Prune a model by magnitude into a file, and return what is left of it.
+
+    Raises: RecipeError when the recipe does not fit the model; ModelError when it cannot be read or pruned.
+    """
+    from pconv.graph import load
+    from pconv.graph.prune import prune_model, save
+
+    track(f"pruning {found.name}")
+    model, sparsity = prune_model(load(found.path), recipe)
+    track(f"writing {output.name}")
+    save(model, output)
+    return sparsity
+
+
+def sparsity(path: Path) -> "SparsityMap":
+    """Read the sparsity of a file off its weights.
+
+    Raises: ModelError when it cannot be read.
+    """
+    from pconv.graph import load
+    from pconv.graph.prune import layer_weights
+    from pconv.sparsity import SparsityMap
+
+    return SparsityMap.detect(layer_weights(load(path)))
+
+
+def compression_rate(path: Path) -> float:
+    """Read the compression rate of a file off its weights: total / kept; 1 where there is nothing to prune.
+
+    Raises: ModelError when it cannot be read.
+    """
+    rate = sparsity(path).statistics()["compression_rate"]
+    return 1.0 if rate is None else round(float(rate), 2)
+
+
+def engine(
+    model: str,
+    threads: int | None,
+    track: Tracker,
+    settings: Mapping[str, Any] | None = None,
+    **build: Any,
+) -> "Engine":
+    """Load a compiled model, or compile what is none, with the build options of `pconv.compile`.
+
+    Raises: ArtefactError when a compiled model does not load; else what pruning and compiling raise.
+    """
+    import pconv
+
+    if is_compiled(model):
+        if settings or any(build.values()):
+            raise ModelError(
+                f"{model}: it is compiled already; leave out the options that prune and compile."
+            )
+        return pconv.load(model, threads)
+    with source(model, track, settings) as found:
+        return pconv.compile(found.path, threads=threads, progress=track.steps, **build)

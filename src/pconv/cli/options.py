@@ -1,0 +1,202 @@
+"""Owns the options that several commands share, and what their texts mean."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from pconv.errors import PconvError
+
+PRUNING = "Pruning"
+BUILD = "Compiler"
+
+ModelOrName = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="An ONNX file, or a network of the zoo by name, such as resnet18."),
+]
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else.")]
+
+Compression = Annotated[
+    float | None,
+    typer.Option(
+        "--compression",
+        metavar="RATE",
+        help="Total / kept weights, such as 8: patterns give 2.25 of it, connectivity the rest.",
+        rich_help_panel=PRUNING,
+    ),
+]
+Patterns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIBRARY",
+        help="The shapes that a 3x3 kernel may have: elog4, gauss4, scp8, natural-4 to natural-12, "
+        r"centre3, any4. \[default: scp8]",
+        rich_help_panel=PRUNING,
+    ),
+]
+Group = Annotated[
+    int | None,
+    typer.Option(
+        metavar="G",
+        help="Consecutive filters that share their kernels and shapes: 1, 2, 4, 8 or 16. More is faster, "
+        r"fewer is more accurate. \[default: 1]",
+        rich_help_panel=PRUNING,
+    ),
+]
+Rate1x1 = Annotated[
+    float | None,
+    typer.Option(
+        "--rate-1x1",
+        metavar="RATE",
+        help=r"The rate of 1x1 convolutions; 1 keeps them dense. \[default: --compression]",
+        rich_help_panel=PRUNING,
+    ),
+]
+RateFc = Annotated[
+    float | None,
+    typer.Option(
+        "--rate-fc",
+        metavar="RATE",
+        help=r"The rate of fully connected layers; 1 keeps them dense. \[default: --compression]",
+        rich_help_panel=PRUNING,
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="GLOB", help="Layers that stay dense, by name; may be repeated.", rich_help_panel=PRUNING
+    ),
+]
+LayerRates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer",
+        metavar="NAME=RATE",
+        help="One layer's own rate, or NAME=dense; may be repeated.",
+        rich_help_panel=PRUNING,
+    ),
+]
+
+Target = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=r"The CPU to compile for: native, x86-64-v4, x86-64-v3, aarch64. \[default: native]",
+        rich_help_panel=BUILD,
+    ),
+]
+Compiler = Annotated[
+    str | None,
+    typer.Option(
+        "--cc",
+        metavar="CC",
+        help=r"The C compiler, such as clang or gcc-13. \[default: PCONV_CC, else the ziglang package's]",
+        rich_help_panel=BUILD,
+    ),
+]
+Dense = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="LAYER",
+        help="Compile this layer dense although its weights hold zeros; may be repeated.",
+        rich_help_panel=BUILD,
+    ),
+]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="NAME=N,C,H,W",
+        help="The shape of an input that the file leaves open; may be repeated.",
+        rich_help_panel=BUILD,
+    ),
+]
+
+Value = TypeVar("Value")
+
+
+def add_command(app: typer.Typer, command: Callable[..., None], epilog: str) -> None:
+    """Add a command under its own name, with its docstring as the help and paragraphs that flow."""
+    paragraphs = (command.__doc__ or "").split("\n\n")
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    app.command(command.__name__, help=text, epilog=epilog)(command)
+
+
+def recipe_settings(**given: Any) -> dict[str, Any]:
+    """Collect the pruning options that were given, under the names of a recipe's settings.
+
+    Raises: PconvError for a --layer that is not NAME=RATE.
+    """
+    settings = {
+        "compression_rate": given.get("compression"),
+        "patterns": given.get("patterns"),
+        "group": given.get("group"),
+        "rate_1x1": given.get("rate_1x1"),
+        "rate_fc": given.get("rate_fc"),
+        "exclude": tuple(given.get("exclude") or ()) or None,
+        "layers": pairs(given.get("layer"), "--layer", "NAME=RATE or NAME=dense", _rate),
+    }
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _rate(text: str) -> float | str:
+    return text if text == "dense" else float(text)
+
+
+def shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]] | None:
+    """Read NAME=1,3,224,224 as often as it was given; None when it was not.
+
+    Raises: PconvError for anything else.
+    """
+    return pairs(texts, "--input", "NAME=N,C,H,W, e.g. --input x=1,3,224,224", integers)
+
+
+def thread_counts(text: str) -> tuple[int, ...]:
+    """Read 1,2,4.
+
+    Raises: PconvError for anything else.
+    """
+    try:
+        counts = integers(text)
+    except ValueError:
+        counts = (0,)
+    if min(counts) < 1:
+        raise PconvError(f"--threads {text}: allowed are counts of at least 1, e.g. --threads 1,2.")
+    return counts
+
+
+def integers(text: str) -> tuple[int, ...]:
+    """Read whole numbers with commas between them."""
+    return tuple(int(part) for part in text.split(","))
+
+
+def pairs(
+    texts: Sequence[str] | None, option: str, form: str, read: Callable[[str], Value]
+) -> dict[str, Value] | None:
+    """Read NAME=VALUE as often as an option was given; None when it was not.
+
+    Raises: PconvError when a text has another form.
+    """
+    found = {}
+    for text in texts or ():
+        name, _, value = text.rpartition("=")
+        try:
+            found[name] = read(value)
+        except ValueError:
+            name = ""
+        if not name:
+            raise PconvError(f"{option} {text}: allowed {form}.")
+    return found or None
+
+
+def numbers(text: str, option: str) -> tuple[float, ...]:
+    """Read numbers with commas between them.
+
+    Raises: PconvError for anything else.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise PconvError(f"{option} {text}: allowed are numbers, e.g. {option} 0.5 or 0.5,0.4,0.4.") from None

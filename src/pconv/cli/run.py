@@ -1,0 +1,104 @@
+"""`pconv run`: a model on an array, a picture, or random numbers."""
+
+import time
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import typer
+
+from pconv.cli import arrays, console, models, options
+
+EPILOG = """Examples:
+
+pconv run net.so --input x.npy --output y.npy
+
+pconv run squeezenet.onnx --input cat.jpg --top 5 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+
+pconv run net.so --threads 2 --repeat 100
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    options.add_command(app, run, EPILOG)
+
+
+def run(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A compiled model (.so), an ONNX file, or a name of the zoo."),
+    ],
+    input: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE", help="A .npy file or a picture; NAME=FILE where there are several inputs."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write the output: .npy (several: .npz)."),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many of the largest values to print.")] = 5,
+    threads: Annotated[int | None, typer.Option(min=1, help=r"\[default: the physical cores]")] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="Run this many times and say how long a run takes.")] = 1,
+    mean: Annotated[str, typer.Option(metavar="M,M,M", help="For pictures in 0..1: subtract.")] = "0",
+    std: Annotated[str, typer.Option(metavar="S,S,S", help="For pictures in 0..1: then divide by.")] = "1",
+    json: options.Json = False,
+) -> None:
+    """Run a model and print its largest outputs. A compiled model needs no compiler, torch or onnx here."""
+    with console.progress(f"loading {model}", quiet=json) as track:
+        engine = models.engine(model, threads, track)
+    shapes = {info.name: info.shape for info in engine.inputs}
+    given = arrays.read_inputs(
+        input or [], shapes, options.numbers(mean, "--mean"), options.numbers(std, "--std")
+    )
+    call = tuple(given[name] for name in shapes)
+    samples = []
+    for _ in range(repeat):
+        begin = time.perf_counter()
+        result = engine(*call)
+        samples.append((time.perf_counter() - begin) * 1e3)
+    results = result if isinstance(result, tuple) else (result,)
+    outputs = dict(zip((info.name for info in engine.outputs), results, strict=True))
+    if output is not None:
+        arrays.write_outputs(output, outputs)
+    described = [_describe(name, array, top) for name, array in outputs.items()]
+    timing = {"median_ms": median(samples), "min_ms": min(samples), "runs": repeat, "threads": engine.threads}
+    if json:
+        console.print_json({"outputs": described, **timing})
+        return
+    for one in described:
+        _show(one)
+    if repeat > 1:
+        said = f"median {median(samples):.3f} ms, fastest {min(samples):.3f} ms"
+        print(f"{repeat} runs, {engine.threads} threads: {said}")
+    if output is not None:
+        print(f"wrote {output}")
+
+
+def _describe(name: str, array: Any, top: int) -> dict[str, Any]:
+    """Summarise an output; a classifier's ([n, k]) with the largest values of every sample."""
+    described = {
+        "name": name,
+        "shape": list(array.shape),
+        "min": float(array.min()),
+        "max": float(array.max()),
+        "mean": float(array.mean()),
+    }
+    if array.ndim == 2:
+        order = (-array).argsort(axis=1, kind="stable")[:, :top]
+        described["top"] = [
+            [{"index": int(i), "value": float(row[i])} for i in chosen]
+            for row, chosen in zip(array, order, strict=True)
+        ]
+    return described
+
+
+def _show(described: dict[str, Any]) -> None:
+    shape = " x ".join(map(str, described["shape"]))
+    spread = ", ".join(f"{key} {described[key]:.4g}" for key in ("min", "max", "mean"))
+    print(f"{described['name']}: {shape}, {spread}")
+    for i, best in enumerate(described.get("top", ())):
+        values = "  ".join(f"{one['index']}: {one['value']:.4g}" for one in best)
+        print(f"  sample {i}, largest: {values}")

@@ -1,0 +1,152 @@
+"""No wrong answer is timed, and every contender meets the right weights."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from pconv.bench import compare, session, timing
+from pconv.errors import PconvError
+
+X = {"x": np.float32([[1, 2, 3]])}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(timing, "TURN_S", 0.0)
+    monkeypatch.setattr(timing, "SETTLE_S", 0.0)
+    monkeypatch.setattr(timing, "lock_path", lambda: tmp_path / "lock")
+
+
+class Engine:
+    """Multiply by a factor: an engine as `compare` sees it."""
+
+    inputs = (SimpleNamespace(name="x", shape=(1, 3)),)
+
+    def __init__(self, factor: float) -> None:
+        self.factor, self.threads, self.used = np.float32(factor), 0, set[int]()
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        self.used.add(self.threads)
+        return x * self.factor
+
+
+class FakePeer:
+    """Multiply by the factor that the file's name says."""
+
+    name, install = "fake", "pip install fake"
+
+    def __init__(self) -> None:
+        self.loaded: list[tuple[str, int]] = []
+
+    def available(self) -> None:
+        return None
+
+    def version(self) -> str:
+        return "1"
+
+    def load(self, path: Path, threads: int) -> Any:
+        self.loaded.append((path.name, threads))
+        return lambda inputs: [inputs["x"] * np.float32(path.stem)]
+
+
+def networks(dense: float = 2, pruned: float = 3) -> list[compare.Network]:
+    return [
+        compare.Network(Path("2"), Engine(dense), 1.0),  # type: ignore[arg-type]
+        compare.Network(Path("3"), Engine(pruned), 8.0),  # type: ignore[arg-type]
+    ]
+
+
+def test_dense_runs_in_the_peer_and_both_in_ours() -> None:
+    peer, both = FakePeer(), networks()
+    results = compare.compare("net", both, [peer], threads=(1, 2), seconds=0)
+    assert [(r.engine, r.threads, r.compression) for r in results] == [
+        ("fake", 1, 1.0),
+        ("pconv", 1, 1.0),
+        ("pconv", 1, 8.0),
+        ("fake", 2, 1.0),
+        ("pconv", 2, 1.0),
+        ("pconv", 2, 8.0),
+    ]
+    assert peer.loaded == [("2", 1), ("3", 1), ("2", 1), ("2", 2)]  # two references, then the timed ones
+    assert [network.engine.used for network in both] == [{1, 2}, {1, 2}]  # type: ignore[attr-defined]
+    for result in results:
+        assert len(result.samples_ms) == timing.MIN_ROUNDS
+        assert min(result.samples_ms) == result.min_ms <= result.median_ms
+        assert result.max_rel_err == (None if result.engine == "fake" else 0.0)
+
+
+@pytest.mark.parametrize(("dense", "pruned", "rate"), [(2.001, 3, 1), (2, 3.001, 8), (2, np.nan, 8)])
+def test_a_wrong_answer_is_refused(dense: float, pruned: float, rate: int) -> None:
+    message = (
+        rf"net at {rate}x in pconv: the answer differs from the reference by .*; allowed 1e-04\. Nothing"
+    )
+    with pytest.raises(PconvError, match=message):
+        compare.compare("net", networks(dense, pruned), [FakePeer()], seconds=0)
+
+
+def test_without_a_peer_onnx_itself_is_the_reference(tmp_path: Path) -> None:
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "g", [x], [y])
+    path = tmp_path / "2.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    (output,) = compare.reference_outputs(path, X, [])
+    np.testing.assert_array_equal(output, X["x"] * 2)
+    (result,) = compare.compare("net", [compare.Network(path, Engine(2), 1.0)], [], seconds=0)  # type: ignore[arg-type]
+    assert result.max_rel_err == 0
+
+
+@given(st.floats(1e-3, 1e3), st.floats(1e-6, 1e-2))
+def test_error_is_relative_to_the_largest_value(scale: float, error: float) -> None:
+    expected = np.array([0.0, -scale, scale / 2])
+    found = compare.max_rel_err([expected + [error * scale, 0, 0]], [expected])
+    assert found == pytest.approx(error, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "outputs", [[], [np.zeros(2)], [np.zeros(3), np.zeros(3)], [np.full(3, np.nan)], [np.full(3, np.inf)]]
+)
+def test_what_does_not_compare_is_infinitely_wrong(outputs: list[np.ndarray]) -> None:
+    assert compare.max_rel_err(outputs, [np.ones(3)]) == float("inf")
+
+
+def test_inputs_are_the_same_every_time() -> None:
+    first, second = (compare.random_inputs({"x": (1, 3), "z": (2,)}) for _ in range(2))
+    assert {name: array.shape for name, array in first.items()} == {"x": (1, 3), "z": (2,)}
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_session_is_a_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[Path] = []
+
+    def compile(path: Path, progress: Any) -> Engine:
+        compiled.append(path)
+        progress("compile", 1, 2)
+        return Engine(float(path.name))
+
+    monkeypatch.setattr("pconv.compiler.compile", compile)
+    monkeypatch.setattr(session.peak, "measure_if_possible", lambda: 100.0)
+    events: list[tuple[str, float | None]] = []
+    document: Mapping[str, Any] = session.run(
+        "net",
+        [(Path("2"), 1.0), (Path("3"), 8.0)],
+        [FakePeer()],
+        seconds=0,
+        settings={"group": 4},
+        on_event=lambda text, share: events.append((text, share)),
+    )
+    assert set(document) == {"machine", "settings", "results"}
+    assert document["settings"] == {"seconds": 0, "group": 4}
+    assert document["machine"]["fma_peak_gflops"] == 100.0
+    assert [set(result) for result in document["results"]] == 3 * [
+        {"model", "engine", "threads", "compression", "median_ms", "min_ms", "samples_ms", "max_rel_err"}
+    ]
+    assert compiled == [Path("2"), Path("3")]
+    assert ("compile", 0.5) in events

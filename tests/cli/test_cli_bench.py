@@ -1,0 +1,75 @@
+"""`pconv bench` on a small model."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pconv.bench import session, timing
+from pconv.bench.peers import onnxruntime as peer_module
+
+pytestmark = pytest.mark.cc
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(timing, "TURN_S", 0.0)
+    monkeypatch.setattr(timing, "lock_path", lambda: tmp_path / "lock")
+    monkeypatch.setattr(session.peak, "measure_if_possible", lambda: None)
+
+
+def test_three_contenders_into_a_file(cli, model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "b.json"
+    ran = cli("bench", model, "--compression", "9", "--rate-fc", "1", "--seconds", "0", "--json", path)
+    assert ran.code == 0, ran.err
+    document = json.loads(path.read_text())
+    assert [(r["model"], r["engine"], r["compression"]) for r in document["results"]] == [
+        ("tiny", "onnxruntime", 1.0),
+        ("tiny", "pconv", 1.0),
+        ("tiny", "pconv", 9.0),
+    ]
+    assert all((r["max_rel_err"] or 0) <= 1e-4 for r in document["results"])
+    assert document["settings"] == {"seconds": 0, "compression_rate": 9.0, "rate_fc": 1.0}
+    assert document["machine"]["versions"]["onnxruntime"]
+    assert "9.00x" in ran.out and "reference" in ran.out
+
+
+def test_json_on_stdout_is_nothing_but_json(cli, model: Path) -> None:
+    ran = cli("bench", model, "--seconds", "0", "--peers", "", "--threads", "1,2", "--json", "-")
+    assert [r["threads"] for r in json.loads(ran.out)["results"]] == [1, 2]
+
+
+def test_missing_peer_is_skipped_with_its_install_command(
+    cli, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer_module.util, "find_spec", lambda name: None)
+    ran = cli("bench", model, "--seconds", "0")
+    assert ran.code == 0, ran.err
+    assert "skipped: onnxruntime is not installed; pip install onnxruntime" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--peers", "tvm"], "peer 'tvm' is unknown; allowed onnxruntime."),
+        (["--threads", "0"], "--threads 0: allowed are counts of at least 1"),
+        (["--group", "4"], "bench: pruning options without a rate; add --compression"),
+        (["--compression", "8", "--group", "3"], "group: 3 is unknown;"),
+        (["--json", "no/b.json"], "no/b.json: cannot write: No such file or directory"),
+    ],
+)
+def test_errors(
+    cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pconv.bench.machine.busy", lambda: None)
+    ran = cli("bench", model, "--seconds", "0", *arguments)
+    assert ran.code == 2 and ran.out == ""
+    assert ran.err.startswith(f"pconv: error: {message}") and ran.err.count("\n") == 1
+
+
+def test_a_busy_machine_is_mentioned(cli, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pconv.bench.machine.load_average", lambda: 7.5)
+    monkeypatch.setattr("pconv.bench.machine.usable_cores", lambda: 2)
+    ran = cli("bench", model, "--seconds", "0", "--peers", "")
+    assert "the machine is busy (load 7.5 on 2 cores): expect noisy timings" in ran.err

@@ -1,0 +1,174 @@
+"""`pconv compile`, `pconv run` and `pconv inspect` on a small model."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pconv
+
+pytestmark = pytest.mark.cc
+
+
+def test_compile_writes_a_library_that_runs(
+    cli, model: Path, tmp_path: Path, x: np.ndarray, expected: np.ndarray
+) -> None:
+    ran = cli("compile", model, "-o", tmp_path / "m.so")
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith(f"wrote {tmp_path / 'm.so'}, ")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.so"]
+    np.testing.assert_allclose(pconv.load(tmp_path / "m.so")(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_compile_json(cli, model: Path, tmp_path: Path) -> None:
+    ran = cli("compile", model, "-o", tmp_path / "m.so", "--json")
+    said = json.loads(ran.out)
+    assert (ran.err, said["bytes"]) == ("", (tmp_path / "m.so").stat().st_size)
+
+
+def test_compile_prunes_on_the_way(cli, model: Path, tmp_path: Path) -> None:
+    ran = cli("compile", model, "-o", tmp_path / "m.so", "--compression", "9")
+    assert ran.code == 0, ran.err
+    layers = {layer["name"]: layer for layer in pconv.load(tmp_path / "m.so").manifest["layers"]}
+    assert layers["conv2"]["macs"] < layers["conv2"]["dense_macs"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--target", "z80"], "target 'z80' is unknown; allowed native, "),
+        (["--dense", "nope"], "there is no layer 'nope'"),
+        (["--cc", "no-such-cc"], "C compiler 'no-such-cc': it does not run"),
+        (["--input", "x"], "--input x: allowed NAME=N,C,H,W"),
+    ],
+)
+def test_compile_errors_leave_nothing(
+    cli, model: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    ran = cli("compile", model, "-o", tmp_path / "m.so", *arguments)
+    assert ran.code == 2 and ran.out == ""
+    assert ran.err.startswith(f"pconv: error: {message}") and ran.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_compile_to_a_place_that_is_none(cli, model: Path, tmp_path: Path) -> None:
+    ran = cli("compile", model, "-o", tmp_path / "no" / "m.so")
+    assert ran.code == 2
+    assert "no/m.so: cannot write: No such file or directory. Choose another place with -o." in ran.err
+
+
+def test_run_reads_and_writes_arrays(
+    cli, compiled: Path, tmp_path: Path, x: np.ndarray, expected: np.ndarray
+) -> None:
+    np.save(tmp_path / "x.npy", x)
+    for given in (f"{tmp_path}/x.npy", f"x={tmp_path}/x.npy"):
+        ran = cli("run", compiled, "--input", given, "-o", tmp_path / "y.npy", "--top", "3")
+        assert ran.code == 0, ran.err
+        np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, rtol=1e-4, atol=1e-4)
+        best = np.argsort(-expected[0])[:3]
+        assert [text.split(":")[0] for text in ran.out.split("largest: ")[1].split("  ")] == [
+            str(i) for i in best
+        ]
+
+
+def test_run_compiles_what_is_not_compiled(cli, model: Path) -> None:
+    ran = cli("run", model, "--threads", "1", "--repeat", "3")
+    assert ran.code == 0, ran.err
+    assert ran.err == "no --input: random numbers for x (seed 0)\n"
+    assert "3 runs, 1 threads: median " in ran.out
+
+
+def test_run_json(cli, compiled: Path) -> None:
+    said = json.loads(cli("run", compiled, "--json", "--top", "2").out)
+    (output,) = said["outputs"]
+    assert (output["name"], output["shape"], len(output["top"][0])) == ("y", [1, 10], 2)
+    assert said["runs"] == 1 and said["median_ms"] > 0
+
+
+def test_run_reads_a_picture(cli, compiled: Path, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    pixels = np.random.default_rng(2).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    image.fromarray(pixels).save(tmp_path / "x.png")
+    ran = cli(
+        "run", compiled, "--input", tmp_path / "x.png", "-o", tmp_path / "y.npy", "--mean", "0.5,0.4,0.3"
+    )
+    assert ran.code == 0, ran.err
+    x = (pixels.astype(np.float32) / 255 - np.float32([0.5, 0.4, 0.3])).transpose(2, 0, 1)[None]
+    expected = pconv.load(compiled)(np.ascontiguousarray(x))
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.npy", None, "none.npy: cannot be read (No such file or directory)"),
+        ("bad.npy", b"\x93NUMPY", "bad.npy: no .npy file, or cut off"),
+        ("bad.png", b"no picture", "bad.png: neither a picture nor a .npy file"),
+    ],
+)
+def test_run_with_inputs_that_are_none(
+    cli, compiled: Path, tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    ran = cli("run", compiled, "--input", tmp_path / name)
+    assert ran.code == 2 and message in ran.err and ran.err.count("\n") == 1
+
+
+def test_run_with_a_wrong_shape(cli, compiled: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((1, 3, 4, 4), np.float32))
+    ran = cli("run", compiled, "--input", tmp_path / "x.npy")
+    assert ran.code == 2
+    assert ran.err.startswith("pconv: error: input 'x': shape (1, 3, 4, 4), allowed (N, 3, 8, 8)")
+
+
+def test_run_with_an_output_of_another_kind(cli, compiled: Path, tmp_path: Path) -> None:
+    ran = cli("run", compiled, "-o", tmp_path / "y.txt")
+    assert ran.code == 2
+    assert "--output" in ran.err and "the model has 1 output(s); allowed a name that ends in .npy." in ran.err
+
+
+def test_run_with_a_file_that_is_no_model(cli, tmp_path: Path) -> None:
+    (tmp_path / "m.so").write_bytes(b"nothing")
+    ran = cli("run", tmp_path / "m.so")
+    assert ran.code == 2 and ran.err.startswith(f"pconv: error: {tmp_path / 'm.so'}: ")
+
+
+@pytest.mark.parametrize(
+    ("stage", "text"), [("graph", "Conv"), ("plan", "conv2"), ("c", "void"), ("sparsity", "1.00x")]
+)
+def test_inspect_stages(cli, model: Path, stage: str, text: str) -> None:
+    ran = cli("inspect", model, "--stage", stage)
+    assert ran.code == 0, ran.err
+    assert text in ran.out
+    one = cli("inspect", model, "--stage", stage, "--layer", "conv2")
+    assert one.code == 0, one.err
+    assert "conv1" not in one.out.replace("conv1.", "")
+
+
+def test_inspect_json(cli, model: Path) -> None:
+    assert "Conv" in json.loads(cli("inspect", model, "--stage", "graph", "--json").out)["text"]
+    pruned = json.loads(cli("inspect", model, "--stage", "sparsity", "--compression", "9", "--json").out)
+    assert pruned["layers"]["conv2"]["compression_rate"] == pytest.approx(9)
+
+
+def test_inspect_report_of_a_compiled_model(cli, compiled: Path) -> None:
+    ran = cli("inspect", compiled, "--stage", "report", "--layer", "conv2", "--threads", "1")
+    assert ran.code == 0, ran.err
+    assert "conv2" in ran.out and "conv1" not in ran.out
+    said = json.loads(cli("inspect", compiled, "--stage", "report", "--json").out)
+    assert {"conv1", "conv2"} <= {layer["name"] for layer in said["layers"]}
+
+
+@pytest.mark.parametrize("stage", ["report", "sparsity"])
+def test_inspect_of_a_layer_that_is_none(cli, model: Path, stage: str) -> None:
+    ran = cli("inspect", model, "--stage", stage, "--layer", "conv3")
+    assert ran.code == 2
+    assert "--layer conv3: the model has no such layer; did you mean conv" in ran.err
+
+
+def test_a_compiled_model_takes_no_pruning_options(cli, compiled: Path) -> None:
+    ran = cli("inspect", compiled, "--stage", "report", "--compression", "8")
+    assert ran.code == 2
+    assert "it is compiled already; leave out the options that prune and compile." in ran.err

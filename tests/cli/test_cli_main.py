@@ -1,0 +1,106 @@
+"""Exit codes, one-line errors, and help that teaches."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pconv import cli as cli_module
+from pconv._version import __version__
+from pconv.cli import compile as compile_module
+from pconv.cli import models
+from pconv.errors import ModelError
+
+COMMANDS = ("prune", "compile", "run", "inspect", "bench", "demo")
+
+
+def test_version(cli) -> None:
+    ran = cli("--version")
+    assert (ran.code, ran.out) == (0, f"pconv {__version__}\n")
+
+
+def test_no_arguments_shows_every_command(cli) -> None:
+    ran = cli()
+    text = ran.out + ran.err
+    assert all(command in text for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_ends_in_examples(cli, command: str) -> None:
+    ran = cli(command, "--help")
+    assert ran.code == 0
+    assert f"pconv {command}" in ran.out.split("Examples:")[1]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nope"], ["compile"], ["compile", "--nope"], ["run", "m.so", "--top", "many"]]
+)
+def test_wrong_usage_is_exit_2_without_traceback(cli, arguments: list[str]) -> None:
+    ran = cli(*arguments)
+    assert ran.code == 2
+    assert "Traceback" not in ran.err and ran.out == ""
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    code = "import sys, pconv.cli; print({'torch', 'onnx', 'matplotlib', 'onnxruntime'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def raising(error: BaseException):
+    def locate(*arguments: object) -> models.Source:
+        raise error
+
+    return locate
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ModelError("conv1: what\nand what"), 2, "conv1: what and what"),
+        (PermissionError(13, "Permission denied", "x.onnx"), 2, "x.onnx: Permission denied"),
+        (KeyError("k"), 1, "KeyError: 'k'; this is a bug, rerun with --debug"),
+    ],
+)
+def test_errors_are_one_line(
+    cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, code: int, line: str
+) -> None:
+    monkeypatch.setattr(models, "locate", raising(error))
+    ran = cli("compile", "m.onnx", "-o", tmp_path / "m.so")
+    assert (ran.code, ran.out, ran.err) == (code, "", f"pconv: error: {line}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("by", ["--debug", "PCONV_DEBUG"])
+def test_debug_keeps_the_traceback(cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, by: str) -> None:
+    monkeypatch.setattr(models, "locate", raising(ModelError("what")))
+    arguments = ["compile", "m.onnx", "-o", tmp_path / "m.so"]
+    if by == "--debug":
+        arguments.append(by)
+    else:
+        monkeypatch.setenv(by, "1")
+    ran = cli(*arguments)
+    assert ran.code == 2
+    assert ran.err.startswith("Traceback") and ran.err.endswith("pconv: error: what\n")
+
+
+def test_interrupt_is_130(cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(models, "locate", raising(KeyboardInterrupt()))
+    ran = cli("compile", "m.onnx", "-o", tmp_path / "m.so")
+    assert ran.code == 130 and "Traceback" not in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_model_offers_the_nearest(cli, tmp_path: Path) -> None:
+    ran = cli("compile", "resnet81", "-o", tmp_path / "m.so")
+    assert ran.code == 2
+    assert ran.err == (
+        "pconv: error: resnet81: no such file, and no such network in the zoo; did you mean resnet18?\n"
+    )
+    assert "the zoo has vgg16, " in cli("compile", "qqqqq", "-o", tmp_path / "m.so").err
+
+
+def test_entry_point_is_main() -> None:
+    assert callable(cli_module.main)
+    assert compile_module.EPILOG

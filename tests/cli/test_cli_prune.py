@@ -1,0 +1,82 @@
+"""`pconv prune`."""
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from pconv.graph import load
+from pconv.graph.prune import read_sparsity
+
+
+def zeros(path: Path, name: str) -> float:
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+    return float((tensors[name] == 0).mean())
+
+
+def test_prunes_into_a_new_file(cli, model: Path, tmp_path: Path) -> None:
+    before = model.read_bytes()
+    ran = cli("prune", model, "-o", tmp_path / "p.onnx", "--compression", "4.5", "--rate-fc", "1")
+    assert ran.code == 0, ran.err
+    assert model.read_bytes() == before
+    assert zeros(tmp_path / "p.onnx", "conv2.weight") == pytest.approx(1 - 1 / 4.5)
+    assert zeros(tmp_path / "p.onnx", "conv1.weight") == pytest.approx(5 / 9)
+    assert zeros(tmp_path / "p.onnx", "fc.weight") == 0
+    sparsity = read_sparsity(load(tmp_path / "p.onnx"))
+    assert sparsity is not None and set(sparsity.layers) == {"conv1", "conv2", "fc"}
+    for text in ("conv2", "4.50x", "wrote"):
+        assert text in ran.out
+
+
+def test_json_says_what_is_left(cli, model: Path, tmp_path: Path) -> None:
+    ran = cli("prune", model, "-o", tmp_path / "p.onnx", "--layer", "conv2=dense", "--json")
+    assert ran.code == 0 and ran.err == ""
+    said = json.loads(ran.out)
+    assert said["output"] == str(tmp_path / "p.onnx")
+    assert said["bytes"] == (tmp_path / "p.onnx").stat().st_size
+    assert said["layers"]["conv2"]["compression_rate"] == 1.0
+
+
+def test_recipe_file(cli, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text('compression_rate = 9.0\nexclude = ["fc"]\n')
+    ran = cli("prune", model, "-o", tmp_path / "p.onnx", "--recipe", tmp_path / "r.toml")
+    assert ran.code == 0, ran.err
+    assert zeros(tmp_path / "p.onnx", "conv2.weight") == pytest.approx(1 - 1 / 9)
+    assert zeros(tmp_path / "p.onnx", "fc.weight") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--recipe", "r.toml", "--group", "2"], "--recipe r.toml: it holds all settings; leave the other"),
+        (["--recipe", "none.toml"], "none.toml: cannot read the recipe (No such file or directory)"),
+        (["--compression", "0.5"], "compression_rate: 0.5 is no compression rate"),
+        (["--layer", "nope=2"], "layers.nope: the model has no such layer"),
+        (["--exclude", "nope"], 'exclude: "nope" matches no layer'),
+        (["--patterns", "scp9"], "patterns: 'scp9' is unknown; did you mean"),
+    ],
+)
+def test_what_does_not_fit(cli, model: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    ran = cli("prune", model, "-o", tmp_path / "p.onnx", *arguments)
+    assert ran.code == 2 and ran.out == ""
+    assert ran.err.startswith(f"pconv: error: {message}") and ran.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", None])
+def test_unreadable_models(cli, model: Path, tmp_path: Path, content: bytes | None) -> None:
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(model.read_bytes()[:200] if content is None else content)
+    ran = cli("prune", bad, "-o", tmp_path / "p.onnx")
+    assert ran.code == 2
+    assert ran.err.startswith(f"pconv: error: {bad}: ") and ran.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.onnx"]
+
+
+def test_a_compiled_model_is_not_pruned(cli, tmp_path: Path) -> None:
+    (tmp_path / "net.so").write_bytes(b"\x7fELF")
+    ran = cli("prune", tmp_path / "net.so", "-o", tmp_path / "p.onnx")
+    assert ran.code == 2
+    assert "net.so: this is a compiled model; this command needs the ONNX file it came from." in ran.err
