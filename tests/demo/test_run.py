@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from pconv import load
 from pconv.demo import data, jobs, run
 from pconv.demo.result import Event
 from pconv.errors import BuildError, PconvError
@@ -36,25 +37,30 @@ class FakeEngine:
 
 
 @pytest.fixture
-def compiler(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Replace the compiler, and make the digits demo a matter of seconds."""
-    settings = SimpleNamespace(error=0.0)
-    module = ModuleType("pconv.compiler")
-    module.compile = lambda path, threads: FakeEngine(path, settings.error)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pconv.compiler", module)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the digits demo a matter of seconds: no training to speak of, few pictures."""
 
     def untrained(images: data.Dataset, seed: int, progress: object, folder: object) -> torch.nn.Module:
         torch.manual_seed(seed)
         return jobs.DigitsNet().eval()
 
-    quick = replace(
+    job = replace(
         jobs.JOBS["digits"],
         dense=untrained,
         data=lambda folder: replace(data.digits(), test=data.digits().test.part(slice(0, 60))),
         tune_images=64,
         settings={"epochs": 1, "lr": 0.01, "batch": 32},
     )
-    monkeypatch.setitem(jobs.JOBS, "digits", quick)
+    monkeypatch.setitem(jobs.JOBS, "digits", job)
+
+
+@pytest.fixture
+def compiler(quick: None, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Replace the compiler."""
+    settings = SimpleNamespace(error=0.0)
+    module = ModuleType("pconv.compiler")
+    module.compile = lambda path, threads: FakeEngine(path, settings.error)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pconv.compiler", module)
     return settings
 
 
@@ -89,6 +95,17 @@ def test_refuses_to_time_wrong_answers(compiler: SimpleNamespace) -> None:
     ):
         run.run("digits", seconds=0.01, on_event=events.append)
     assert "time" not in {event.stage for event in events}
+
+
+@pytest.mark.cc
+@pytest.mark.slow
+def test_with_the_real_compiler(quick: None, tmp_path: Path) -> None:
+    result = run.run("digits", seconds=0.01, folder=tmp_path)
+    assert max(result.max_rel_err.values()) < 1e-4
+    assert result.compression_rate > 7.5
+    assert result.file_bytes_pruned < result.file_bytes_dense / 3
+    engine = load(tmp_path / "digits-pruned.so")
+    assert engine(np.zeros((2, 1, 16, 16), np.float32)).shape == (2, 10)
 
 
 def test_unknown_datasets() -> None:
