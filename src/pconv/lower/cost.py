@@ -16,6 +16,7 @@ OVERLAP = 3.0
 L1_LOAD = 0.35
 L2_LINE = 1.2
 L2_ROW = 1.5
+FAR_LINE = 4.0
 FAR_WEIGHTS_LINE = 12.0
 LOOP = 2.0
 RUN = 6.0
@@ -37,14 +38,16 @@ def kernel_cycles(
     """Estimate the cycles of one kept kernel (of a whole group of filters) on one tile of vectors."""
     taps = len(kernel.patterns[0])
     vectors = tile[0] * tile[1]
-    fma = max(kernel.group * vectors * taps / target.fma_units, FMA_LATENCY * taps)
+    fma = max(kernel.group * vectors * taps / target.fma_units, FMA_LATENCY * taps / kernel.copies)
     sample = kernel.patterns[:SAMPLED_PATTERNS]
     loads = sum(_loads(kernel, p, tile, kernel.passes) for p in sample) / len(sample) + taps * kernel.group
     lines = sum(_loads(kernel, p, tile, 1) for p in sample) / len(sample) * target.vector_bytes / LINE_BYTES
     weight_lines = 4 * taps * kernel.group / LINE_BYTES
     memory = L1_LOAD * loads
     if channels * lines * LINE_BYTES > 0.7 * target.l1_bytes:
-        memory += L2_LINE * lines + L2_ROW * _rows(kernel, tile)
+        rows, cols = _footprint(kernel, tile)
+        fits_l2 = channels * rows * cols * target.vector_bytes <= 0.6 * target.l2_bytes
+        memory += (L2_LINE if fits_l2 else FAR_LINE) * lines + L2_ROW * rows
     memory += weight_lines * (L2_LINE if weights_bytes < target.l2_bytes / 2 else FAR_WEIGHTS_LINE)
     return float((fma**OVERLAP + memory**OVERLAP) ** (1 / OVERLAP)) + LOOP
 
@@ -74,6 +77,9 @@ def _loads(kernel: ConvKernel, pattern: Taps, tile: tuple[int, int], passes: int
     return total
 
 
-def _rows(kernel: ConvKernel, tile: tuple[int, int]) -> int:
-    """Count the rows of input vectors under a tile."""
-    return (tile[0] - 1) * kernel.stride[0] + (kernel.size[0] - 1) * kernel.dilation[0] + 1
+def _footprint(kernel: ConvKernel, tile: tuple[int, int]) -> tuple[int, int]:
+    """Give the rows and columns of input vectors under a tile."""
+    rows, cols = (
+        (tile[i] - 1) * kernel.stride[i] + (kernel.size[i] - 1) * kernel.dilation[i] + 1 for i in (0, 1)
+    )
+    return rows, cols

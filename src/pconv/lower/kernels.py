@@ -38,7 +38,9 @@ class ConvKernel:
     `patterns` are the taps (ky, kx) of each shape, all of one length; a dense layer is one pattern of all taps, a
     1x1 layer one tap. `uniform` says that all filters share their kernels, so that one index list serves all.
     `passes` cuts each pattern's taps into runs whose weights fit the registers together. With `pool`, the tile is
-    max-pooled 2x2 before it is stored, and `output` is the pooled layout. `prefetch_next` fetches the next tile's
+    max-pooled 2x2 before it is stored, and `output` is the pooled layout. With `copies`, as many kernels of a
+    run are summed at once, each into accumulators of its own, where a tile is too small to hide the FMA's latency.
+    `prefetch_next` fetches the next tile's
     input while this one is computed, `prefetch_output` the lines that the epilogue will write.
     """
 
@@ -56,6 +58,7 @@ class ConvKernel:
     activation: Activation
     passes: int = 1
     pool: bool = False
+    copies: int = 1
     prefetch_next: bool = False
     prefetch_output: bool = False
     index_bits: Literal[16, 32] = 16
@@ -134,6 +137,19 @@ class PoolKernel:
         """The C function's name."""
         size = f"{self.size[0]}x{self.size[1]}s{self.stride[0]}"
         return f"f32_{self.kind}pool{size}_v{self.output.lanes}_{_digest(self)}"
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalAverageKernel:
+    """The mean of each plane: vectors of the block added up, then their lanes."""
+
+    source: Layout
+    output: Layout
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        return f"f32_globalaverage_v{self.source.lanes}_{_digest(self)}"
 
 
 @dataclass(frozen=True, slots=True)

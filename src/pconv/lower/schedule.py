@@ -15,6 +15,8 @@ GROUPS = (1, 2, 3, 4, 6, 8)
 MAX_ROWS = 8
 MAX_COLS = 16
 TEXT_LIMIT = 20_000
+MIN_ACCUMULATORS = 8
+MAX_COPIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ def choose_tile(
         if sharing and sharing % group:
             continue
         for tile, passes in _candidates(bare, target, group):
-            kernel = replace(bare, group=group, tile=tile, passes=passes)
+            copies = max(1, min(MAX_COPIES, MIN_ACCUMULATORS // (group * tile[0] * tile[1])))
+            kernel = replace(bare, group=group, tile=tile, passes=passes, copies=copies)
             cycles = _layer_cycles(kernel, target, channels, kernels, filters)
             if best is None or cycles < best.cycles:
                 best = Schedule(kernel, cycles)

@@ -6,6 +6,7 @@ from pconv.codegen.c.activation import apply_vector
 from pconv.codegen.c.halo import apply_mask, halo, has_halo, masks
 from pconv.codegen.c.prelude import needs_exp, prelude, table
 from pconv.lower.kernels import ConvKernel
+from pconv.lower.layout import Layout
 from pconv.lower.loads import cut_taps, load_program
 from pconv.lower.schedule import tiles
 
@@ -86,10 +87,8 @@ def render(kernel: ConvKernel) -> str:
     )
 
 
-def _at(layout: object) -> str:
-    from pconv.lower.layout import Layout
-
-    assert isinstance(layout, Layout)
+def _at(layout: Layout) -> str:
+    """Point at the vector (y, x) of plane 0."""
     return f"{layout.base_elems} + (y * {layout.row_vectors} + x) * LANES"
 
 
@@ -99,13 +98,11 @@ def _tile(kernel: ConvKernel, shape: tuple[int, int]) -> str:
     runs = len(kernel.patterns)
     start = "0" if kernel.uniform else "a->offset[first]"
     kernels = "first * (size_t)a->offset[1]" if kernel.uniform else "a->offset[first]"
-    lists = "const index_t *index = a->index; const uint16_t *run = a->run;" if kernel.uniform else ""
     index_type = f"uint{kernel.index_bits}_t"
     lines = [
         f"static __attribute__((noinline)) void tile_{shape[0]}x{shape[1]}(const float *restrict in, "
         "const float *restrict add,\n        float *restrict out, const float *next, const conv_args *a, "
-        "int32_t first, int32_t last, "
-        "int y0, int x0) {",
+        "int32_t first, int32_t last, int y0, int x0) {",
         f"    typedef {index_type} index_t;",
         "    (void)add, (void)next;",
         f"    const float *w = a->weight + (size_t)({kernels}) * {taps * g};",
@@ -113,17 +110,23 @@ def _tile(kernel: ConvKernel, shape: tuple[int, int]) -> str:
         f"    const uint16_t *run = a->run + {'0' if kernel.uniform else f'(size_t)first * {runs}'};",
         "    for (int32_t group = first; group < last; group++) {",
     ]
-    if lists:
+    if kernel.uniform:
         lines.append("        index = a->index, run = a->run;")
     vectors = shape[0] * shape[1]
     for f in range(g):
         names = ", ".join(f"a{f}_{v} = b{f}" for v in range(vectors))
         lines.append(f"        vf b{f} = SPLAT(a->bias[group * {g} + {f}]), {names};")
+        more = ", ".join(f"{_acc(f, v, k)} = {{0}}" for k in range(1, kernel.copies) for v in range(vectors))
+        lines += [f"        vf {more};"] if more else []
     lines += _prefetch(kernel, shape)
     for p in range(runs):
         lines += _run(kernel, shape, p)
     for f in range(g):
+        for v in range(vectors if kernel.copies > 1 else 0):
+            sums = " + ".join(_acc(f, v, k) for k in range(1, kernel.copies))
+            lines.append(f"        {_acc(f, v)} += {sums};")
         lines += _epilogue(kernel, shape, f)
+    lines += _fill_halos(kernel, shape)
     lines += ["    }", "}", ""]
     return "\n".join(lines)
 
@@ -164,29 +167,49 @@ def _lines(elements: list[int]) -> list[int]:
 
 
 def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int) -> Iterable[str]:
-    """Return the loop over the kernels of one pattern."""
-    g, taps = kernel.group, kernel.patterns[pattern]
+    """Return the loop over the kernels of one pattern, `copies` of them at a time."""
+    g, taps, copies = kernel.group, kernel.patterns[pattern], kernel.copies
     kh, kw = kernel.size
     picture = "/".join("".join("1" if (y, x) in taps else "0" for x in range(kw)) for y in range(kh))
-    yield f"        for (int32_t n = *run++; n > 0; n--) {{ /* {picture} */"
-    yield f"            const float *p = in + (size_t)*index++ * {kernel.source.plane_elems};"
-    for chunk in cut_taps(len(taps), kernel.passes):
-        if g * len(chunk) > 0:
-            names = ", ".join(f"w{t}_{f} = SPLAT(w[{t * g + f}])" for t in chunk for f in range(g))
-            yield f"            {{ vf {names};"
-        for load in load_program(kernel, chunk, pattern, shape):
-            uses = " ".join(f"a{f}_{v} += x * w{t}_{f};" for v, t in load.uses for f in range(g))
-            yield f"            {{ vf x = LD(p + ({load.offset * kernel.source.lanes})); {uses} }}"
+    yield f"        {{ /* {picture} */"
+    yield "            int32_t n = *run++;"
+    if copies > 1:
+        yield f"            for (; n >= {copies}; n -= {copies}, w += {copies * len(taps) * g}) {{"
+        for copy in range(copies):
+            yield from _kernel(kernel, shape, pattern, copy)
         yield "            }"
-    yield f"            w += {len(taps) * g};"
+    yield f"            for (; n > 0; n--, w += {len(taps) * g}) {{"
+    yield from _kernel(kernel, shape, pattern, 0)
+    yield "            }"
     yield "        }"
+
+
+def _kernel(kernel: ConvKernel, shape: tuple[int, int], pattern: int, copy: int) -> Iterable[str]:
+    """Return the loads and multiply-adds of one kept kernel into one set of accumulators."""
+    g, taps = kernel.group, len(kernel.patterns[pattern])
+    yield f"                {{ const float *p = in + (size_t)*index++ * {kernel.source.plane_elems};"
+    for chunk in cut_taps(taps, kernel.passes):
+        names = ", ".join(
+            f"w{t}_{f} = SPLAT(w[{(copy * taps + t) * g + f}])" for t in chunk for f in range(g)
+        )
+        yield f"                {{ vf {names};"
+        for load in load_program(kernel, chunk, pattern, shape):
+            uses = " ".join(f"{_acc(f, v, copy)} += x * w{t}_{f};" for v, t in load.uses for f in range(g))
+            yield f"                {{ vf x = LD(p + ({load.offset * kernel.source.lanes})); {uses} }}"
+        yield "                }"
+    yield "                }"
+
+
+def _acc(f: int, v: int, copy: int = 0) -> str:
+    """Name an accumulator."""
+    return f"a{f}_{v}" if copy == 0 else f"a{f}_{v}_{copy}"
 
 
 def _epilogue(kernel: ConvKernel, shape: tuple[int, int], f: int) -> Iterable[str]:
     """Return what happens to a filter's accumulators: residual, activation, pooling, mask, store, halo."""
     layout = kernel.output
     g = kernel.group
-    filler = "if (a->order[group * {0} + {1}] < a->planes) ".format(g, f) if g > 1 else ""
+    filler = f"if (a->order[group * {g} + {f}] < a->planes) " if g > 1 else ""
     yield f"        {filler}{{"
     yield f"            size_t plane = a->order[group * {g} + {f}];"
     yield f"            float *o = out + plane * {layout.plane_elems};"
@@ -207,6 +230,20 @@ def _epilogue(kernel: ConvKernel, shape: tuple[int, int], f: int) -> Iterable[st
             todo.append(apply_mask(layout, v, y, x))
             todo.append(f"ST(o + (({y}) * {layout.row_vectors} + {x}) * LANES, {v});")
             yield "            " + " ".join(t for t in todo if t)
-    if has_halo(layout):
-        yield (f"            fill_halo(o, y0, y0 + {shape[0] // step}, x0, x0 + {shape[1] // step});")
+    yield "        }"
+
+
+def _fill_halos(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return the calls that copy borders to the halo, behind all stores: a call in between would spill accumulators."""
+    if not has_halo(kernel.output):
+        return
+    unit = 2 if kernel.pool else 1
+    g = kernel.group
+    yield f"        for (int f = 0; f < {g}; f++) {{"
+    yield f"            size_t plane = a->order[group * {g} + f];"
+    yield "            if (plane < (size_t)a->planes)"
+    yield (
+        f"                fill_halo(out + plane * {kernel.output.plane_elems}, "
+        f"y0, y0 + {shape[0] // unit}, x0, x0 + {shape[1] // unit});"
+    )
     yield "        }"

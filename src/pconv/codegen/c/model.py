@@ -51,6 +51,8 @@ def render_kernel(step: Step) -> str:
             return gemm.render(kernel)
         case k.GatherKernel():
             return planes.render_gather(kernel)
+        case k.GlobalAverageKernel():
+            return planes.render_global_average(kernel)
         case k.PoolKernel():
             return planes.render_pool(kernel)
         case k.PoolTableKernel():

@@ -3,7 +3,14 @@
 from pconv.codegen.c.activation import apply_scalar, apply_vector
 from pconv.codegen.c.halo import apply_mask, halo, has_halo, masks
 from pconv.codegen.c.prelude import needs_exp, prelude
-from pconv.lower.kernels import ElementwiseKernel, GatherKernel, PoolKernel, PoolTableKernel, SoftmaxKernel
+from pconv.lower.kernels import (
+    ElementwiseKernel,
+    GatherKernel,
+    GlobalAverageKernel,
+    PoolKernel,
+    PoolTableKernel,
+    SoftmaxKernel,
+)
 from pconv.lower.layout import Layout
 
 ARGS = """\
@@ -15,7 +22,9 @@ typedef struct {
 } plane_args;
 """
 
-PlaneKernel = ElementwiseKernel | GatherKernel | PoolKernel | PoolTableKernel | SoftmaxKernel
+PlaneKernel = (
+    ElementwiseKernel | GatherKernel | GlobalAverageKernel | PoolKernel | PoolTableKernel | SoftmaxKernel
+)
 
 
 def signature(kernel: PlaneKernel) -> str:
@@ -94,6 +103,23 @@ def render_pool_table(kernel: PoolTableKernel) -> str:
         for (int32_t i = 0; i < {elems}; i++) q[i] = {finish};
 """
     return _walk(kernel, kernel.output.lanes, "", body)
+
+
+def render_global_average(kernel: GlobalAverageKernel) -> str:
+    """Return the C file of the mean of each plane; the surplus lanes of the blocks are zero and add nothing."""
+    src, out = kernel.source, kernel.output
+    body = f"""\
+        const float *p = in + (size_t)c * {src.plane_elems} + {src.base_elems};
+        float *o = out + (size_t)c * {out.plane_elems};
+        vf sum = {{0}};
+        for (int y = 0; y < {src.block_h}; y++)
+            for (int x = 0; x < {src.block_w}; x++) sum += LD(p + (y * {src.row_vectors} + x) * LANES);
+        float total = 0;
+        for (int i = 0; i < LANES; i++) total += sum[i];
+        memset(o, 0, sizeof(float) * {out.plane_elems});
+        o[{out.base_elems}] = total / {src.height * src.width};
+"""
+    return _walk(kernel, src.lanes, "", body)
 
 
 def render_pool(kernel: PoolKernel) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pconv.graph.nodes import NodeView
 from pconv.lower.context import Context, Operator, chunks
-from pconv.lower.kernels import PoolKernel, PoolTableKernel
+from pconv.lower.kernels import GlobalAverageKernel, PoolKernel, PoolTableKernel
 from pconv.lower.layout import Layout
 from pconv.lower.plan import Step, Tensor, Work
 
@@ -64,6 +64,10 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
     source = inputs[0]
     kind: Kind = "max" if node.op == "MaxPool" else "average"
     if node.op == "GlobalAveragePool":
+        if not source.layout.planar:
+            params, work, tasks = _sizes(source, output, node.in_shape[2:], (1, 1))
+            mean = GlobalAverageKernel(source.layout, output.layout)
+            return [Step(node.name, node.op, mean, (source,), output, work, params=params, tasks=tasks)]
         return [pool_through_table(node.name, kind, source, output, node.in_shape[2:], (1, 1))]
     size, stride, pads = node.ints("kernel_shape"), node.ints("strides"), node.ints("pads")
     if _lane_layout(node, ctx, output.layout) is None:
