@@ -1,6 +1,7 @@
 """Fixtures that several rooms' tests share."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from pconv.codegen.program import Program
 # The machine may be busy: an example is never too slow.
 settings.register_profile("pconv", deadline=None)
 settings.load_profile("pconv")
+
+# What a machine may lack without a gap in the tests: zig's compiler runs the same code.
+ALLOWED_SKIPS = ("no host compiler", "no gcc")
 
 ROWS, COLUMNS = 64, 32
 
@@ -88,7 +92,33 @@ def make_program() -> ProgramMaker:
     return affine_program
 
 
-@pytest.fixture(scope="session")
-def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
-    """Return one empty cache for the whole session, so that a compiler warms up once."""
-    return Cache(tmp_path_factory.mktemp("cache"))
+@pytest.fixture(scope="session", autouse=True)
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cache]:
+    """Return one cache, empty at first, for all tests of all processes: a compiler warms up once.
+
+    It is the default one as well, so that no test touches the user's.
+    """
+    base = tmp_path_factory.getbasetemp()
+    cache = Cache((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "pconv-cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PCONV_CACHE", str(cache.root))
+        yield cache
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With PCONV_CHECK_SKIPS=1 a run fails where a test was skipped for any reason but ALLOWED_SKIPS."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if (
+        os.environ.get("PCONV_CHECK_SKIPS") != "1"
+        or reporter is None
+        or hasattr(session.config, "workerinput")
+    ):
+        return
+    skipped = [str(report.longrepr) for report in reporter.stats.get("skipped", [])]
+    gaps = [why for why in skipped if not any(reason in why for reason in ALLOWED_SKIPS)]
+    reporter.write_line(f"\n{len(skipped)} skipped, {len(gaps)} of them not allowed here")
+    for why in gaps:
+        reporter.write_line(f"  {why}")
+    if gaps:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,52 @@
+# Everything runs in a virtual environment that the first call makes and later calls reuse.
+PYTHON ?= python3
+VENV   ?= .venv
+JOBS   ?= auto
+
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# One test process per core is enough: what they call must not start a thread per core as well.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadgroup
+
+.PHONY: help demo test check bench clean
+
+help:
+	@echo "make demo    train, prune, compile and time a small network; writes demo/index.html"
+	@echo "make test    all tests (10 minutes on 2 cores); real weights are used where they are found"
+	@echo "make check   format, lint, types, imports between rooms, and the quick tests"
+	@echo "make bench   the measurements behind the table in README.md (20 minutes on a quiet machine)"
+	@echo "make clean   remove $(VENV) and demo/"
+
+demo: $(VENV)/.demo
+	$(BIN)/pconv demo --output demo
+
+test: $(VENV)/.dev
+	$(PYTEST) -rs
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(PYTEST) -m "not slow and not data and not qemu"
+
+bench: $(VENV)/.demo
+	$(BIN)/python benchmarks/foundation.py
+	$(BIN)/python benchmarks/readme_table.py
+
+clean:
+	rm -rf $(VENV) demo
+
+# Two stamps: the demo needs no test tools; what the tests need includes what the demo needs.
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing pconv with torch and ONNX Runtime into $(VENV); this happens once."
+	$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing pconv with torch, ONNX Runtime and the test tools into $(VENV); this happens once."
+	$(PIP) --editable '.[dev]'
+	@touch $(VENV)/.demo $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,71 @@
+"""Every network of the zoo, dense and pruned 8x, gives ONNX Runtime's answers on one thread and on two."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pconv
+from pconv import zoo
+from pconv.graph import load
+from pconv.graph.prune import prune_model, save
+
+from .conftest import Judge, draw, rel_err
+
+pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.cc]
+
+# Half a gigabyte each: one process runs both, one after the other.
+LARGE = ("vgg16", "vgg16_bn")
+# Code is as large for a small network as for a big one, so only big ones show what the weights take.
+SIZED = ("vgg16", "vgg16_bn", "resnet18", "resnet34", "resnet50", "vgg16_cifar", "resnet18_cifar")
+
+
+@dataclass(frozen=True)
+class Files:
+    """A network as it is and pruned, and how much smaller that is."""
+
+    name: str
+    dense: Path
+    pruned: Path
+    compression_rate: float
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.xdist_group("large" if name in LARGE else name))
+        for name in zoo.names()
+    ],
+)
+def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
+    """Export a network once, and prune it."""
+    name: str = request.param
+    folder = tmp_path_factory.mktemp(name)
+    dense, pruned = zoo.to_onnx(name, folder / "dense.onnx"), folder / "pruned.onnx"
+    model, sparsity = prune_model(load(dense), pconv.Recipe(compression_rate=8.0))
+    save(model, pruned)
+    yield Files(name, dense, pruned, sparsity.statistics()["compression_rate"])
+    for path in folder.iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize("kind", ["dense", "pruned"])
+def test_outputs(files: Files, kind: str, judge: Judge) -> None:
+    path = files.dense if kind == "dense" else files.pruned
+    x = draw(zoo.input_shape(files.name))
+    with pconv.compile(path, threads=1, cache=False) as engine:
+        info = engine.inputs[0]
+        assert info.shape == x.shape
+        (expected,) = judge(path, {info.name: x})
+        one = engine(x)
+        assert rel_err(one, expected) <= 1e-4
+        engine.threads = 2
+        np.testing.assert_array_equal(engine(x), one)
+        two = engine(np.concatenate([-x, x]))
+        np.testing.assert_array_equal(two[1:], one)
+        size_bytes = engine.path.stat().st_size
+        engine.path.unlink()  # the cache would grow by gigabytes
+    if kind == "pruned" and files.name in SIZED:
+        assert size_bytes <= 1.15 * files.dense.stat().st_size / files.compression_rate
