@@ -18,10 +18,8 @@ from pconv.targets import Target
 
 Progress = Callable[[str, int, int], None]
 
-_SOURCES = ("graph", "lower", "codegen", "targets", "runtime/native")
 
-
-def compile(  # noqa: A001 - what it is called everywhere
+def compile(
     model: Any,
     *,
     inputs: Any = None,
@@ -34,12 +32,12 @@ def compile(  # noqa: A001 - what it is called everywhere
 ) -> Engine:
     """Compile a model for this machine and open it.
 
-    `model` is a path to an .onnx file, an onnx or onnx_ir model, or a torch module (then `inputs` are example tensors
-    or shapes). Layers named in `dense` ignore their zeros. A file that was compiled before comes from the cache; with
-    `cache=False` it is made anew. `progress(what, done, total)` is called as steps get done.
+    `model` is a path to an .onnx file, an onnx or onnx_ir model, or a torch module (then `inputs` are example
+    tensors or shapes). Layers named in `dense` ignore their zeros. A file that was compiled before comes from
+    the cache; with `cache=False` it is made anew. `progress(what, done, total)` is called as steps get done.
 
-    Raises: ModelError, UnsupportedError for the model; BuildError for the compiler and the cache; ArtefactError when
-    `target` is not this machine's (use `compile_file`).
+    Raises: ModelError, UnsupportedError for the model; BuildError for the compiler and the cache;
+    ArtefactError when `target` is not this machine's (use `compile_file`).
     """
     path = compile_file(
         model, inputs=inputs, target=target, dense=dense, cc=cc, cache=cache, progress=progress
@@ -58,10 +56,11 @@ def compile_file(
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Compile a model to a shared library, also for another machine; return its path (`out`, or in the cache).
+    """Compile a model to a shared library, also for another machine; return `out`, or its path in the cache.
 
     Raises: as `compile` does.
     """
+    dense = _names(dense)
     chosen = targets.get(target or "native")
     store = Cache()
     shortcut = _shortcut_key(model, inputs, chosen, dense, cc) if cache and out is None else None
@@ -89,18 +88,18 @@ def inspect(
     """
     from pconv import graph
 
+    if stage not in ("graph", "plan", "c"):
+        raise ModelError(f"stage {stage!r} is unknown; allowed graph, plan, c.")
     if stage == "graph":
         text = graph.describe(graph.normalise(graph.load(model, inputs=inputs)))
         return text if layer is None else _only(text, layer)
     from pconv.codegen.c.model import render_kernel
     from pconv.lower.describe import describe_plan, describe_step
 
-    plan = _lower(model, inputs, targets.get(target or "native"), dense, None)
+    plan = _lower(model, inputs, targets.get(target or "native"), _names(dense), None)
     if stage == "plan" and layer is None:
         return describe_plan(plan)
     names = [step.name for step in plan.steps]
-    if stage not in ("plan", "c"):
-        raise ModelError(f"stage {stage!r} is unknown; allowed graph, plan, c.")
     if layer is None:
         from pconv.codegen import generate
 
@@ -111,16 +110,21 @@ def inspect(
     return describe_step(step) if stage == "plan" else render_kernel(step)
 
 
-def _lower(model: Any, inputs: Any, target: Target, dense: Iterable[str], progress: Progress | None) -> Any:
+def _names(dense: Iterable[str]) -> frozenset[str]:
+    """Take one name for itself, not for its letters."""
+    return frozenset([dense] if isinstance(dense, str) else dense)
+
+
+def _lower(model: Any, inputs: Any, target: Target, dense: frozenset[str], progress: Progress | None) -> Any:
     from pconv import graph
     from pconv.lower import lower
 
     view = graph.view(graph.normalise(graph.load(model, inputs=inputs)))
     names = [node.name for node in view.nodes]
-    for name in dense:
+    for name in sorted(dense):
         if name not in names:
             raise ModelError(_unknown_layer(name, names))
-    return lower(view, target, frozenset(dense), progress)
+    return lower(view, target, dense, progress)
 
 
 def _unknown_layer(name: str, names: list[str]) -> str:
@@ -136,7 +140,9 @@ def _only(text: str, layer: str) -> str:
     return "\n".join(lines)
 
 
-def _shortcut_key(model: Any, inputs: Any, target: Target, dense: Iterable[str], cc: str | None) -> str | None:
+def _shortcut_key(
+    model: Any, inputs: Any, target: Target, dense: frozenset[str], cc: str | None
+) -> str | None:
     """Return the hash of a model file and all options, None where the file alone does not tell all.
 
     A file whose weights lie in other files is not hashed here; its program is (in `build`).
@@ -144,24 +150,25 @@ def _shortcut_key(model: Any, inputs: Any, target: Target, dense: Iterable[str],
     if not isinstance(model, (str, os.PathLike)) or inputs is not None or not Path(model).is_file():
         return None
     digest = hashlib.sha256()
+    before = b""
     with open(model, "rb") as file:
         while block := file.read(1 << 22):
-            if b"location" in block:
+            if b"location" in before + block[:8] or b"location" in block:
                 return None
             digest.update(block)
+            before = block[-8:]
     compiler = toolchain.choose(cc, target)
-    options = (__version__, _own_sources(), target, sorted(dense), compiler.version, compiler.command[1:])
-    digest.update(repr(options).encode())
+    options = (sorted(dense), compiler.version, compiler.command[1:])
+    said = (__version__, _own_sources(), target, Path(model).stem, *options)
+    digest.update(repr(said).encode())
     return digest.hexdigest()
 
 
 @memoize
 def _own_sources() -> str:
-    """Return the hash of the generator itself, so that its every change is a new version."""
-    root = Path(__file__).parent
+    """Return the hash of this package itself, so that its every change is a new version."""
     digest = hashlib.sha256()
-    for folder in _SOURCES:
-        for path in sorted((root / folder).rglob("*")):
-            if path.suffix in (".py", ".c", ".h"):
-                digest.update(path.read_bytes())
+    for path in sorted(Path(__file__).parent.rglob("*")):
+        if path.suffix in (".py", ".c", ".h"):
+            digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Graph in, numbers out: lower, generate, build and run on any target, and compare with the numpy reference."""
+"""Graph in, numbers out: lower, generate, build and run on any target; compare with the numpy reference."""
 
 import platform
 import subprocess

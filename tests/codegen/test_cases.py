@@ -1,4 +1,4 @@
-"""Every micro-kernel computes what the reference does, on every target that can run here or in an emulator."""
+"""Every micro-kernel computes what the reference does, on every target that runs here or in an emulator."""
 
 import shutil
 from dataclasses import fields
@@ -43,7 +43,7 @@ def test_on_aarch64(family: str, session_cache: Cache, tmp_path: Path) -> None:
 @pytest.mark.cc
 def test_with_the_hosts_compiler(session_cache: Cache) -> None:
     if shutil.which("gcc") is None:
-        pytest.skip("gcc is not installed")
+        pytest.skip("no gcc")
     names = (
         "free group4 dense_residual dense_pool depthwise_3x3s2 pointwise_group4 gemm_sparse maxpool3s2 tanh"
     )
@@ -78,9 +78,13 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
     assert {(type(p), p.kind) for p in pools} == {
         (t, kind) for t in (k.PoolKernel, k.PoolTableKernel) for kind in ("max", "average")
     }
-    assert {e.op for e in kernels if isinstance(e, k.ElementwiseKernel)} == set(
-        ["add", "sub", "mul", "affine", "copy"]
-    )
+    assert {e.op for e in kernels if isinstance(e, k.ElementwiseKernel)} == {
+        "add",
+        "sub",
+        "mul",
+        "affine",
+        "copy",
+    }
 
 
 def test_names_are_unique() -> None:

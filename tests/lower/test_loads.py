@@ -66,7 +66,7 @@ def test_every_product_once_and_no_load_twice(kernel: ConvKernel, data: st.DataO
 
 
 def test_neighbours_share_their_loads() -> None:
-    """The example of the module's drawing, and a whole 3x3 kernel: (4 + 2) x (4 + 2) vectors, not 4 x 4 x 9."""
+    """The example of the drawing; and a dense 3x3 kernel: (4 + 2) x (4 + 2) vectors, not 4 x 4 x 9."""
     column = replace(KERNEL, patterns=(((0, 1), (1, 1)),))
     program = load_program(column, range(2), 0, (2, 1))
     assert [load.uses for load in program] == [((0, 0),), ((0, 1), (1, 0)), ((1, 1),)]

@@ -1,0 +1,37 @@
+"""Whole small networks from ONNX give what ONNX Runtime gives, on every target."""
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from graph.models import normalise
+from pconv.cache import Cache
+from pconv.targets import Target
+
+from .harness import Feeds, Results, host_targets, random_feeds, run_here, run_under_qemu
+from .networks import NETWORKS
+
+
+def assert_like_onnxruntime(model: object, feeds: Feeds, results: Results) -> None:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for want, (name, got) in zip(session.run(None, feeds), results.items(), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5 * np.abs(want).max(), err_msg=name)
+
+
+@pytest.mark.cc
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+def test_on_this_machine(target: Target, name: str, session_cache: Cache) -> None:
+    model = NETWORKS[name]()
+    view = normalise(model)
+    feeds = random_feeds(view)
+    assert_like_onnxruntime(model, feeds, run_here(view, target, session_cache, feeds))
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("name", NETWORKS)
+def test_on_aarch64(name: str, session_cache: Cache, tmp_path) -> None:
+    model = NETWORKS[name]()
+    view = normalise(model)
+    feeds = random_feeds(view)
+    assert_like_onnxruntime(model, feeds, run_under_qemu(view, session_cache, feeds, tmp_path))
