@@ -27,7 +27,7 @@ from pconv.lower.schedule import Schedule, choose_tile, tiles
 from pconv.targets import Target
 
 MIN_TASK_CYCLES = 30_000
-MAX_TASKS = 16
+MAX_TASKS = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
