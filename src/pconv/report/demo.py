@@ -141,8 +141,8 @@ def _steps(result: "DemoResult") -> list[str]:
         "every filter of a layer keeps the same number of kernels.",
         "Fine-tuning held the zeros and took the dense network as its teacher.",
         f"Check: every engine against the network in torch; largest error {worst:.0e} of the largest value.",
-        f"Timing: batch of 1, {threads}, engines in turns, at least {rounds:,} samples each; the table gives the "
-        "median and the fastest.",
+        f"Timing: batch of 1, {threads}, engines in turns, at least {rounds:,} samples each; the table gives "
+        "the median and the fastest.",
         f"Time spent: {spent}.",
         *result.notes,
     ]
