@@ -102,9 +102,10 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
         pool=pool,
         index_bits=16 if inputs[0].channels <= 0xFFFF else 32,
     )
-    if weight.shape[0] >= 0xFFFF:
+    if max(weight.shape[0], inputs[0].channels) >= 0xFFFF:
         raise UnsupportedError(
-            f"{node.name} (Conv): {weight.shape[0]} filters are unsupported; allowed up to 65534. Split the layer."
+            f"{node.name} (Conv): {weight.shape[0]} filters on {inputs[0].channels} channels are unsupported; "
+            "allowed up to 65534 of each. Split the layer."
         )
     choice, reason = choose(node.name, bare, weight, groups, ctx.target, node.name in ctx.dense)
     kernel = choice.schedule.kernel
