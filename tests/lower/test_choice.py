@@ -1,0 +1,91 @@
+"""A layer runs the way that is modelled fastest, and says why."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pconv import targets
+from pconv.bench.case import Sparsity
+from pconv.lower.kernels import ConvKernel
+from pconv.lower.ops.conv import Choice, choose
+from pconv.lower.reorder import all_taps
+from pconv.targets import Target
+
+from .test_loads import KERNEL
+from .weights import pruned_weights
+
+TARGETS = [targets.get(name) for name in targets.names()]
+V4 = targets.get("x86-64-v4")
+
+
+def bare(weight: np.ndarray) -> ConvKernel:
+    return replace(KERNEL, size=(weight.shape[2], weight.shape[3]), patterns=(((0, 0),),))
+
+
+def run(weight: np.ndarray, groups: int = 1, target: Target = V4, dense: bool = False) -> tuple[Choice, str]:
+    return choose("layer", bare(weight), weight, groups, target, dense)
+
+
+@given(pruned_weights(), st.sampled_from(TARGETS))
+def test_never_slower_than_dense(drawn: tuple[np.ndarray, int], target: Target) -> None:
+    weight, groups = drawn
+    best, reason = run(weight, groups, target)
+    dense, forced = run(weight, groups, target, dense=True)
+    assert best.schedule.cycles <= dense.schedule.cycles
+    assert reason.startswith(f"{best.kind}: ")
+    zeros = 1 - np.count_nonzero(weight) / weight.size
+    assert dense.kind == "dense"
+    assert forced == f"dense: asked for, though {zeros:.0%} of the weights are zero"
+    if best.kind != "dense":
+        assert best.shapes.kernels * best.shapes.taps < dense.shapes.kernels * dense.shapes.taps
+    if " modelled " in reason:
+        assert float(reason.partition(" modelled ")[2].partition("x ")[0]) >= 1.0
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "size", "start"),
+    [
+        (Sparsity(), 3, "dense: no zeros"),
+        (Sparsity(3.56, "scp8"), 3, "pattern-sparse: 88% zeros, modelled "),
+        (Sparsity(3.56, "scp8", 4), 3, "pattern-sparse: 88% zeros, modelled "),
+        (Sparsity(4.0), 3, "kernel-sparse: 75% zeros, modelled "),
+        (Sparsity(8.0), 1, "sparse: 88% zeros, modelled "),
+        (
+            Sparsity(1.0, "any4"),
+            3,
+            "dense: 56% zeros, but in too many shapes for patterns and in every kernel",
+        ),
+    ],
+)
+def test_reasons(sparsity: Sparsity, size: int, start: str) -> None:
+    weight = np.random.default_rng(0).standard_normal((64, 64, size, size), np.float32)
+    weight *= sparsity.mask(weight)
+    choice, reason = run(weight)
+    assert reason.startswith(start)
+    assert choice.kind == start.partition(":")[0]
+
+
+def test_few_zeros_stay_dense() -> None:
+    weight = np.ones((16, 16, 3, 3), np.float32)
+    weight[0, 0] = 0
+    weight[3, 5, 1] = 0
+    choice, reason = run(weight)
+    assert choice.kind == "dense" and reason.startswith("dense: 1% zeros, modelled ")
+    assert choice.shapes.patterns == (all_taps(3, 3),)
+
+
+def test_a_removed_layer_costs_nothing_but_its_bias() -> None:
+    choice, reason = run(np.zeros((8, 8, 3, 3), np.float32))
+    assert choice.kind == "kernel-sparse" and choice.shapes.kernels == 0
+    assert reason.startswith("kernel-sparse: 100% zeros")
+
+
+def test_filters_that_share_their_kernels_run_together() -> None:
+    weight = np.random.default_rng(0).standard_normal((64, 64, 3, 3), np.float32)
+    weight *= Sparsity(3.56, "scp8", 4).mask(weight)
+    choice, _ = run(weight)
+    assert {m.size % 4 for m in choice.members} == {0}
+    assert choice.schedule.kernel.group in (2, 4)
