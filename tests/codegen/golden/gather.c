@@ -1,0 +1,47 @@
+/* f32_gather_v4 */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LANES 4
+typedef float vf __attribute__((vector_size(4 * LANES), may_alias));
+typedef int32_t vi __attribute__((vector_size(4 * LANES), may_alias));
+#define LD(p) (*(const vf *)(p))
+#define ST(p, v) (*(vf *)(p) = (v))
+#define SPLAT(s) ((s) - (vf){0})
+#if defined(__clang__)
+#define VMAX(a, b) __builtin_elementwise_max(a, b)
+#define VMIN(a, b) __builtin_elementwise_min(a, b)
+#else
+static inline vf pick(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
+#define VMAX(a, b) pick((a) > (b), a, b)
+#define VMIN(a, b) pick((a) < (b), a, b)
+#endif
+typedef struct {
+    const int32_t *base, *table;
+    const float *scale, *shift;
+    int32_t planes, tasks;
+    int64_t first;
+} plane_args;
+void f32_gather_v4(const float *in, const float *other, float *out, const void *args, int32_t begin, int32_t end) {
+    const plane_args *a = args;
+    int32_t from = (int32_t)((int64_t)a->planes * begin / a->tasks);
+    int32_t to = (int32_t)((int64_t)a->planes * end / a->tasks);
+    (void)other;
+    for (int32_t c = from; c < to; c++) {
+        float *o = out + a->first + (size_t)c * 32;
+        int32_t base = a->base[c];
+        if (base < 0) {
+            memset(o, 0, sizeof(float) * 32);
+            continue;
+        }
+        const float *p = in + base;
+        const int32_t *restrict table = a->table;
+        float *restrict q = o;
+        for (int32_t i = 0; i < 32; i++) {
+            int32_t t = table[i];
+            float v = p[t < 0 ? 0 : t];
+            q[i] = t < 0 ? 0.0f : v;
+        }
+    }
+}

@@ -1,0 +1,85 @@
+/* f32_maxpool3x3s2_v4 */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LANES 4
+typedef float vf __attribute__((vector_size(4 * LANES), may_alias));
+typedef int32_t vi __attribute__((vector_size(4 * LANES), may_alias));
+#define LD(p) (*(const vf *)(p))
+#define ST(p, v) (*(vf *)(p) = (v))
+#define SPLAT(s) ((s) - (vf){0})
+#if defined(__clang__)
+#define VMAX(a, b) __builtin_elementwise_max(a, b)
+#define VMIN(a, b) __builtin_elementwise_min(a, b)
+#else
+static inline vf pick(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
+#define VMAX(a, b) pick((a) > (b), a, b)
+#define VMIN(a, b) pick((a) < (b), a, b)
+#endif
+typedef struct {
+    const int32_t *base, *table;
+    const float *scale, *shift;
+    int32_t planes, tasks;
+    int64_t first;
+} plane_args;
+static __attribute__((noinline)) void fill_halo(float *o, int y0, int y1, int x0, int x1) {
+    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
+        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 2; x++) {
+            float *p = o + (y * 6 + x) * LANES;
+            ST(p + (-14) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 4, 4, 0));
+        }
+    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
+        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 2; x++) {
+            float *p = o + (y * 6 + x) * LANES;
+            ST(p + (-12) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 4, 0, 1));
+        }
+    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
+        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 2; x++) {
+            float *p = o + (y * 6 + x) * LANES;
+            ST(p + (-10) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 4, 1, 4));
+        }
+    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
+        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 2; x++) {
+            float *p = o + (y * 6 + x) * LANES;
+            ST(p + (-2) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 0, 4, 2));
+        }
+    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
+        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 2; x++) {
+            float *p = o + (y * 6 + x) * LANES;
+            ST(p + (2) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 1, 4, 3, 4));
+        }
+    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
+        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 2; x++) {
+            float *p = o + (y * 6 + x) * LANES;
+            ST(p + (10) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 2, 4, 4));
+        }
+    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
+        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 2; x++) {
+            float *p = o + (y * 6 + x) * LANES;
+            ST(p + (12) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 2, 3, 4, 4));
+        }
+    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
+        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 2; x++) {
+            float *p = o + (y * 6 + x) * LANES;
+            ST(p + (14) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 3, 4, 4, 4));
+        }
+}
+void f32_maxpool3x3s2_v4(const float *in, const float *other, float *out, const void *args, int32_t begin, int32_t end) {
+    const plane_args *a = args;
+    int32_t from = (int32_t)((int64_t)a->planes * begin / a->tasks);
+    int32_t to = (int32_t)((int64_t)a->planes * end / a->tasks);
+    (void)other;
+    for (int32_t c = from; c < to; c++) {
+        const float *origin = in + (size_t)c * 112 + 24;
+        float *o = out + (size_t)c * 144 + 56;
+        for (int y = 0; y < 2; y++)
+            for (int x = 0; x < 2; x++) {
+                const float *p = origin + (y * 10 + x * 2) * LANES;
+                vf v = VMAX(VMAX(VMAX(VMAX(VMAX(VMAX(VMAX(VMAX(LD(p + (-24)), LD(p + (-20))), LD(p + (-16))), LD(p + (-4))), LD(p + (0))), LD(p + (4))), LD(p + (16))), LD(p + (20))), LD(p + (24)));
+                
+                ST(o + (y * 6 + x) * LANES, v);
+            }
+        fill_halo(o, 0, 2, 0, 2);
+    }
+}

@@ -1,0 +1,131 @@
+/* f32_conv3x3s1_p3x4_g2_add_relu_1x3_v4
+   3x3 convolution, stride (1, 1), 3 pattern(s) of 4 taps, 2 filter(s) at a time,
+   output 3x6 as 2x2 blocks of 2x3, tile 1x3 vectors. */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LANES 4
+typedef float vf __attribute__((vector_size(4 * LANES), may_alias));
+typedef int32_t vi __attribute__((vector_size(4 * LANES), may_alias));
+#define LD(p) (*(const vf *)(p))
+#define ST(p, v) (*(vf *)(p) = (v))
+#define SPLAT(s) ((s) - (vf){0})
+#if defined(__clang__)
+#define VMAX(a, b) __builtin_elementwise_max(a, b)
+#define VMIN(a, b) __builtin_elementwise_min(a, b)
+#else
+static inline vf pick(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
+#define VMAX(a, b) pick((a) > (b), a, b)
+#define VMIN(a, b) pick((a) < (b), a, b)
+#endif
+typedef struct {
+    const uint16_t *index;
+    const uint32_t *offset;
+    const uint16_t *run;
+    const uint16_t *order;
+    const float *weight, *bias;
+    int32_t groups, parts, planes, channels;
+} conv_args;
+static const vi ROW_MASK[2] = {{-1, -1, -1, -1}, {-1, -1, 0, 0}};
+static const uint16_t TILES[2][3] = {
+    {0, 0, 0},
+    {1, 0, 0}};
+static __attribute__((noinline)) void tile_1x3(const float *restrict in, const float *restrict add,
+        float *restrict out, const float *next, const conv_args *a, int32_t first, int32_t last, int y0, int x0) {
+    typedef uint16_t index_t;
+    (void)add, (void)next;
+    const float *w = a->weight + (size_t)(a->offset[first]) * 8;
+    const index_t *index = a->index + a->offset[first];
+    const uint16_t *run = a->run + (size_t)first * 3;
+    for (int32_t group = first; group < last; group++) {
+        vf b0 = SPLAT(a->bias[group * 2 + 0]), a0_0 = b0, a0_1 = b0, a0_2 = b0;
+        vf b1 = SPLAT(a->bias[group * 2 + 1]), a1_0 = b1, a1_1 = b1, a1_2 = b1;
+        { /* 010/111/000 */
+            int32_t n = *run++;
+            for (; n > 0; n--, w += 8) {
+                { const float *p = in + (size_t)*index++ * 80;
+                { vf w0_0 = SPLAT(w[0]), w0_1 = SPLAT(w[1]), w1_0 = SPLAT(w[2]), w1_1 = SPLAT(w[3]), w2_0 = SPLAT(w[4]), w2_1 = SPLAT(w[5]), w3_0 = SPLAT(w[6]), w3_1 = SPLAT(w[7]);
+                { vf x = LD(p + (-20)); a0_0 += x * w0_0; a1_0 += x * w0_1; }
+                { vf x = LD(p + (-16)); a0_1 += x * w0_0; a1_1 += x * w0_1; }
+                { vf x = LD(p + (-12)); a0_2 += x * w0_0; a1_2 += x * w0_1; }
+                { vf x = LD(p + (-4)); a0_0 += x * w1_0; a1_0 += x * w1_1; }
+                { vf x = LD(p + (0)); a0_0 += x * w2_0; a1_0 += x * w2_1; a0_1 += x * w1_0; a1_1 += x * w1_1; }
+                { vf x = LD(p + (4)); a0_0 += x * w3_0; a1_0 += x * w3_1; a0_1 += x * w2_0; a1_1 += x * w2_1; a0_2 += x * w1_0; a1_2 += x * w1_1; }
+                { vf x = LD(p + (8)); a0_1 += x * w3_0; a1_1 += x * w3_1; a0_2 += x * w2_0; a1_2 += x * w2_1; }
+                { vf x = LD(p + (12)); a0_2 += x * w3_0; a1_2 += x * w3_1; }
+                }
+                }
+            }
+        }
+        { /* 010/110/010 */
+            int32_t n = *run++;
+            for (; n > 0; n--, w += 8) {
+                { const float *p = in + (size_t)*index++ * 80;
+                { vf w0_0 = SPLAT(w[0]), w0_1 = SPLAT(w[1]), w1_0 = SPLAT(w[2]), w1_1 = SPLAT(w[3]), w2_0 = SPLAT(w[4]), w2_1 = SPLAT(w[5]), w3_0 = SPLAT(w[6]), w3_1 = SPLAT(w[7]);
+                { vf x = LD(p + (-20)); a0_0 += x * w0_0; a1_0 += x * w0_1; }
+                { vf x = LD(p + (-16)); a0_1 += x * w0_0; a1_1 += x * w0_1; }
+                { vf x = LD(p + (-12)); a0_2 += x * w0_0; a1_2 += x * w0_1; }
+                { vf x = LD(p + (-4)); a0_0 += x * w1_0; a1_0 += x * w1_1; }
+                { vf x = LD(p + (0)); a0_0 += x * w2_0; a1_0 += x * w2_1; a0_1 += x * w1_0; a1_1 += x * w1_1; }
+                { vf x = LD(p + (4)); a0_1 += x * w2_0; a1_1 += x * w2_1; a0_2 += x * w1_0; a1_2 += x * w1_1; }
+                { vf x = LD(p + (8)); a0_2 += x * w2_0; a1_2 += x * w2_1; }
+                { vf x = LD(p + (20)); a0_0 += x * w3_0; a1_0 += x * w3_1; }
+                { vf x = LD(p + (24)); a0_1 += x * w3_0; a1_1 += x * w3_1; }
+                { vf x = LD(p + (28)); a0_2 += x * w3_0; a1_2 += x * w3_1; }
+                }
+                }
+            }
+        }
+        { /* 000/111/010 */
+            int32_t n = *run++;
+            for (; n > 0; n--, w += 8) {
+                { const float *p = in + (size_t)*index++ * 80;
+                { vf w0_0 = SPLAT(w[0]), w0_1 = SPLAT(w[1]), w1_0 = SPLAT(w[2]), w1_1 = SPLAT(w[3]), w2_0 = SPLAT(w[4]), w2_1 = SPLAT(w[5]), w3_0 = SPLAT(w[6]), w3_1 = SPLAT(w[7]);
+                { vf x = LD(p + (-4)); a0_0 += x * w0_0; a1_0 += x * w0_1; }
+                { vf x = LD(p + (0)); a0_0 += x * w1_0; a1_0 += x * w1_1; a0_1 += x * w0_0; a1_1 += x * w0_1; }
+                { vf x = LD(p + (4)); a0_0 += x * w2_0; a1_0 += x * w2_1; a0_1 += x * w1_0; a1_1 += x * w1_1; a0_2 += x * w0_0; a1_2 += x * w0_1; }
+                { vf x = LD(p + (8)); a0_1 += x * w2_0; a1_1 += x * w2_1; a0_2 += x * w1_0; a1_2 += x * w1_1; }
+                { vf x = LD(p + (12)); a0_2 += x * w2_0; a1_2 += x * w2_1; }
+                { vf x = LD(p + (20)); a0_0 += x * w3_0; a1_0 += x * w3_1; }
+                { vf x = LD(p + (24)); a0_1 += x * w3_0; a1_1 += x * w3_1; }
+                { vf x = LD(p + (28)); a0_2 += x * w3_0; a1_2 += x * w3_1; }
+                }
+                }
+            }
+        }
+        if (a->order[group * 2 + 0] < a->planes) {
+            size_t plane = a->order[group * 2 + 0];
+            float *o = out + plane * 32;
+            const float *r = add + plane * 32;
+            a0_0 += LD(r + 0); a0_0 = VMAX(a0_0, (vf){0}); a0_0 = (vf)((vi)a0_0 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 0) * LANES, a0_0);
+            a0_1 += LD(r + 4); a0_1 = VMAX(a0_1, (vf){0}); a0_1 = (vf)((vi)a0_1 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 1) * LANES, a0_1);
+            a0_2 += LD(r + 8); a0_2 = VMAX(a0_2, (vf){0}); a0_2 = (vf)((vi)a0_2 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 2) * LANES, a0_2);
+        }
+        if (a->order[group * 2 + 1] < a->planes) {
+            size_t plane = a->order[group * 2 + 1];
+            float *o = out + plane * 32;
+            const float *r = add + plane * 32;
+            a1_0 += LD(r + 0); a1_0 = VMAX(a1_0, (vf){0}); a1_0 = (vf)((vi)a1_0 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 0) * LANES, a1_0);
+            a1_1 += LD(r + 4); a1_1 = VMAX(a1_1, (vf){0}); a1_1 = (vf)((vi)a1_1 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 1) * LANES, a1_1);
+            a1_2 += LD(r + 8); a1_2 = VMAX(a1_2, (vf){0}); a1_2 = (vf)((vi)a1_2 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 2) * LANES, a1_2);
+        }
+    }
+}
+void f32_conv3x3s1_p3x4_g2_add_relu_1x3_v4(const float *in, const float *add, float *out, const void *args, int32_t begin, int32_t end) {
+    const conv_args *a = args;
+    for (int32_t task = begin; task < end; task++) {
+        const uint16_t *tile = TILES[task / a->parts];
+        int64_t part = task % a->parts;
+        int32_t first = (int32_t)(a->groups * part / a->parts), last = (int32_t)(a->groups * (part + 1) / a->parts);
+        int y = tile[0], x = tile[1];
+        const uint16_t *after = tile;
+        const float *src = in + 24 + (tile[0] * 5 + tile[1] * 1) * LANES;
+        const float *next = in + 24 + (after[0] * 5 + after[1] * 1) * LANES;
+        const float *skip = add + 0 + (y * 3 + x) * LANES;
+        float *dst = out + 0;
+        switch (tile[2]) {
+        case 0: tile_1x3(src, skip, dst, next, a, first, last, y / 1, x / 1); break;
+        }
+    }
+}

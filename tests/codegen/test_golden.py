@@ -1,0 +1,57 @@
+"""The C text itself, for a person to read: small kernels of 4 lanes, also compiled and run here."""
+
+from dataclasses import replace
+
+import pytest
+
+from pconv import targets
+from pconv.bench.case import Case, Sparsity, network
+from pconv.bench.registry import conv
+from pconv.cache import Cache
+from pconv.codegen import generate
+from pconv.lower import lower
+from pconv.lower.kernels import ConvKernel
+from pconv.lower.ops import conv as conv_ops
+from pconv.lower.schedule import Schedule
+
+from .conftest import Compare
+from .harness import assert_right, host_targets, random_feeds, run_here
+
+pytestmark = pytest.mark.cc
+
+
+def text_of(case: Case, cache: Cache, probe: bool) -> str:
+    """Return the case's C file for AArch64, after the same text for this machine gave the right numbers."""
+    view = network([case], probe)
+    here = replace(host_targets()[0], lanes_f32=4)
+    files = []
+    for target in (targets.get("aarch64"), here):
+        plan = lower(view, target)
+        step = next(s for s in plan.steps if s.name == case.name)
+        files.append(generate(plan).sources[f"{step.kernel.name}.c"])
+    assert files[0] == files[1]
+    feeds = random_feeds(view)
+    assert_right(view, feeds, run_here(view, here, cache, feeds))
+    return files[0]
+
+
+def test_sparse_conv(golden: Compare, session_cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two filters share each kernel, three vectors go at a time, three rows do not fill the blocks."""
+
+    def fixed(bare: ConvKernel, *_: object) -> Schedule:
+        return Schedule(replace(bare, group=2, tile=(1, 3)), float(len(bare.patterns[0])))
+
+    monkeypatch.setattr(conv_ops, "choose_tile", fixed)
+    case = conv("sparse", 4, 4, (3, 6), sparsity=Sparsity(2.0, "elog4", 2), residual=True, act="relu")
+    golden(text_of(case, session_cache, probe=False))
+
+
+def test_gather(golden: Compare, session_cache: Cache) -> None:
+    case = Case("pad", "Pad", 2, (3, 5), attrs={"pads": (1, 0, 0, 2)})
+    golden(text_of(case, session_cache, probe=False))
+
+
+def test_max_pool(golden: Compare, session_cache: Cache) -> None:
+    window = {"kernel_shape": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1)}
+    case = Case("pool", "MaxPool", 2, (8, 8), attrs=window, before="relu")
+    golden(text_of(case, session_cache, probe=True))

@@ -1,0 +1,57 @@
+"""Any schedule gives the right numbers, also those that the cost model would never choose."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from pconv.bench.case import network
+from pconv.bench.registry import FAMILIES
+from pconv.cache import Cache
+from pconv.lower.kernels import ConvKernel
+from pconv.lower.ops import conv as conv_ops
+from pconv.lower.schedule import GROUPS, Schedule
+from pconv.targets import Target
+
+from .harness import assert_right, host_targets, random_feeds, run_here
+
+BASE = (
+    *("dense_wide", "dense_residual", "dense_s2_odd", "dense_dilation2", "dense_pool", "dense_2x2"),
+    *("free", "free_pool", "group4", "group4_uneven", "group16_all_alike", "kernels_5x5", "layer_removed"),
+    *("depthwise_3x3s2_small", "pointwise_group4"),
+)
+
+
+def any_tile(seed: int) -> Callable[..., Schedule]:
+    """Return what draws a schedule; made-up cycles make the choice between sparse and dense random too."""
+
+    def draw(
+        bare: ConvKernel, target: Target, channels: int, kernels: int, filters: int, sharing: int
+    ) -> Schedule:
+        random = Random(zlib.crc32(repr((seed, bare, kernels)).encode()))
+        unit, out = 2 if bare.pool else 1, bare.computed
+        kernel = replace(
+            bare,
+            group=random.choice([g for g in GROUPS if sharing % g == 0]),
+            tile=(
+                unit * random.randint(1, min(4, out.block_h // unit)),
+                unit * random.randint(1, min(4, out.block_w // unit)),
+            ),
+            passes=random.randint(1, len(bare.patterns[0])),
+            copies=random.randint(1, 3),
+        )
+        return Schedule(kernel, random.random())
+
+    return draw
+
+
+@pytest.mark.cc
+@pytest.mark.parametrize("seed", [0, 1])
+def test_any_schedule(seed: int, session_cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conv_ops, "choose_tile", any_tile(seed))
+    known = {case.name: case for family in FAMILIES.values() for case in family}
+    view = network([known[name] for name in BASE], probe=True)
+    feeds = random_feeds(view)
+    assert_right(view, feeds, run_here(view, host_targets()[0], session_cache, feeds))
