@@ -10,6 +10,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .compiler import compile as compile
+    from .compiler import compile_file
     from .errors import (
         ArtefactError,
         BuildError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "compile": "compiler",
+    "compile_file": "compiler",
     "load": "runtime",
     "Engine": "runtime",
     "prune": "pruning",
@@ -53,6 +55,7 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "compile",
+    "compile_file",
     "load",
     "prune",
 ]

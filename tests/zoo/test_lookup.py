@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from pconv import ModelError, PconvError, zoo
-from pconv.zoo import _torch
+from pconv import extras
 
 
 def test_lookups_do_not_import_torch() -> None:
@@ -35,7 +35,7 @@ def test_no_classes_where_nothing_is_classified() -> None:
 
 
 def test_missing_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_torch, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(
         PconvError, match=r"^zoo network vgg16: torch is not installed.*pip install 'pconv\[torch\]'"
     ):

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-
 from pconv._version import __version__
 from pconv.codegen.c.model import render_kernel, render_model
 from pconv.codegen.program import Program
-from pconv.lower.plan import Plan, Step, as_bytes
+from pconv.lower.plan import Plan, Step
 
 ALIGN = 64
 FORMAT = 1
@@ -28,12 +27,12 @@ def _pack_constants(plan: Plan) -> tuple[bytearray, dict[tuple[int, str], int]]:
     """Lay all constants out, 64-byte aligned; equal tables are stored once."""
     places: dict[tuple[int, str], int] = {}
     seen: dict[tuple[str, bytes], int] = {}
-    parts: list[tuple[int, memoryview]] = []
+    parts: list[tuple[int, bytes]] = []
     end = 0
     for i, step in enumerate(plan.steps):
         for name, array in step.data.items():
-            data = as_bytes(array)
-            key = (str(array.dtype), bytes(data)) if name == "table" else None
+            data = array.tobytes()
+            key = (str(array.dtype), data) if name == "table" else None
             if key is not None and key in seen:
                 places[i, name] = seen[key]
                 continue

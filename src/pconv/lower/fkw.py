@@ -82,13 +82,15 @@ def pack(weight: NDArray[np.float32], bias: NDArray[np.float32], shapes: Shapes,
         parts.append(
             padded[members[:, None, :], local[:, None, :], yx[:, :, None, 0], yx[:, :, None, 1]].ravel()
         )
-    wide = shapes.ids.shape[1] > 0xFFFF
+    index: NDArray[np.uint16] | NDArray[np.uint32] = channel.astype(np.uint16)
+    if shapes.ids.shape[1] > 0xFFFF:
+        index = channel.astype(np.uint32)
     flat = order.filters
     return Fkw(
         order=np.where(flat >= 0, flat, oc).astype(np.uint16),
         offset=offset.astype(np.uint32),
         run=run,
-        index=channel.astype(np.uint32 if wide else np.uint16),
+        index=index,
         weight=np.concatenate(parts).astype(np.float32) if parts else np.zeros(0, np.float32),
         bias=np.concatenate([bias, [0.0]])[flat].astype(np.float32),
         uniform=uniform,

@@ -196,5 +196,12 @@ class SoftmaxKernel:
 
 
 Kernel = (
-    ConvKernel | GemmKernel | GatherKernel | PoolKernel | PoolTableKernel | ElementwiseKernel | SoftmaxKernel
+    ConvKernel
+    | GemmKernel
+    | GatherKernel
+    | GlobalAverageKernel
+    | PoolKernel
+    | PoolTableKernel
+    | ElementwiseKernel
+    | SoftmaxKernel
 )

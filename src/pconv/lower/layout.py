@@ -121,7 +121,8 @@ class Layout:
         y, x = np.divmod(np.arange(self.height * self.width), self.width)
         row, col = y // self.block_h, x // self.block_w
         vector = (self.top + y % self.block_h) * self.row_vectors + self.left + x % self.block_w
-        return (vector * self.lanes + row * self.cols + col).astype(np.int32)
+        places: NDArray[np.int64] = vector * self.lanes + row * self.cols + col
+        return places.astype(np.int32)
 
 
 @lru_cache(maxsize=256)

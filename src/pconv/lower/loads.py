@@ -9,6 +9,7 @@ Source: PCONV section on load redundancy elimination (kernel level).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from pconv.lower.kernels import ConvKernel
 
@@ -43,4 +44,4 @@ def load_program(kernel: ConvKernel, taps: Sequence[int], pattern: int, tile: tu
 def cut_taps(taps: int, passes: int) -> list[range]:
     """Cut the taps of a pattern into runs, as even as possible."""
     edges = [taps * i // passes for i in range(passes + 1)]
-    return [range(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return [range(a, b) for a, b in pairwise(edges)]

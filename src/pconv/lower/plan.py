@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pconv.lower.kernels import Kernel
@@ -81,8 +80,3 @@ class Plan:
     output_shapes: tuple[tuple[int, ...], ...]
     steps: tuple[Step, ...]
     arena_bytes: int
-
-
-def as_bytes(array: NDArray[Any]) -> memoryview:
-    """View a constant as little-endian bytes."""
-    return memoryview(np.ascontiguousarray(array).reshape(-1)).cast("B")

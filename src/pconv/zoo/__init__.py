@@ -4,7 +4,7 @@ One family a file, each with `build(num_classes, **options)`; a network is one l
 Looking names up needs numpy's world only; building a network needs torch.
 """
 
-from pconv.zoo._torch import require_torch
+from pconv.extras import require_torch
 from pconv.zoo.api import create, input_shape, to_onnx
 from pconv.zoo.table import names
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pconv.errors import ModelError
-from pconv.zoo._torch import require_torch
+from pconv.extras import require_torch
 from pconv.zoo.table import Shape, find
 
 if TYPE_CHECKING:

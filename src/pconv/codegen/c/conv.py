@@ -142,7 +142,8 @@ def _prefetch(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
             for c in range(shape[1] // unit)
         ]
         for f in range(kernel.group):
-            yield f"        {{ const float *o = out + a->order[group * {kernel.group} + {f}] * (size_t){layout.plane_elems}"
+            plane = f"(size_t)a->order[group * {kernel.group} + {f}]"
+            yield f"        {{ const float *o = out + {plane} * {layout.plane_elems}"
             yield f"            + (y0 * {layout.row_vectors} + x0) * LANES;"
             yield "            " + " ".join(f"__builtin_prefetch(o + {e}, 1, 3);" for e in _lines(at)) + " }"
     if kernel.prefetch_next:

@@ -6,7 +6,6 @@ shuffle of lanes by one row of the grid; lanes that would come from outside the 
 
 import numpy as np
 
-from pconv.codegen.c.prelude import table
 from pconv.lower.layout import Layout
 
 
@@ -56,7 +55,7 @@ def halo(layout: Layout) -> str:
 
 def _shifts(before: int, block: int, after: int) -> range:
     """List by how many blocks the halo reaches, on both sides."""
-    return range(-(-(-before // block)), -(-after // block) + 1)
+    return range(-before // block, -(-after // block) + 1)
 
 
 def _copy(layout: Layout, by: int, bx: int) -> str:
@@ -92,6 +91,3 @@ def _span(shift: int, before: int, block: int, after: int) -> tuple[int, int]:
 def _vectors(bits: np.ndarray) -> str:
     rows = ["{" + ", ".join("-1" if b else "0" for b in row) + "}" for row in bits]
     return "{" + ", ".join(rows) + "}"
-
-
-__all__ = ["apply_mask", "halo", "has_halo", "masks", "table"]

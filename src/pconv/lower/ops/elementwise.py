@@ -1,4 +1,4 @@
-"""Element-wise operators: on tensors of one geometry, or with a constant per channel."""
+"""Element-wise operators on tensors of one geometry, and scale and shift per channel."""
 
 from collections.abc import Sequence
 
@@ -28,33 +28,12 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
     op = {"Add": "add", "Sub": "sub", "Mul": "mul", "Activation": "copy", "Affine": "affine"}[node.op]
     if node.op == "Affine":
         data = {"scale": node.weights[1], "shift": node.weights[2]}
-    elif node.weights:
-        op = "affine"
-        data = _as_affine(node, output.channels)
     kernel = ElementwiseKernel(op, tuple(t.layout for t in inputs), output.layout, activation_of(node))  # type: ignore[arg-type]
     elems = output.channels * output.layout.plane_elems
     tasks = chunks(output.channels, elems)
     work = Work(node.in_shape[1:], node.out_shape[1:])
     params = {"planes": output.channels, "tasks": tasks}
     return [Step(node.name, node.op, kernel, tuple(inputs), output, work, data, params, tasks)]
-
-
-def _as_affine(node: NodeView, channels: int) -> dict[str, NDArray[np.float32]]:
-    """Write `tensor op constant` as scale * x + shift with one pair per channel."""
-    ((position, constant),) = node.weights.items()
-    flat = constant.reshape(-1)
-    if flat.size not in (1, channels):
-        raise UnsupportedError(
-            f"{node.name} ({node.op}): a constant of shape {constant.shape} is unsupported; allowed one value or one per "
-            f"channel ({channels})."
-        )
-    value = np.broadcast_to(flat, channels).astype(np.float32)
-    one, zero = np.ones(channels, np.float32), np.zeros(channels, np.float32)
-    if node.op == "Mul":
-        return {"scale": value, "shift": zero}
-    if node.op == "Add":
-        return {"scale": one, "shift": value}
-    return {"scale": -one, "shift": value} if position == 0 else {"scale": one, "shift": -value}
 
 
 ELEMENTWISE = Operator(_wants, _emit)

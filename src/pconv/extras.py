@@ -1,4 +1,4 @@
-"""The one place that says what to do when torch is missing."""
+"""The one place that says what to do when an optional package is missing."""
 
 from importlib.util import find_spec
 
