@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from graph.reference import execute
 from pconv import targets
@@ -71,6 +72,12 @@ def host_targets() -> list[Target]:
     arch, flags = platform.machine().replace("arm64", "aarch64"), cpu_flags() or frozenset()
     known = [targets.get(name) for name in targets.names()]
     return [t for t in known if t.arch == arch and flags.issuperset(t.features)]
+
+
+HOSTS = [
+    pytest.param(target, id=target.name, marks=[pytest.mark.slow] if i else [])
+    for i, target in enumerate(host_targets())
+]
 
 
 def random_feeds(view: GraphView, seed: int = 0) -> Feeds:

@@ -8,7 +8,7 @@ from graph.models import normalise
 from pconv.cache import Cache
 from pconv.targets import Target
 
-from .harness import Feeds, Results, host_targets, random_feeds, run_here, run_under_qemu
+from .harness import HOSTS, Feeds, Results, random_feeds, run_here, run_under_qemu
 from .networks import NETWORKS
 
 
@@ -20,7 +20,7 @@ def assert_like_onnxruntime(model: object, feeds: Feeds, results: Results) -> No
 
 @pytest.mark.cc
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("target", host_targets(), ids=lambda t: t.name)
+@pytest.mark.parametrize("target", HOSTS)
 def test_on_this_machine(target: Target, name: str, session_cache: Cache) -> None:
     model = NETWORKS[name]()
     view = normalise(model)

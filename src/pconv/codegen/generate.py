@@ -1,5 +1,6 @@
 """Plan -> Program."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pconv._version import __version__
@@ -50,7 +51,7 @@ def _pack_constants(plan: Plan) -> tuple[bytearray, dict[tuple[int, str], int]]:
 def _manifest(plan: Plan, weights_bytes: int) -> dict[str, Any]:
     target = plan.target
 
-    def tensors(names: list[str], shapes: tuple[tuple[int, ...], ...]) -> list[dict[str, Any]]:
+    def tensors(names: Sequence[str], shapes: tuple[tuple[int, ...], ...]) -> list[dict[str, Any]]:
         return [
             {"name": name, "shape": list(shape), "dtype": "float32"}
             for name, shape in zip(names, shapes, strict=True)
@@ -68,7 +69,7 @@ def _manifest(plan: Plan, weights_bytes: int) -> dict[str, Any]:
         },
         "model": {"name": plan.name},
         "inputs": tensors([t.name for t in plan.inputs], plan.input_shapes),
-        "outputs": tensors([t.name.split(":output")[0] for t in plan.outputs], plan.output_shapes),
+        "outputs": tensors(plan.output_names, plan.output_shapes),
         "arena_bytes": plan.arena_bytes,
         "weights_bytes": weights_bytes,
         "layers": [_layer(step) for step in plan.steps],

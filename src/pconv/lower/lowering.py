@@ -65,6 +65,7 @@ class _Lowering:
             outputs=tuple(outputs),
             input_shapes=tuple(graph.shapes[n] for n in graph.inputs),
             output_shapes=tuple(graph.shapes[n] for n in graph.outputs),
+            output_names=graph.outputs,
             steps=steps,
             arena_bytes=arena_bytes,
         )

@@ -70,7 +70,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A lowered network."""
+    """A lowered network. A result that is copied out is a tensor of its own; `output_names` are the model's."""
 
     name: str
     target: Target
@@ -78,5 +78,6 @@ class Plan:
     outputs: tuple[Tensor, ...]
     input_shapes: tuple[tuple[int, ...], ...]
     output_shapes: tuple[tuple[int, ...], ...]
+    output_names: tuple[str, ...]
     steps: tuple[Step, ...]
     arena_bytes: int

@@ -1,6 +1,6 @@
 """model.c: the steps in order, each a call of its micro-kernel with its memory and constants."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pconv.codegen.c import conv, gemm, planes
 from pconv.lower.kernels import ConvKernel, GemmKernel
@@ -35,7 +35,7 @@ def render_model(plan: Plan, places: Mapping[tuple[int, str], int]) -> str:
     parts.append(f"const int32_t pconv_step_count = {len(plan.steps)};\n")
     parts.append(f"const size_t pconv_arena_bytes = {plan.arena_bytes};\n")
     parts.append(_tensors("inputs", [t.name for t in plan.inputs], plan.input_shapes))
-    parts.append(_tensors("outputs", [t.name.split(":output")[0] for t in plan.outputs], plan.output_shapes))
+    parts.append(_tensors("outputs", plan.output_names, plan.output_shapes))
     return "".join(parts)
 
 
@@ -108,7 +108,7 @@ def _address(tensor: Tensor) -> str:
     return f"f->{tensor.space}s[{tensor.offset}]"
 
 
-def _tensors(what: str, names: list[str], shapes: tuple[tuple[int, ...], ...]) -> str:
+def _tensors(what: str, names: Sequence[str], shapes: tuple[tuple[int, ...], ...]) -> str:
     rows = [
         f'    {{"{_escape(name)}", {len(shape)}, {{{", ".join(map(str, shape))}}}}},'
         for name, shape in zip(names, shapes, strict=True)
