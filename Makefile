@@ -40,12 +40,12 @@ clean:
 # Two stamps: the demo needs no test tools; what the tests need includes what the demo needs.
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing pconv with torch and ONNX Runtime into $(VENV); this happens once."
-	$(PIP) --editable '.[demo]'
+	@$(PIP) --editable '.[demo]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing pconv with torch, ONNX Runtime and the test tools into $(VENV); this happens once."
-	$(PIP) --editable '.[dev]'
+	@$(PIP) --editable '.[dev]'
 	@touch $(VENV)/.demo $@
 
 $(BIN)/python:
