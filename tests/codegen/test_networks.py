@@ -1,6 +1,9 @@
 """Whole small networks from ONNX give what ONNX Runtime gives, on every target."""
 
+from pathlib import Path
+
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -8,11 +11,12 @@ from graph.models import normalise
 from pconv.cache import Cache
 from pconv.targets import Target
 
-from .harness import HOSTS, Feeds, Results, random_feeds, run_here, run_under_qemu
+from .harness import HOSTS, Feeds, Results, assert_right, random_feeds, run_here, run_under_qemu
 from .networks import NETWORKS
+from .random_network import random_network
 
 
-def assert_like_onnxruntime(model: object, feeds: Feeds, results: Results) -> None:
+def assert_like_onnxruntime(model: onnx.ModelProto, feeds: Feeds, results: Results) -> None:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     for want, (name, got) in zip(session.run(None, feeds), results.items(), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5 * np.abs(want).max(), err_msg=name)
@@ -28,9 +32,25 @@ def test_on_this_machine(target: Target, name: str, session_cache: Cache) -> Non
     assert_like_onnxruntime(model, feeds, run_here(view, target, session_cache, feeds))
 
 
+@pytest.mark.cc
+@pytest.mark.parametrize("seed", [5, 6])
+@pytest.mark.parametrize("target", HOSTS)
+def test_random_on_this_machine(target: Target, seed: int, session_cache: Cache) -> None:
+    view = random_network(seed, nodes=40)
+    feeds = random_feeds(view)
+    assert_right(view, feeds, run_here(view, target, session_cache, feeds))
+
+
+@pytest.mark.qemu
+def test_random_on_aarch64(session_cache: Cache, tmp_path: Path) -> None:
+    view = random_network(7, nodes=40)
+    feeds = random_feeds(view)
+    assert_right(view, feeds, run_under_qemu(view, session_cache, feeds, tmp_path))
+
+
 @pytest.mark.qemu
 @pytest.mark.parametrize("name", NETWORKS)
-def test_on_aarch64(name: str, session_cache: Cache, tmp_path) -> None:
+def test_on_aarch64(name: str, session_cache: Cache, tmp_path: Path) -> None:
     model = NETWORKS[name]()
     view = normalise(model)
     feeds = random_feeds(view)

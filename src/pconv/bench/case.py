@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from types import MappingProxyType
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pconv.graph.nodes import GraphView, NodeView, Shape
-from pconv.graph.spec import OPS, AttrValue
+from pconv.graph.spec import OPS, Attrs, AttrValue
 from pconv.masks import magnitude_masks
 from pconv.recipe import LayerRule
 
@@ -51,7 +51,7 @@ class Case:
 
     name: str
     op: str
-    channels: int
+    channels: int = 0
     image: tuple[int, ...] = ()
     filters: int = 0
     kernel: tuple[int, ...] = ()
@@ -72,76 +72,70 @@ def network(cases: Sequence[Case], probe: bool = False) -> GraphView:
     With `probe` every image is also averaged over 5x5 windows, as a second output: that reads the halo which
     the case's micro-kernel leaves around its blocks.
     """
-    builder = _Builder()
+    builder = NetworkBuilder()
     for case in cases:
-        builder.add(case, probe)
-    return GraphView(
-        name="cases",
-        inputs=tuple(builder.inputs),
-        outputs=tuple(builder.outputs),
-        nodes=tuple(builder.nodes),
-        shapes=MappingProxyType(builder.shapes),
-        metadata=MappingProxyType({}),
-    )
+        residual = case.op == "Conv" and case.tensors == 2
+        shapes = [case.in_shape, out_shape(case)] if residual else [case.in_shape] * case.tensors
+        tensors = [builder.input(f"{case.name}.x{i}", shape) for i, shape in enumerate(shapes)]
+        if case.before:
+            attrs: Attrs = {"activation": case.before, "act_min": -1.0, "act_max": 1.0}
+            tensors = [builder.layer(Case(f"{x}.before", "Activation", attrs=attrs), [x]) for x in tensors]
+        builder.outputs.append(builder.layer(case, tensors))
+        if probe and case.image and len(builder.shapes[case.name]) == 4:
+            size = 2 * PROBE + 1
+            window: Attrs = {"kernel_shape": (size, size), "pads": (PROBE,) * 4, "count_include_pad": 1}
+            average = Case(f"{case.name}.probe", "AveragePool", attrs=window)
+            builder.outputs.append(builder.layer(average, [case.name]))
+    return builder.graph("cases")
 
 
-class _Builder:
+class NetworkBuilder:
+    """Put cases together, each on any tensors that are there; `outputs` names what is returned."""
+
     def __init__(self) -> None:
         self.inputs: list[str] = []
         self.outputs: list[str] = []
         self.nodes: list[NodeView] = []
         self.shapes: dict[str, Shape] = {}
 
-    def add(self, case: Case, probe: bool) -> None:
-        names = [f"{case.name}.x{i}" for i in range(case.tensors)]
-        weights = _weights(case)
-        out = _out_shape(case, weights)
-        for i, name in enumerate(names):
-            self.shapes[name] = out if case.op == "Conv" and i == 1 else case.in_shape
-        self.inputs += names
-        if case.before:
-            bounds = {"act_min": -1.0, "act_max": 1.0} if case.before == "clip" else {}
-            names = [
-                self._node(
-                    f"{n}.before", "Activation", [n], self.shapes[n], {"activation": case.before, **bounds}
-                )
-                for n in names
-            ]
-        self.outputs.append(self._node(case.name, case.op, names, out, case.attrs, weights))
-        if probe and len(out) == 4:
-            size = 2 * PROBE + 1
-            window: dict[str, AttrValue] = {
-                "kernel_shape": (size, size),
-                "pads": (PROBE,) * 4,
-                "count_include_pad": 1,
-            }
-            self.outputs.append(self._node(f"{case.name}.probe", "AveragePool", [case.name], out, window))
+    def input(self, name: str, shape: Shape) -> str:
+        """Add an input of the model."""
+        self.inputs.append(name)
+        self.shapes[name] = shape
+        return name
 
-    def _node(
-        self,
-        name: str,
-        op: str,
-        tensors: Sequence[str],
-        out: Shape,
-        attrs: Mapping[str, AttrValue],
-        weights: Sequence[NDArray[np.float32]] = (),
-    ) -> str:
-        """Add a node whose output has the node's name; a convolution's residual stands behind its weights."""
+    def layer(self, case: Case, tensors: Sequence[str]) -> str:
+        """Add a case that reads `tensors`, whose shapes count; its output has the case's name, which is returned."""
+        _, channels, *image = self.shapes[tensors[0]]
+        placed = replace(case, channels=channels, image=tuple(image), tensors=len(tensors))
+        name, weights, out = case.name, _weights(placed), out_shape(placed)
+        if case.op == "Concat":
+            out = (1, sum(self.shapes[x][1] for x in tensors), *image)
         constants = [f"{name}.w{i}" for i in range(len(weights))]
-        inputs = (tensors[0], *constants, *tensors[1:])
-        self.shapes[name] = out
-        self.shapes |= {n: w.shape for n, w in zip(constants, weights, strict=True)}
+        inputs = (tensors[0], *constants, *tensors[1:])  # a residual stands behind the weights
+        self.shapes |= {n: w.shape for n, w in zip(constants, weights, strict=True)} | {name: out}
         node = NodeView(
             name=name,
-            op=op,
+            op=case.op,
             inputs=inputs,
             output=name,
             shapes=MappingProxyType({n: self.shapes[n] for n in (*inputs, name)}),
-            attrs=MappingProxyType(OPS[op].attrs | dict(attrs)),
+            attrs=MappingProxyType(OPS[case.op].attrs | dict(case.attrs)),
             weights=MappingProxyType(dict(enumerate(weights, 1))),
         )
         self.nodes.append(node)
         return name
+
+    def graph(self, name: str) -> GraphView:
+        """Return the network."""
+        return GraphView(
+            name=name,
+            inputs=tuple(self.inputs),
+            outputs=tuple(self.outputs),
+            nodes=tuple(self.nodes),
+            shapes=MappingProxyType(self.shapes),
+            metadata=MappingProxyType({}),
+        )
 
 
 def _weights(case: Case) -> list[NDArray[np.float32]]:
@@ -159,7 +153,7 @@ def _weights(case: Case) -> list[NDArray[np.float32]]:
     return [weight / np.float32(max(terms, 1) ** 0.5), random.standard_normal(case.filters, np.float32)]
 
 
-def _out_shape(case: Case, weights: Sequence[NDArray[np.float32]]) -> Shape:
+def out_shape(case: Case) -> Shape:
     """Give the shape of a case's output."""
     attrs: Mapping[str, AttrValue] = OPS[case.op].attrs | dict(case.attrs)
 
