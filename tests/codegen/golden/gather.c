@@ -29,16 +29,16 @@ void f32_gather_v4(const float *in, const float *other, float *out, const void *
     int32_t to = (int32_t)((int64_t)a->planes * end / a->tasks);
     (void)other;
     for (int32_t c = from; c < to; c++) {
-        float *o = out + a->first + (size_t)c * 32;
+        float *o = out + a->first + (size_t)c * 48;
         int32_t base = a->base[c];
         if (base < 0) {
-            memset(o, 0, sizeof(float) * 32);
+            memset(o, 0, sizeof(float) * 48);
             continue;
         }
         const float *p = in + base;
         const int32_t *restrict table = a->table;
         float *restrict q = o;
-        for (int32_t i = 0; i < 32; i++) {
+        for (int32_t i = 0; i < 48; i++) {
             int32_t t = table[i];
             float v = p[t < 0 ? 0 : t];
             q[i] = t < 0 ? 0.0f : v;

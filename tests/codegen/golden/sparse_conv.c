@@ -33,12 +33,11 @@ static const uint16_t TILES[2][3] = {
     {1, 0, 0}};
 static __attribute__((noinline)) void tile_1x3(const float *restrict in, const float *restrict add,
         float *restrict out, const float *next, const conv_args *a, int32_t first, int32_t last, int y0, int x0) {
-    typedef uint16_t index_t;
     (void)add, (void)next;
-    const float *w = a->weight + (size_t)(a->offset[first]) * 8;
-    const index_t *index = a->index + a->offset[first];
-    const uint16_t *run = a->run + (size_t)first * 3;
     for (int32_t group = first; group < last; group++) {
+        const float *w = a->weight + (size_t)(a->offset[group]) * 8;
+        const uint16_t *index = a->index + a->offset[group];
+        const uint16_t *run = a->run + (size_t)group * 3;
         vf b0 = SPLAT(a->bias[group * 2 + 0]), a0_0 = b0, a0_1 = b0, a0_2 = b0;
         vf b1 = SPLAT(a->bias[group * 2 + 1]), a1_0 = b1, a1_1 = b1, a1_2 = b1;
         { /* 010/111/000 */
@@ -96,16 +95,16 @@ static __attribute__((noinline)) void tile_1x3(const float *restrict in, const f
         }
         if (a->order[group * 2 + 0] < a->planes) {
             size_t plane = a->order[group * 2 + 0];
-            float *o = out + plane * 32;
-            const float *r = add + plane * 32;
+            float *o = out + plane * 48;
+            const float *r = add + plane * 48;
             a0_0 += LD(r + 0); a0_0 = VMAX(a0_0, (vf){0}); a0_0 = (vf)((vi)a0_0 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 0) * LANES, a0_0);
             a0_1 += LD(r + 4); a0_1 = VMAX(a0_1, (vf){0}); a0_1 = (vf)((vi)a0_1 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 1) * LANES, a0_1);
             a0_2 += LD(r + 8); a0_2 = VMAX(a0_2, (vf){0}); a0_2 = (vf)((vi)a0_2 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 2) * LANES, a0_2);
         }
         if (a->order[group * 2 + 1] < a->planes) {
             size_t plane = a->order[group * 2 + 1];
-            float *o = out + plane * 32;
-            const float *r = add + plane * 32;
+            float *o = out + plane * 48;
+            const float *r = add + plane * 48;
             a1_0 += LD(r + 0); a1_0 = VMAX(a1_0, (vf){0}); a1_0 = (vf)((vi)a1_0 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 0) * LANES, a1_0);
             a1_1 += LD(r + 4); a1_1 = VMAX(a1_1, (vf){0}); a1_1 = (vf)((vi)a1_1 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 1) * LANES, a1_1);
             a1_2 += LD(r + 8); a1_2 = VMAX(a1_2, (vf){0}); a1_2 = (vf)((vi)a1_2 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 2) * LANES, a1_2);
