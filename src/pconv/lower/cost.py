@@ -14,9 +14,9 @@ from pconv.targets import Target
 
 FMA_LATENCY = 4.0
 OVERLAP = 3.0
-L1_LOAD = 0.35
+L1_LOAD = 0.4
 L2_LINE = 1.2
-L2_ROW = 1.5
+ROW = 1.5
 FAR_LINE = 4.0
 FAR_WEIGHTS_LINE = 12.0
 LOOP = 2.0
@@ -45,10 +45,11 @@ def kernel_cycles(
     lines = sum(_loads(kernel, p, tile, 1) for p in sample) / len(sample) * target.vector_bytes / LINE_BYTES
     weight_lines = 4 * taps * kernel.group / LINE_BYTES
     memory = L1_LOAD * loads
-    if channels * lines * LINE_BYTES > 0.7 * target.l1_bytes:
-        rows, cols = _footprint(kernel, tile)
+    rows, cols = footprint(kernel, tile)
+    memory += ROW * rows
+    if not kernel.block and channels * lines * LINE_BYTES > 0.5 * target.l1_bytes:
         fits_l2 = channels * rows * cols * target.vector_bytes <= 0.6 * target.l2_bytes
-        memory += (L2_LINE if fits_l2 else FAR_LINE) * lines + L2_ROW * rows
+        memory += (L2_LINE if fits_l2 else FAR_LINE) * lines
     memory += weight_lines * (L2_LINE if weights_bytes < target.l2_bytes / 2 else FAR_WEIGHTS_LINE)
     return float((fma**OVERLAP + memory**OVERLAP) ** (1 / OVERLAP)) + LOOP
 
@@ -78,7 +79,7 @@ def _loads(kernel: ConvKernel, pattern: Taps, tile: tuple[int, int], passes: int
     return total
 
 
-def _footprint(kernel: ConvKernel, tile: tuple[int, int]) -> tuple[int, int]:
+def footprint(kernel: ConvKernel, tile: tuple[int, int]) -> tuple[int, int]:
     """Give the rows and columns of input vectors under a tile."""
     rows, cols = (
         (tile[i] - 1) * kernel.stride[i] + (kernel.size[i] - 1) * kernel.dilation[i] + 1 for i in (0, 1)

@@ -40,6 +40,8 @@ class ConvKernel:
     `passes` cuts each pattern's taps into runs whose weights fit the registers together. With `pool`, the tile is
     max-pooled 2x2 before it is stored, and `output` is the pooled layout. With `copies`, as many kernels of a
     run are summed at once, each into accumulators of its own, where a tile is too small to hide the FMA's latency.
+    `block` (of a uniform kernel) is how many kernels are summed before the accumulators
+    are put aside and the next filters use the same input, which then is in L1; 0 stands for all of them.
     `prefetch_next` fetches the next tile's
     input while this one is computed, `prefetch_output` the lines that the epilogue will write.
     """
@@ -59,6 +61,7 @@ class ConvKernel:
     passes: int = 1
     pool: bool = False
     copies: int = 1
+    block: int = 0
     prefetch_next: bool = False
     prefetch_output: bool = False
     index_bits: Literal[16, 32] = 16

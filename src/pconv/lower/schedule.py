@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from pconv.lower.cost import group_cycles, kernel_cycles, registers_needed
+from pconv.lower.cost import footprint, group_cycles, kernel_cycles, registers_needed
 from pconv.lower.kernels import ConvKernel
 from pconv.targets import Target
 
@@ -65,11 +65,20 @@ def choose_tile(
         for tile, passes in _candidates(bare, target, group):
             copies = max(1, min(MAX_COPIES, MIN_ACCUMULATORS // (group * tile[0] * tile[1])))
             kernel = replace(bare, group=group, tile=tile, passes=passes, copies=copies)
+            if bare.uniform and bare.size == (1, 1):
+                kernel = replace(kernel, block=_block(kernel, target, kernels // filters))
             cycles = _layer_cycles(kernel, target, channels, kernels, filters)
             if best is None or cycles < best.cycles:
                 best = Schedule(kernel, cycles)
     assert best is not None, "a tile of one vector always fits"
     return best
+
+
+def _block(kernel: ConvKernel, target: Target, kernels: int) -> int:
+    """Return how many kernels' input stays in half of L1; 0 where nearly all of it does."""
+    rows, cols = footprint(kernel, kernel.tile)
+    fitting = max(8, target.l1_bytes // (2 * rows * cols * target.vector_bytes))
+    return fitting if kernels > 1.5 * fitting else 0
 
 
 def _candidates(bare: ConvKernel, target: Target, group: int) -> list[tuple[tuple[int, int], int]]:

@@ -10,6 +10,9 @@ from pconv.lower.layout import Layout
 from pconv.lower.loads import cut_taps, load_program
 from pconv.lower.schedule import tiles
 
+KEPT_VECTORS = 192
+"""Partial sums that wait on the stack while the next block of kernels is read: 12 KiB at 16 lanes."""
+
 ARGS = """\
 typedef struct {{
     const {index} *index;
@@ -94,41 +97,82 @@ def _at(layout: Layout) -> str:
 
 def _tile(kernel: ConvKernel, shape: tuple[int, int]) -> str:
     """Return the function that computes one tile for a range of filter groups."""
-    g, taps = kernel.group, len(kernel.patterns[0])
-    runs = len(kernel.patterns)
-    start = "0" if kernel.uniform else "a->offset[first]"
-    kernels = "first * (size_t)a->offset[1]" if kernel.uniform else "a->offset[first]"
-    index_type = f"uint{kernel.index_bits}_t"
     lines = [
         f"static __attribute__((noinline)) void tile_{shape[0]}x{shape[1]}(const float *restrict in, "
         "const float *restrict add,\n        float *restrict out, const float *next, const conv_args *a, "
         "int32_t first, int32_t last, int y0, int x0) {",
-        f"    typedef {index_type} index_t;",
         "    (void)add, (void)next;",
-        f"    const float *w = a->weight + (size_t)({kernels}) * {taps * g};",
-        f"    const index_t *index = a->index + {start};",
-        f"    const uint16_t *run = a->run + {'0' if kernel.uniform else f'(size_t)first * {runs}'};",
-        "    for (int32_t group = first; group < last; group++) {",
     ]
-    if kernel.uniform:
-        lines.append("        index = a->index, run = a->run;")
-    vectors = shape[0] * shape[1]
+    lines += _blocked_groups(kernel, shape) if kernel.block else _groups(kernel, shape)
+    return "\n".join([*lines, "}", ""])
+
+
+def _groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return the loop over groups, each summed in one go."""
+    g, taps, runs = kernel.group, len(kernel.patterns[0]), len(kernel.patterns)
+    index_type = f"uint{kernel.index_bits}_t"
+    each = "group * (size_t)a->offset[1]" if kernel.uniform else "a->offset[group]"
+    start = "0" if kernel.uniform else "a->offset[group]"
+    run = "0" if kernel.uniform else f"(size_t)group * {runs}"
+    yield "    for (int32_t group = first; group < last; group++) {"
+    yield f"        const float *w = a->weight + (size_t)({each}) * {taps * g};"
+    yield f"        const {index_type} *index = a->index + {start};"
+    yield f"        const uint16_t *run = a->run + {run};"
+    yield from _start(kernel, shape)
+    yield from _prefetch(kernel, shape)
+    for pattern in range(runs):
+        yield from _run(kernel, shape, pattern, "*run++")
+    yield from _finish(kernel, shape)
+    yield "    }"
+
+
+def _blocked_groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return the loops over spans of groups and, inside, blocks of kernels; partial sums wait in `kept`."""
+    g, taps = kernel.group, len(kernel.patterns[0])
+    sums = [_acc(f, v) for f in range(g) for v in range(shape[0] * shape[1])]
+    span = max(1, KEPT_VECTORS // len(sums))
+    yield "    const int32_t kernels = (int32_t)a->offset[1];"
+    yield f"    vf kept[{span * len(sums)}];"
+    yield f"    for (int32_t from = first; from < last; from += {span})"
+    yield f"    for (int32_t k = 0; k < kernels; k += {kernel.block})"
+    yield f"    for (int32_t group = from; group < last && group < from + {span}; group++) {{"
+    yield f"        vf *sums = kept + (group - from) * {len(sums)};"
+    yield f"        int32_t count = kernels - k < {kernel.block} ? kernels - k : {kernel.block};"
+    yield f"        const float *w = a->weight + ((size_t)group * kernels + k) * {taps * g};"
+    yield f"        const uint{kernel.index_bits}_t *index = a->index + k;"
+    yield from _start(kernel, shape)
+    yield "        if (k > 0) { " + " ".join(f"{s} = sums[{i}];" for i, s in enumerate(sums)) + " }"
+    yield "        else {"
+    yield from _prefetch(kernel, shape)
+    yield "        }"
+    yield from _run(kernel, shape, 0, "count")
+    yield f"        if (k + {kernel.block} < kernels) {{"
+    yield "            " + " ".join(f"sums[{i}] = {s};" for i, s in enumerate(sums))
+    yield "            continue;"
+    yield "        }"
+    yield from _finish(kernel, shape)
+    yield "    }"
+
+
+def _start(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return the accumulators, which begin as the bias."""
+    g, vectors = kernel.group, shape[0] * shape[1]
     for f in range(g):
-        names = ", ".join(f"a{f}_{v} = b{f}" for v in range(vectors))
-        lines.append(f"        vf b{f} = SPLAT(a->bias[group * {g} + {f}]), {names};")
+        names = ", ".join(f"{_acc(f, v)} = b{f}" for v in range(vectors))
+        yield f"        vf b{f} = SPLAT(a->bias[group * {g} + {f}]), {names};"
         more = ", ".join(f"{_acc(f, v, k)} = {{0}}" for k in range(1, kernel.copies) for v in range(vectors))
-        lines += [f"        vf {more};"] if more else []
-    lines += _prefetch(kernel, shape)
-    for p in range(runs):
-        lines += _run(kernel, shape, p)
-    for f in range(g):
-        for v in range(vectors if kernel.copies > 1 else 0):
+        if more:
+            yield f"        vf {more};"
+
+
+def _finish(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return what follows the last kernel: copies summed, epilogues, halos."""
+    for f in range(kernel.group):
+        for v in range(shape[0] * shape[1] if kernel.copies > 1 else 0):
             sums = " + ".join(_acc(f, v, k) for k in range(1, kernel.copies))
-            lines.append(f"        {_acc(f, v)} += {sums};")
-        lines += _epilogue(kernel, shape, f)
-    lines += _fill_halos(kernel, shape)
-    lines += ["    }", "}", ""]
-    return "\n".join(lines)
+            yield f"        {_acc(f, v)} += {sums};"
+        yield from _epilogue(kernel, shape, f)
+    yield from _fill_halos(kernel, shape)
 
 
 def _prefetch(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
@@ -167,13 +211,13 @@ def _lines(elements: list[int]) -> list[int]:
     return list({e // 16: e for e in reversed(elements)}.values())[::-1]
 
 
-def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int) -> Iterable[str]:
+def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int, count: str) -> Iterable[str]:
     """Return the loop over the kernels of one pattern, `copies` of them at a time."""
     g, taps, copies = kernel.group, kernel.patterns[pattern], kernel.copies
     kh, kw = kernel.size
     picture = "/".join("".join("1" if (y, x) in taps else "0" for x in range(kw)) for y in range(kh))
     yield f"        {{ /* {picture} */"
-    yield "            int32_t n = *run++;"
+    yield f"            int32_t n = {count};"
     if copies > 1:
         yield f"            for (; n >= {copies}; n -= {copies}, w += {copies * len(taps) * g}) {{"
         for copy in range(copies):

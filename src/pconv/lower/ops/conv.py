@@ -111,7 +111,6 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
     kernel = choice.schedule.kernel
     order = order_filters(choice.members, kernel.group)
     stored = pack(weight, bias, choice.shapes, order)
-    kernel = replace(kernel, uniform=stored.uniform)
     tile_count = len(tiles(kernel))
     far = ctx.target.l2_bytes // 2
     kernel = replace(
@@ -176,7 +175,7 @@ def choose(
 def _schedule(kind: str, bare: ConvKernel, shapes: Shapes, target: Target) -> Choice:
     members = classes(shapes)
     share = 0 if len(members) == 1 else sharing(members)
-    kernel = replace(bare, patterns=shapes.patterns)
+    kernel = replace(bare, patterns=shapes.patterns, uniform=len(members) == 1)
     oc, ic = shapes.ids.shape
     schedule = choose_tile(kernel, target, ic, shapes.kernels, oc, share)
     return Choice(kind, shapes, members, schedule)
