@@ -5,8 +5,9 @@ JOBS   ?= auto
 
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-# One test process per core is enough: what they call must not start a thread per core as well.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadgroup
+# A test process per core: what they call must not start a thread per core as well. Work is stolen, so that
+# neighbours, which share what is slow to make, stay in one process.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist worksteal
 
 .PHONY: help demo test check bench clean
 

@@ -16,7 +16,7 @@ from .conftest import Judge, draw, rel_err
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch, pytest.mark.cc]
 
-# Half a gigabyte each: one process runs both, one after the other.
+# Code takes some hundred kilobytes; the weights of these outweigh it.
 LARGE = ("vgg16", "vgg16_bn")
 
 
@@ -30,23 +30,21 @@ class Files:
     compression_rate: float
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(name, marks=pytest.mark.xdist_group("large" if name in LARGE else name))
-        for name in zoo.names()
-    ],
-)
+@pytest.fixture(scope="module", params=zoo.names())
 def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
-    """Export a network once, and prune it."""
-    name: str = request.param
-    folder = tmp_path_factory.mktemp(name)
+    """Export a network once, and prune it; half a gigabyte each for the largest, so they go at once."""
+    folder = tmp_path_factory.mktemp(request.param)
+    yield write_files(request.param, folder)
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def write_files(name: str, folder: Path) -> Files:
+    """Write both files of a network."""
     dense, pruned = zoo.to_onnx(name, folder / "dense.onnx"), folder / "pruned.onnx"
     model, sparsity = prune_model(load(dense), pconv.Recipe(compression_rate=8.0))
     save(model, pruned)
-    yield Files(name, dense, pruned, sparsity.statistics()["compression_rate"])
-    for path in folder.iterdir():
-        path.unlink()
+    return Files(name, dense, pruned, sparsity.statistics()["compression_rate"])
 
 
 @pytest.mark.parametrize("kind", ["dense", "pruned"])
