@@ -25,7 +25,7 @@ class Fkw:
     order: NDArray[np.uint16]
     offset: NDArray[np.uint32]
     run: NDArray[np.uint16]
-    index: NDArray[np.uint16] | NDArray[np.uint32]
+    index: NDArray[np.uint16]
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     uniform: bool
@@ -82,15 +82,12 @@ def pack(weight: NDArray[np.float32], bias: NDArray[np.float32], shapes: Shapes,
         parts.append(
             padded[members[:, None, :], local[:, None, :], yx[:, :, None, 0], yx[:, :, None, 1]].ravel()
         )
-    index: NDArray[np.uint16] | NDArray[np.uint32] = channel.astype(np.uint16)
-    if shapes.ids.shape[1] > 0xFFFF:
-        index = channel.astype(np.uint32)
     flat = order.filters
     return Fkw(
         order=np.where(flat >= 0, flat, oc).astype(np.uint16),
         offset=offset.astype(np.uint32),
         run=run,
-        index=index,
+        index=channel.astype(np.uint16),
         weight=np.concatenate(parts).astype(np.float32) if parts else np.zeros(0, np.float32),
         bias=np.concatenate([bias, [0.0]])[flat].astype(np.float32),
         uniform=uniform,

@@ -64,7 +64,6 @@ class ConvKernel:
     block: int = 0
     prefetch_next: bool = False
     prefetch_output: bool = False
-    index_bits: Literal[16, 32] = 16
 
     @property
     def computed(self) -> Layout:

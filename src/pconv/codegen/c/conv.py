@@ -14,14 +14,14 @@ KEPT_VECTORS = 192
 """Partial sums that wait on the stack while the next block of kernels is read: 12 KiB at 16 lanes."""
 
 ARGS = """\
-typedef struct {{
-    const {index} *index;
+typedef struct {
+    const uint16_t *index;
     const uint32_t *offset;
     const uint16_t *run;
     const uint16_t *order;
     const float *weight, *bias;
     int32_t groups, parts, planes, channels;
-}} conv_args;
+} conv_args;
 """
 
 
@@ -80,7 +80,7 @@ def render(kernel: ConvKernel) -> str:
         [
             head,
             prelude(layout.lanes, needs_exp(kernel.activation.kind)),
-            ARGS.format(index=f"uint{kernel.index_bits}_t"),
+            ARGS,
             masks(layout),
             halo(layout),
             table("uint16_t", "TILES", rows),
@@ -110,13 +110,12 @@ def _tile(kernel: ConvKernel, shape: tuple[int, int]) -> str:
 def _groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     """Return the loop over groups, each summed in one go."""
     g, taps, runs = kernel.group, len(kernel.patterns[0]), len(kernel.patterns)
-    index_type = f"uint{kernel.index_bits}_t"
     each = "group * (size_t)a->offset[1]" if kernel.uniform else "a->offset[group]"
     start = "0" if kernel.uniform else "a->offset[group]"
     run = "0" if kernel.uniform else f"(size_t)group * {runs}"
     yield "    for (int32_t group = first; group < last; group++) {"
     yield f"        const float *w = a->weight + (size_t)({each}) * {taps * g};"
-    yield f"        const {index_type} *index = a->index + {start};"
+    yield f"        const uint16_t *index = a->index + {start};"
     yield f"        const uint16_t *run = a->run + {run};"
     yield from _start(kernel, shape)
     yield from _prefetch(kernel, shape)
@@ -139,7 +138,7 @@ def _blocked_groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]
     yield f"        vf *sums = kept + (group - from) * {len(sums)};"
     yield f"        int32_t count = kernels - k < {kernel.block} ? kernels - k : {kernel.block};"
     yield f"        const float *w = a->weight + ((size_t)group * kernels + k) * {taps * g};"
-    yield f"        const uint{kernel.index_bits}_t *index = a->index + k;"
+    yield "        const uint16_t *index = a->index + k;"
     yield from _start(kernel, shape)
     yield "        if (k > 0) { " + " ".join(f"{s} = sums[{i}];" for i, s in enumerate(sums)) + " }"
     yield "        else {"

@@ -74,8 +74,7 @@ def _signature(step: Step) -> str:
 
 
 def _args_types() -> str:
-    void = "void"
-    return conv.ARGS.format(index=void) + gemm.ARGS.format(index=void) + planes.ARGS
+    return conv.ARGS + gemm.ARGS.format(index="void") + planes.ARGS
 
 
 def _step(i: int, step: Step, places: Mapping[tuple[int, str], int]) -> str:

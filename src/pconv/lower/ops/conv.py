@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from pconv.errors import UnsupportedError
 from pconv.graph.nodes import NodeView
 from pconv.lower.context import Context, Operator, activation_of
 from pconv.lower.fkw import pack
-from pconv.lower.kernels import Activation, ConvKernel
+from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import Layout, natural
 from pconv.lower.ops.pool import pool_through_table
 from pconv.lower.plan import Step, Tensor, Work
@@ -100,7 +101,6 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
         uniform=False,
         activation=activation_of(node),
         pool=pool,
-        index_bits=16 if inputs[0].channels <= 0xFFFF else 32,
     )
     if max(weight.shape[0], inputs[0].channels) >= 0xFFFF:
         raise UnsupportedError(
@@ -139,7 +139,7 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
         group=kernel.group,
         reason=reason,
     )
-    data = {
+    data: dict[str, NDArray[Any]] = {
         "weight": stored.weight,
         "bias": stored.bias,
         "index": stored.index,
@@ -147,8 +147,13 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
         "run": stored.run,
         "order": stored.order,
     }
-    params = {"groups": stored.groups, "parts": parts, "planes": output.channels, "grain": grain}
-    params["channels"] = inputs[0].channels
+    params = {
+        "groups": stored.groups,
+        "parts": parts,
+        "planes": output.channels,
+        "channels": inputs[0].channels,
+        "grain": grain,
+    }
     return Step(node.name, "Conv", kernel, tuple(inputs), output, work, data, params, tile_count * parts)
 
 
@@ -195,4 +200,3 @@ def _reason(name: str, best: Choice, choices: list[Choice], zeros: float, forced
 
 
 CONV = Operator(_wants, _emit)
-__all__ = ["CONV", "Activation", "Choice", "choose"]
