@@ -121,6 +121,7 @@ def _groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     yield from _prefetch(kernel, shape)
     for pattern in range(runs):
         yield from _run(kernel, shape, pattern, "*run++")
+    yield from _sum_copies(kernel, shape)
     yield from _finish(kernel, shape)
     yield "    }"
 
@@ -145,6 +146,7 @@ def _blocked_groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]
     yield from _prefetch(kernel, shape)
     yield "        }"
     yield from _run(kernel, shape, 0, "count")
+    yield from _sum_copies(kernel, shape)
     yield f"        if (k + {kernel.block} < kernels) {{"
     yield "            " + " ".join(f"sums[{i}] = {s};" for i, s in enumerate(sums))
     yield "            continue;"
@@ -164,12 +166,18 @@ def _start(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
             yield f"        vf {more};"
 
 
+def _sum_copies(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return the sums over all sets of accumulators, into the first."""
+    if kernel.copies > 1:
+        for f in range(kernel.group):
+            for v in range(shape[0] * shape[1]):
+                sums = " + ".join(_acc(f, v, k) for k in range(1, kernel.copies))
+                yield f"        {_acc(f, v)} += {sums};"
+
+
 def _finish(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
-    """Return what follows the last kernel: copies summed, epilogues, halos."""
+    """Return what follows the last kernel: epilogues, halos."""
     for f in range(kernel.group):
-        for v in range(shape[0] * shape[1] if kernel.copies > 1 else 0):
-            sums = " + ".join(_acc(f, v, k) for k in range(1, kernel.copies))
-            yield f"        {_acc(f, v)} += {sums};"
         yield from _epilogue(kernel, shape, f)
     yield from _fill_halos(kernel, shape)
 
