@@ -68,6 +68,9 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
     convs = [kernel for kernel in kernels if isinstance(kernel, k.ConvKernel)]
     assert {c.residual is None for c in convs} == {False, True}
     assert {c.passes > 1 for c in convs} == {False, True}
+    assert {(c.block > 0, c.copies > 1) for c in convs} == {
+        (b, c) for b in (False, True) for c in (False, True)
+    }
     assert {min(c.group, 4) for c in convs} >= {1, 2, 4}
     assert max(len(c.patterns) for c in convs) == 56
     assert {c.activation.kind for c in convs} == {"none", "relu", "clip", "tanh", "sigmoid"}

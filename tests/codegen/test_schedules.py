@@ -20,7 +20,7 @@ from .harness import assert_right, host_targets, random_feeds, run_here
 BASE = (
     *("dense_wide", "dense_residual", "dense_s2_odd", "dense_dilation2", "dense_pool", "dense_2x2"),
     *("free", "free_pool", "group4", "group4_uneven", "group16_all_alike", "kernels_5x5", "layer_removed"),
-    *("depthwise_3x3s2_small", "pointwise_group4"),
+    *("depthwise_3x3s2_small", "pointwise_group4", "pointwise_deep"),
 )
 
 
@@ -41,6 +41,7 @@ def any_tile(seed: int) -> Callable[..., Schedule]:
             ),
             passes=random.randint(1, len(bare.patterns[0])),
             copies=random.randint(1, 3),
+            block=random.choice([0, 1, 3, 8]) if bare.uniform and len(bare.patterns) == 1 and kernels else 0,
         )
         return Schedule(kernel, random.random())
 
