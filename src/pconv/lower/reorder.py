@@ -98,6 +98,8 @@ def pattern_shapes(weight: NDArray[np.float32], groups: int) -> Shapes | None:
     by_count = [int(b) for b in found[np.argsort(-counts, kind="stable")]]
     length = max(b.bit_count() for b in by_count)
     full = [b for b in by_count if b.bit_count() == length]
+    if len(full) > MAX_PATTERNS:
+        return None
     cover: dict[int, int] = {}
     for b in by_count:
         wider = next((f for f in full if b & f == b), None)
@@ -107,10 +109,10 @@ def pattern_shapes(weight: NDArray[np.float32], groups: int) -> Shapes | None:
                 if wider.bit_count() < length:
                     wider |= 1 << position
             full.append(wider)
+            if len(full) > MAX_PATTERNS:
+                return None
         cover[b] = wider
     used = sorted(set(cover.values()))
-    if len(used) > MAX_PATTERNS:
-        return None
     number = {b: used.index(wide) for b, wide in cover.items()}
     ids = np.full(bits.shape, REMOVED, np.int16)
     for b, n in number.items():

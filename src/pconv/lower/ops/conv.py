@@ -107,7 +107,7 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
             f"{node.name} (Conv): {weight.shape[0]} filters on {inputs[0].channels} channels are unsupported; "
             "allowed up to 65534 of each. Split the layer."
         )
-    choice, reason = choose(node.name, bare, weight, groups, ctx.target, node.name in ctx.dense)
+    choice, reason = choose(bare, weight, groups, ctx.target, node.name in ctx.dense)
     kernel = choice.schedule.kernel
     order = order_filters(choice.members, kernel.group)
     stored = pack(weight, bias, choice.shapes, order)
@@ -158,7 +158,7 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
 
 
 def choose(
-    name: str, bare: ConvKernel, weight: NDArray[np.float32], groups: int, target: Target, force_dense: bool
+    bare: ConvKernel, weight: NDArray[np.float32], groups: int, target: Target, force_dense: bool
 ) -> tuple[Choice, str]:
     """Return the fastest way to run a layer by the cost model, and why it was taken."""
     ways: dict[str, Shapes] = {}
@@ -174,7 +174,7 @@ def choose(
     ways["dense"] = dense
     choices = [_schedule(kind, bare, shapes, target) for kind, shapes in ways.items()]
     best = min(choices, key=lambda c: c.schedule.cycles)
-    return best, _reason(name, best, choices, zeros, force_dense)
+    return best, _reason(best, choices, zeros, force_dense)
 
 
 def _schedule(kind: str, bare: ConvKernel, shapes: Shapes, target: Target) -> Choice:
@@ -186,8 +186,8 @@ def _schedule(kind: str, bare: ConvKernel, shapes: Shapes, target: Target) -> Ch
     return Choice(kind, shapes, members, schedule)
 
 
-def _reason(name: str, best: Choice, choices: list[Choice], zeros: float, forced: bool) -> str:
-    if forced:
+def _reason(best: Choice, choices: list[Choice], zeros: float, forced: bool) -> str:
+    if forced and zeros > 0:
         return f"dense: asked for, though {zeros:.0%} of the weights are zero"
     if len(choices) == 1:
         if zeros == 0:
