@@ -5,8 +5,7 @@ import sys
 
 import pytest
 
-from pconv import ModelError, PconvError, zoo
-from pconv import extras
+from pconv import ModelError, PconvError, extras, zoo
 
 
 def test_lookups_do_not_import_torch() -> None:
