@@ -94,12 +94,16 @@ def make_program() -> ProgramMaker:
 
 @pytest.fixture(scope="session", autouse=True)
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cache]:
-    """Return one cache, empty at first, for all tests of all processes: a compiler warms up once.
+    """Return a cache of this process, empty at first, and the default one: no test touches the user's.
 
-    It is the default one as well, so that no test touches the user's.
+    What the compiler itself caches is shared between processes, so that it warms up once.
     """
     base = tmp_path_factory.getbasetemp()
-    cache = Cache((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "pconv-cache")
+    warm = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "zig"
+    cache = Cache(base / "pconv-cache")
+    cache.root.mkdir()
+    warm.mkdir(exist_ok=True)
+    (cache.root / "zig").symlink_to(warm)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PCONV_CACHE", str(cache.root))
         yield cache
