@@ -13,6 +13,7 @@ from pconv._version import __version__
 from pconv.build import build
 from pconv.cache import Cache
 from pconv.errors import ModelError
+from pconv.files import write_atomically
 from pconv.runtime import Engine
 from pconv.targets import Target
 
@@ -63,14 +64,19 @@ def compile_file(
     dense = _names(dense)
     chosen = targets.get(target or "native")
     store = Cache()
-    shortcut = _shortcut_key(model, inputs, chosen, dense, cc) if cache and out is None else None
-    if shortcut is not None and (found := store.find(shortcut)) is not None:
-        return found
-    from pconv.codegen import generate
+    shortcut = _shortcut_key(model, inputs, chosen, dense, cc) if cache else None
+    library = store.find(shortcut) if shortcut is not None else None
+    if library is None:
+        from pconv.codegen import generate
 
-    program = generate(_lower(model, inputs, chosen, dense, progress))
-    library = build(program, cc=cc, out=out, cache=store, progress=progress)
-    return library if shortcut is None else store.link(shortcut, library)
+        program = generate(_lower(model, inputs, chosen, dense, progress))
+        library = build(program, cc=cc, cache=store, progress=progress)
+        if shortcut is not None:
+            library = store.link(shortcut, library)
+    if out is None:
+        return library
+    with library.open("rb") as file:
+        return write_atomically(Path(out), file, "Name another place for the output.")
 
 
 def inspect(

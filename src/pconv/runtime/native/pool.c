@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FIELD_BITS = 20, MAX_CHUNKS = 1 << 19, STACK_BYTES = 2 << 20, LINE_BYTES = 128 };
+enum { FIELD_BITS = 20, MAX_CHUNKS = 2047, STACK_BYTES = 2 << 20, LINE_BYTES = 128 };
 #define FIELD_MASK ((UINT64_C(1) << FIELD_BITS) - 1)
 #define CHUNK(ticket) ((ticket) & FIELD_MASK)
 #define CHUNKS(ticket) ((ticket) >> FIELD_BITS & FIELD_MASK)
@@ -33,7 +33,7 @@ struct pool {
     _Alignas(LINE_BYTES) _Atomic uint64_t left; /* chunks of this job not yet done */
     _Alignas(LINE_BYTES) const pconv_step *step; /* the job: written only while `left` is 0 */
     const pconv_frame *frame;
-    int32_t grain;
+    int32_t bounds[MAX_CHUNKS + 1]; /* chunk i is tasks bounds[i] to bounds[i + 1] */
     bool spins;
     int workers;
     pid_t owner;
@@ -85,8 +85,8 @@ static uint64_t work(pool *p) {
             }
             return EPOCH(ticket);
         }
-        int64_t begin = (int64_t)CHUNK(ticket) * p->grain, end = begin + p->grain;
-        p->step->run(p->frame, (int32_t)begin, (int32_t)(end < p->step->tasks ? end : p->step->tasks));
+        const int32_t *bounds = p->bounds + CHUNK(ticket);
+        p->step->run(p->frame, bounds[0], bounds[1]);
     }
 }
 
@@ -113,18 +113,31 @@ static void wake(pool *p, uint64_t wanted) {
     pthread_mutex_unlock(&p->mutex);
 }
 
+/* Cut the tasks into chunks that get smaller: long ones first, which share input in one core's cache, short ones
+   last, so that all threads end together. Their number. */
+static uint64_t cut(pool *p, int64_t tasks, int64_t grain) {
+    uint64_t chunks = 0;
+    for (int64_t begin = 0; begin < tasks;) {
+        int64_t size = (tasks - begin) / (2 * (p->workers + 1));
+        if (size < grain) size = grain;
+        if (chunks + 1 == MAX_CHUNKS || size > tasks - begin) size = tasks - begin;
+        p->bounds[chunks++] = (int32_t)begin;
+        begin += size;
+    }
+    p->bounds[chunks] = (int32_t)tasks;
+    return chunks;
+}
+
 void pool_run(pool *p, const pconv_step *step, const pconv_frame *frame) {
     int64_t grain = step->grain > 0 ? step->grain : 1;
     if (p->workers == 0 || step->tasks <= grain) {
         step->run(frame, 0, step->tasks);
         return;
     }
-    while ((step->tasks + grain - 1) / grain > MAX_CHUNKS) grain *= 2;
-    uint64_t chunks = (uint64_t)((step->tasks + grain - 1) / grain);
     uint64_t epoch = EPOCH(atomic_load(&p->ticket)) + 1; /* wraps around, which the shift below cuts off */
     p->step = step;
     p->frame = frame;
-    p->grain = (int32_t)grain;
+    uint64_t chunks = cut(p, step->tasks, grain);
     atomic_store(&p->left, chunks);
     atomic_store(&p->ticket, epoch << 2 * FIELD_BITS | chunks << FIELD_BITS);
     wake(p, chunks - 1);
