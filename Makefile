@@ -13,9 +13,9 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 
 
 help:
 	@echo "make demo    train, prune, compile and time a small network; writes demo/index.html"
-	@echo "make test    all tests (10 minutes on 2 cores); real weights are used where they are found"
+	@echo "make test    all tests (6 minutes on 2 cores); real weights are used where they are found"
 	@echo "make check   format, lint, types, imports between rooms, and the quick tests"
-	@echo "make bench   the measurements behind the table in README.md (20 minutes on a quiet machine)"
+	@echo "make bench   the measurements behind the table in README.md (15 minutes on a quiet machine)"
 	@echo "make clean   remove $(VENV) and demo/"
 
 demo: $(VENV)/.demo

@@ -149,8 +149,7 @@ def measure_layers(variant: Variant) -> dict[str, Any]:
     return variant.labels | {
         "threads": 1,
         "fma_peaks_gflops": peaks,
-        "mac_weighted_percent": _mean([layer["peak_percent"] for layer in convolutions], flops),
-        "overall_percent": 100 * sum(flops) / sum(layer["ms"] for layer in convolutions) / best,
+        "peak_percent": 100 * sum(flops) / sum(layer["ms"] for layer in convolutions) / best,
         "convolutions": convolutions,
         "all_layers_ms": report.ms,
     }
@@ -168,10 +167,6 @@ def _convolutions(report: Report, peak_gflops: float) -> list[dict[str, Any]]:
         for layer in report.layers
         if layer.op == "Conv"
     ]
-
-
-def _mean(values: list[float], weights: list[float]) -> float:
-    return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
 
 
 _COMPILE = """

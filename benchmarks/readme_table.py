@@ -125,7 +125,7 @@ def _is_pruned_vgg16(record: Record) -> bool:
 
 def _share(layers: Record) -> str:
     shapes = "in free patterns" if layers["group"] == 1 else f"in groups of {layers['group']}"
-    return f"{layers['mac_weighted_percent']:.0f}% {shapes}"
+    return f"{layers['peak_percent']:.0f}% {shapes}"
 
 
 if __name__ == "__main__":

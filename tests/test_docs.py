@@ -117,7 +117,7 @@ def test_results_table_says_what_was_measured() -> None:
     table = results_table()
     assert table.render(None) == table.NOT_MEASURED
     result = {"model": "vgg16", "threads": 1, "samples_ms": [1.0] * 9, "max_rel_err": 2e-6}
-    layer = {"model": "vgg16", "mac_weighted_percent": 81.2}
+    layer = {"model": "vgg16", "peak_percent": 81.2}
     document = {
         "machine": {
             "cpu": "A CPU", "os": "Linux 6", "compiler": "zig clang 1", "fma_peak_gflops": 117.4,
