@@ -47,7 +47,9 @@ def kernel_cycles(
     memory = L1_LOAD * loads
     rows, cols = footprint(kernel, tile)
     memory += ROW * rows
-    if not kernel.block and channels * lines * LINE_BYTES > 0.5 * target.l1_bytes:
+    # The weights of dense and 1x1 layers take as much of L1 as their input does; those of patterns hardly any.
+    share = 0.8 if len(kernel.patterns) > 1 else 0.5
+    if not kernel.block and channels * lines * LINE_BYTES > share * target.l1_bytes:
         fits_l2 = channels * rows * cols * target.vector_bytes <= 0.6 * target.l2_bytes
         memory += (L2_LINE if fits_l2 else FAR_LINE) * lines
     memory += weight_lines * (L2_LINE if weights_bytes < target.l2_bytes / 2 else FAR_WEIGHTS_LINE)
