@@ -3,8 +3,8 @@
 A kernel's time is that of its multiply-adds at the FMA rate (or their latency, when a tile is too small to hide
 it) and that of its loads, which overlap in part: (fma^3 + memory^3)^(1/3). Memory time counts every vector load,
 every line of weights, and every input line that has to come from L2 or beyond, more where a tile is narrow and
-neighbours do not come along. Source: ours, fitted to measurements (docs/kernels.md); the constants were measured
-on x86-64-v4 and are taken over for the others.
+neighbours do not come along. Source: ours. The constants were fitted by hand to trial timings of single layers on
+one x86-64-v4 CPU, of which no script is kept, and are taken over for the others: expect errors of tens of percent.
 """
 
 from pconv.lower.kernels import ConvKernel, Taps

@@ -10,7 +10,7 @@
     +------+------+      A convolution of stride 2 reads every second vector: no phases, no shuffles.
 
 `Layout` is the only description of memory that the rest knows; a dense NCHW plane is the layout of one lane.
-Source: ours (the 16-lane form was measured best for free patterns; see docs/kernels.md).
+Source: ours; docs/kernels.md says how the kernels use it.
 """
 
 from dataclasses import dataclass, replace
@@ -62,7 +62,7 @@ class Layout:
         """Vectors from one channel to the next.
 
         Planes are padded to an odd number of cache lines, large ones to 9 modulo 16: with a power of two, the
-        same tile of all channels would fall into the same few cache sets (measured: 40% slower).
+        same tile of all channels would fall into the same few cache sets.
         """
         vectors = (self.top + self.block_h + self.bottom) * self.row_vectors
         if self.planar:

@@ -92,8 +92,8 @@ def _candidates(bare: ConvKernel, target: Target, group: int) -> list[tuple[tupl
             if group * vectors * taps * len(bare.patterns) > TEXT_LIMIT and vectors > unit * unit:
                 continue
             for passes in range(1, taps + 1):
-                # Measured: in a single pass the compiler keeps a weight in memory at no loss; in several it
-                # wants two registers for loads that run ahead.
+                # By trial: in a single pass the compiler may keep a weight in memory; in several it wants two
+                # registers for loads that run ahead.
                 spare = 1 if passes == 1 else -2
                 if registers_needed(taps, passes, group, vectors) <= target.vector_registers + spare:
                     found.add((tile, passes))
