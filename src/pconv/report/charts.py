@@ -3,13 +3,16 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 INK, MUTED, RULE = "#16202c", "#5d6b7a", "#e3e8ee"
 COLOURS = {"pruned": "#0f766e", "dense": "#8fb8b3", "peer": "#c3ccd6"}
 """Ours stands out, ours dense is its tint, everybody else is grey."""
 
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: selectable, and in the font of the page
     "svg.hashsalt": "pconv",  # the same numbers give the same bytes
     "font.family": "sans-serif",
@@ -40,7 +43,7 @@ def latency_chart(bars: Sequence[Bar], unit: str = "ms") -> str:
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.2, 0.5 * len(bars) + 0.2), layout="constrained")
         axes = figure.add_subplot()
         positions = range(len(bars))
@@ -60,10 +63,15 @@ def latency_chart(bars: Sequence[Bar], unit: str = "ms") -> str:
         for side in ("top", "right", "bottom"):
             axes.spines[side].set_visible(False)
         axes.spines["left"].set_color(RULE)
-        drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": "pconv"})
-    svg = drawn.getvalue()
-    return svg[svg.index("<svg") :]
+        return svg(figure)
+
+
+def svg(figure: "Figure") -> str:
+    """Write a figure as an `<svg>` element; to be called where STYLE holds."""
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": "pconv"})
+    text = drawn.getvalue()
+    return text[text.index("<svg") :]
 
 
 def number(value: float) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from pconv._version import __version__
 from pconv.errors import PconvError
@@ -82,6 +83,16 @@ def render(page: Page) -> str:
     Raises: PconvError when matplotlib or jinja2 is missing.
     """
     require_packages()
+    chart = latency_chart(page.bars) if page.bars else ""
+    return fill("page.html.j2", page=page, chart=chart)
+
+
+def fill(template: str, **values: Any) -> str:
+    """Render a template of this room; texts are escaped, but for those it passes to `drawing`.
+
+    Raises: PconvError when matplotlib or jinja2 is missing.
+    """
+    require_packages()
     import jinja2
     from markupsafe import Markup
 
@@ -93,8 +104,8 @@ def render(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = percent
-    chart = Markup(latency_chart(page.bars)) if page.bars else ""
-    return environment.get_template("page.html.j2").render(page=page, chart=chart, version=__version__)
+    environment.filters["drawing"] = Markup
+    return environment.get_template(template).render(**values, version=__version__)
 
 
 def write(page: Page, path: Path) -> Path:
