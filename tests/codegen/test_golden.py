@@ -9,9 +9,8 @@ from pconv.bench.case import Case, Sparsity, network
 from pconv.bench.registry import conv
 from pconv.cache import Cache
 from pconv.codegen import generate
-from pconv.lower import lower
+from pconv.lower import choice, lower
 from pconv.lower.kernels import ConvKernel
-from pconv.lower.ops import conv as conv_ops
 from pconv.lower.schedule import Schedule
 
 from .conftest import Compare
@@ -38,10 +37,10 @@ def text_of(case: Case, cache: Cache, probe: bool) -> str:
 def test_sparse_conv(golden: Compare, session_cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two filters share each kernel, three vectors go at a time, three rows do not fill the blocks."""
 
-    def fixed(bare: ConvKernel, *_: object) -> Schedule:
-        return Schedule(replace(bare, group=2, tile=(1, 3)), float(len(bare.patterns[0])))
+    def fixed(bare: ConvKernel, *_: object) -> tuple[Schedule, ...]:
+        return (Schedule(replace(bare, group=2, tile=(1, 3)), float(len(bare.patterns[0]))),)
 
-    monkeypatch.setattr(conv_ops, "choose_tile", fixed)
+    monkeypatch.setattr(choice, "rank_schedules", fixed)
     case = conv("sparse", 4, 4, (3, 6), sparsity=Sparsity(2.0, "elog4", 2), residual=True, act="relu")
     golden(text_of(case, session_cache, probe=False))
 

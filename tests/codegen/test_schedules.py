@@ -10,8 +10,8 @@ import pytest
 from pconv.bench.case import network
 from pconv.bench.registry import FAMILIES
 from pconv.cache import Cache
+from pconv.lower import choice
 from pconv.lower.kernels import ConvKernel
-from pconv.lower.ops import conv as conv_ops
 from pconv.lower.schedule import GROUPS, Schedule
 from pconv.targets import Target
 
@@ -24,17 +24,17 @@ BASE = (
 )
 
 
-def any_tile(seed: int) -> Callable[..., Schedule]:
+def any_tile(seed: int) -> Callable[..., tuple[Schedule, ...]]:
     """Return what draws a schedule; made-up cycles make the choice between sparse and dense random too."""
 
     def draw(
-        bare: ConvKernel, target: Target, channels: int, kernels: int, filters: int, sharing: int
-    ) -> Schedule:
+        bare: ConvKernel, target: Target, channels: int, kernels: int, classes: tuple[int, ...]
+    ) -> tuple[Schedule, ...]:
         random = Random(zlib.crc32(repr((seed, bare, kernels)).encode()))
         unit, out = 2 if bare.pool else 1, bare.computed
         kernel = replace(
             bare,
-            group=random.choice([g for g in GROUPS if sharing % g == 0]),
+            group=random.choice([g for g in GROUPS if g <= max(classes)]),
             tile=(
                 unit * random.randint(1, min(4, out.block_h // unit)),
                 unit * random.randint(1, min(4, out.block_w // unit)),
@@ -43,7 +43,7 @@ def any_tile(seed: int) -> Callable[..., Schedule]:
             copies=random.randint(1, 3),
             block=random.choice([0, 1, 3, 8]) if bare.uniform and len(bare.patterns) == 1 and kernels else 0,
         )
-        return Schedule(kernel, random.random())
+        return (Schedule(kernel, random.random()),)
 
     return draw
 
@@ -51,7 +51,7 @@ def any_tile(seed: int) -> Callable[..., Schedule]:
 @pytest.mark.cc
 @pytest.mark.parametrize("seed", [0, 1])
 def test_any_schedule(seed: int, session_cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conv_ops, "choose_tile", any_tile(seed))
+    monkeypatch.setattr(choice, "rank_schedules", any_tile(seed))
     known = {case.name: case for family in FAMILIES.values() for case in family}
     view = network([known[name] for name in BASE], probe=True)
     feeds = random_feeds(view)

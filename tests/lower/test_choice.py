@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from pconv import targets
 from pconv.bench.case import Sparsity
+from pconv.lower.choice import Choice, ranked_choices, reason
 from pconv.lower.kernels import ConvKernel
-from pconv.lower.ops.conv import Choice, choose
 from pconv.lower.reorder import all_taps
 from pconv.targets import Target
 
@@ -26,16 +26,17 @@ def bare(weight: np.ndarray) -> ConvKernel:
 
 
 def run(weight: np.ndarray, groups: int = 1, target: Target = V4, dense: bool = False) -> tuple[Choice, str]:
-    return choose(bare(weight), weight, groups, target, dense)
+    choices = ranked_choices(bare(weight), weight, groups, target, dense)
+    return choices[0], reason(choices[0], choices, weight, dense, "")
 
 
 @given(pruned_weights(), st.sampled_from(TARGETS))
 def test_never_slower_than_dense(drawn: tuple[np.ndarray, int], target: Target) -> None:
     weight, groups = drawn
-    best, reason = run(weight, groups, target)
+    best, why = run(weight, groups, target)
     dense, forced = run(weight, groups, target, dense=True)
     assert best.schedule.cycles <= dense.schedule.cycles
-    assert reason.startswith(f"{best.kind}: ")
+    assert why.startswith(f"{best.kind}: ")
     zeros = 1 - np.count_nonzero(weight) / weight.size
     assert dense.kind == "dense"
     assert forced == (
@@ -43,8 +44,8 @@ def test_never_slower_than_dense(drawn: tuple[np.ndarray, int], target: Target) 
     )
     if best.kind != "dense":
         assert best.shapes.kernels * best.shapes.taps < dense.shapes.kernels * dense.shapes.taps
-    if " modelled " in reason:
-        assert float(reason.partition(" modelled ")[2].partition("x ")[0]) >= 1.0
+    if " modelled " in why:
+        assert float(why.partition(" modelled ")[2].partition("x ")[0]) >= 1.0
 
 
 @pytest.mark.parametrize(
@@ -65,8 +66,8 @@ def test_never_slower_than_dense(drawn: tuple[np.ndarray, int], target: Target) 
 def test_reasons(sparsity: Sparsity, size: int, start: str) -> None:
     weight = np.random.default_rng(0).standard_normal((64, 64, size, size), np.float32)
     weight *= sparsity.mask(weight)
-    choice, reason = run(weight)
-    assert reason.startswith(start)
+    choice, why = run(weight)
+    assert why.startswith(start)
     assert choice.kind == start.partition(":")[0]
 
 
@@ -74,15 +75,15 @@ def test_few_zeros_stay_dense() -> None:
     weight = np.ones((16, 16, 3, 3), np.float32)
     weight[0, 0] = 0
     weight[3, 5, 1] = 0
-    choice, reason = run(weight)
-    assert choice.kind == "dense" and reason.startswith("dense: 1% zeros, modelled ")
+    choice, why = run(weight)
+    assert choice.kind == "dense" and why.startswith("dense: 1% zeros, modelled ")
     assert choice.shapes.patterns == (all_taps(3, 3),)
 
 
 def test_a_removed_layer_costs_nothing_but_its_bias() -> None:
-    choice, reason = run(np.zeros((8, 8, 3, 3), np.float32))
+    choice, why = run(np.zeros((8, 8, 3, 3), np.float32))
     assert choice.kind == "kernel-sparse" and choice.shapes.kernels == 0
-    assert reason.startswith("kernel-sparse: 100% zeros")
+    assert why.startswith("kernel-sparse: 100% zeros")
 
 
 def test_filters_that_share_their_kernels_run_together() -> None:

@@ -16,7 +16,6 @@ from pconv.lower.reorder import (
     kernel_shapes,
     order_filters,
     pattern_shapes,
-    sharing,
 )
 from pconv.patterns import LIBRARIES
 
@@ -112,15 +111,6 @@ def test_order_is_a_permutation_of_like_filters(
         members = together[together >= 0]
         assert members.size > 0
         assert (shapes.ids[members] == shapes.ids[members[0]]).all()
-
-
-@given(pruned_weights())
-def test_sharing_needs_no_fillers(drawn: tuple[np.ndarray, int]) -> None:
-    shapes = kernel_shapes(*drawn)
-    members = classes(shapes)
-    share = sharing(members)
-    assert (order_filters(members, share).filters >= 0).all()
-    assert all(m.size % share == 0 for m in members)
 
 
 def test_filters_with_fewer_kernels_come_first() -> None:

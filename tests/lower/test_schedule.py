@@ -15,7 +15,7 @@ from pconv.lower.cost import registers_needed
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import Layout
 from pconv.lower.reorder import all_taps
-from pconv.lower.schedule import choose_tile, split, tiles
+from pconv.lower.schedule import rank_schedules, split, tiles
 from pconv.targets import Target
 
 from .test_loads import KERNEL
@@ -70,22 +70,25 @@ def assert_fits(kernel: ConvKernel, target: Target) -> None:
     st.sampled_from(TARGETS),
     st.tuples(st.integers(1, 30), st.integers(1, 30)),
     st.sampled_from([1, 4, 9, 25, 49, 121]),
-    st.sampled_from([0, 1, 2, 3, 4, 12, 16]),
+    st.sampled_from([(48,), (1,) * 48, (2,) * 24, (3,) * 16, (4,) * 12, (5, 7, 12, 24), (16,) * 3]),
     st.booleans(),
 )
 def test_chosen_tiles_fit_the_registers(
-    target: Target, block: tuple[int, int], taps: int, sharing: int, pool: bool
+    target: Target, block: tuple[int, int], taps: int, classes: tuple[int, ...], pool: bool
 ) -> None:
     output = Layout(4 * block[0], 4 * block[1], 4, target.lanes_f32 // 4, *block)
     pattern = all_taps(11, 11)[:taps]
     bare = replace(KERNEL, size=(11, 11), output=output, patterns=(pattern,), pool=pool)
-    schedule = choose_tile(bare, target, 64, 400, 48, sharing)
-    kernel = schedule.kernel
-    assert_fits(kernel, target)
-    assert schedule.cycles > 0
-    assert sharing == 0 or sharing % kernel.group == 0
-    assert 1 <= kernel.passes <= taps
-    assert replace(kernel, tile=bare.tile, group=1, passes=1, copies=1) == bare
+    schedules = rank_schedules(bare, target, 64, 400, classes)
+    assert [s.cycles for s in schedules] == sorted(s.cycles for s in schedules)
+    for schedule in schedules:
+        kernel = schedule.kernel
+        assert_fits(kernel, target)
+        assert schedule.cycles > 0
+        assert kernel.group == 1 or max(classes) > 1
+        assert 1 <= kernel.passes <= taps
+        plain = replace(kernel, tile=bare.tile, group=1, passes=1, copies=1)
+        assert replace(plain, prefetch_next=False, prefetch_output=False) == bare
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
@@ -98,13 +101,19 @@ def test_all_cases_fit_the_registers(target: Target) -> None:
 
 def test_more_kernels_cost_more() -> None:
     target = targets.get("x86-64-v4")
-    cycles = [choose_tile(KERNEL, target, 64, kernels, 64, 1).cycles for kernels in (64, 640, 4096)]
+    alone = (1,) * 64
+    cycles = [rank_schedules(KERNEL, target, 64, kernels, alone)[0].cycles for kernels in (64, 640, 4096)]
     assert cycles == sorted(cycles) and cycles[0] < cycles[-1]
 
 
 def test_shared_filters_are_computed_together() -> None:
     target = targets.get("x86-64-v4")
-    alone = choose_tile(KERNEL, target, 64, 1024, 64, 1)
-    shared = choose_tile(KERNEL, target, 64, 1024, 64, 4)
+    alone = rank_schedules(KERNEL, target, 64, 1024, (1,) * 64)[0]
+    shared = rank_schedules(KERNEL, target, 64, 1024, (4,) * 16)[0]
     assert alone.kernel.group == 1 and shared.kernel.group in (2, 4)
     assert shared.cycles < alone.cycles
+
+
+def test_a_class_that_does_not_fill_its_groups_keeps_the_rest_together() -> None:
+    target = targets.get("x86-64-v4")
+    assert rank_schedules(KERNEL, target, 64, 1024, (4,) * 15 + (3,))[0].kernel.group > 1

@@ -93,4 +93,7 @@ def _layer(step: Step) -> dict[str, Any]:
         "patterns": work.patterns,
         "group": work.group,
         "reason": work.reason,
+        "runner_up": work.runner_up,
+        "bound": work.bound,
+        "modelled_cycles": round(work.modelled_cycles),
     }

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pconv.graph.nodes import GraphView, NodeView
+from pconv.lower.choice import Picker, pick_modelled
 from pconv.lower.kernels import Activation
 from pconv.lower.layout import Layout, natural, planar
 from pconv.lower.plan import Step, Tensor
@@ -20,11 +21,12 @@ from pconv.targets import Target
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
-    """The network being lowered, its target, and the layers the user wants dense."""
+    """The network being lowered, its target, the layers the user wants dense, and who picks the schedules."""
 
     graph: GraphView
     target: Target
     dense: frozenset[str] = frozenset()
+    pick: Picker = pick_modelled
 
     def natural(self, value: str) -> Layout:
         """Return the layout that a value has unless its operator says otherwise."""

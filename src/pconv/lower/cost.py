@@ -37,6 +37,15 @@ def kernel_cycles(
     kernel: ConvKernel, tile: tuple[int, int], target: Target, channels: int, weights_bytes: float
 ) -> float:
     """Estimate the cycles of one kept kernel (of a whole group of filters) on one tile of vectors."""
+    terms = kernel_terms(kernel, tile, target, channels, weights_bytes)
+    fma = terms.pop("multiply-adds")
+    return float((fma**OVERLAP + sum(terms.values()) ** OVERLAP) ** (1 / OVERLAP)) + LOOP
+
+
+def kernel_terms(
+    kernel: ConvKernel, tile: tuple[int, int], target: Target, channels: int, weights_bytes: float
+) -> dict[str, float]:
+    """Estimate what a kept kernel's cycles on one tile consist of: multiply-adds, and what feeds them."""
     taps = len(kernel.patterns[0])
     vectors = tile[0] * tile[1]
     fma = max(kernel.group * vectors * taps / target.fma_units, FMA_LATENCY * taps / kernel.copies)
@@ -44,16 +53,19 @@ def kernel_cycles(
     loads = sum(_loads(kernel, p, tile, kernel.passes) for p in sample) / len(sample) + taps * kernel.group
     lines = sum(_loads(kernel, p, tile, 1) for p in sample) / len(sample) * target.vector_bytes / LINE_BYTES
     weight_lines = 4 * taps * kernel.group / LINE_BYTES
-    memory = L1_LOAD * loads
     rows, cols = footprint(kernel, tile)
-    memory += ROW * rows
     # The weights of dense and 1x1 layers take as much of L1 as their input does; those of patterns hardly any.
     share = 0.8 if len(kernel.patterns) > 1 else 0.5
+    line = 0.0
     if not kernel.block and channels * lines * LINE_BYTES > share * target.l1_bytes:
         fits_l2 = channels * rows * cols * target.vector_bytes <= 0.6 * target.l2_bytes
-        memory += (L2_LINE if fits_l2 else FAR_LINE) * lines
-    memory += weight_lines * (L2_LINE if weights_bytes < target.l2_bytes / 2 else FAR_WEIGHTS_LINE)
-    return float((fma**OVERLAP + memory**OVERLAP) ** (1 / OVERLAP)) + LOOP
+        line = L2_LINE if fits_l2 else FAR_LINE
+    return {
+        "multiply-adds": fma,
+        "loads from L1": L1_LOAD * loads + ROW * rows,
+        "input from beyond L1": line * lines,
+        "weights": weight_lines * (L2_LINE if weights_bytes < target.l2_bytes / 2 else FAR_WEIGHTS_LINE),
+    }
 
 
 def group_cycles(kernel: ConvKernel, tile: tuple[int, int], target: Target, filters: int) -> float:

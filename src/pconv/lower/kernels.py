@@ -27,7 +27,8 @@ class Activation:
         return "" if self.kind == "none" else f"_{self.kind}"
 
 
-def _digest(spec: object) -> str:
+def digest(spec: object) -> str:
+    """Return six hexadecimal digits that tell one spec from another."""
     return hashlib.sha256(repr(spec).encode()).hexdigest()[:6]
 
 
@@ -87,7 +88,7 @@ class ConvKernel:
         add = "_add" if self.residual else "_maxpool2" if self.pool else ""
         return (
             f"f32_conv{kh}x{kw}s{self.stride[0]}_{shapes}_g{self.group}{add}{self.activation.tag}"
-            f"_{self.tile[0]}x{self.tile[1]}_v{self.output.lanes}_{_digest(self)}"
+            f"_{self.tile[0]}x{self.tile[1]}_v{self.output.lanes}_{digest(self)}"
         )
 
 
@@ -105,7 +106,7 @@ class GemmKernel:
     def name(self) -> str:
         """The C function's name."""
         kind = "sparse" if self.sparse else "dense"
-        return f"f32_gemm_{kind}{self.activation.tag}_{self.vectors}_v{self.lanes}_{_digest(self)}"
+        return f"f32_gemm_{kind}{self.activation.tag}_{self.vectors}_v{self.lanes}_{digest(self)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ class GatherKernel:
     def name(self) -> str:
         """The C function's name."""
         kind = "copy" if self.plain else "gather"
-        return f"f32_{kind}_v{self.output.lanes}_{_digest(self)}"
+        return f"f32_{kind}_v{self.output.lanes}_{digest(self)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ class PoolKernel:
     def name(self) -> str:
         """The C function's name."""
         size = f"{self.size[0]}x{self.size[1]}s{self.stride[0]}"
-        return f"f32_{self.kind}pool{size}_v{self.output.lanes}_{_digest(self)}"
+        return f"f32_{self.kind}pool{size}_v{self.output.lanes}_{digest(self)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ class GlobalAverageKernel:
     @property
     def name(self) -> str:
         """The C function's name."""
-        return f"f32_globalaverage_v{self.source.lanes}_{_digest(self)}"
+        return f"f32_globalaverage_v{self.source.lanes}_{digest(self)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ class PoolTableKernel:
     @property
     def name(self) -> str:
         """The C function's name."""
-        return f"f32_{self.kind}pool_table_v{self.output.lanes}_{_digest(self)}"
+        return f"f32_{self.kind}pool_table_v{self.output.lanes}_{digest(self)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ class ElementwiseKernel:
     @property
     def name(self) -> str:
         """The C function's name."""
-        return f"f32_{self.op}{len(self.sources)}{self.activation.tag}_v{self.output.lanes}_{_digest(self)}"
+        return f"f32_{self.op}{len(self.sources)}{self.activation.tag}_v{self.output.lanes}_{digest(self)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from pconv.graph.nodes import GraphView
 from pconv.lower.arena import plan_arena
+from pconv.lower.choice import Picker, pick_modelled
 from pconv.lower.context import Context
 from pconv.lower.layout import Layout, planar
 from pconv.lower.ops import OPERATORS
@@ -16,13 +17,20 @@ Progress = Callable[[str, int, int], None]
 
 
 def lower(
-    graph: GraphView, target: Target, dense: frozenset[str] = frozenset(), progress: Progress | None = None
+    graph: GraphView,
+    target: Target,
+    dense: frozenset[str] = frozenset(),
+    progress: Progress | None = None,
+    pick: Picker = pick_modelled,
 ) -> Plan:
     """Lower a normalised graph for a target; the layers named in `dense` ignore their zeros.
 
+    `pick` takes one of the ways to run each convolution.
+
+
     Raises: UnsupportedError when a layer asks for what no micro-kernel does.
     """
-    ctx = Context(graph, target, dense)
+    ctx = Context(graph, target, dense, pick)
     return _Lowering(ctx).run(progress)
 
 

@@ -38,7 +38,10 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a step does, for the report. `macs` are executed, `dense_macs` what the dense layer would execute."""
+    """What a step does, for the report. `macs` are executed, `dense_macs` what the dense layer would execute.
+
+    `bound` is what limits it by the cost model, whose estimate is `modelled_cycles` (0: not modelled).
+    """
 
     in_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
@@ -51,6 +54,9 @@ class Work:
     patterns: int = 0
     group: int = 0
     reason: str = ""
+    runner_up: str = ""
+    bound: str = ""
+    modelled_cycles: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,8 +10,6 @@ Source: PCONV and PatDNN, filter kernel reorder.
 """
 
 from dataclasses import dataclass
-from functools import reduce
-from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,11 +131,6 @@ def classes(shapes: Shapes) -> list[NDArray[np.int64]]:
         return int((row >= 0).sum()), *(-int(n) for n in histogram), int(filters[0])
 
     return sorted(members, key=rank)
-
-
-def sharing(members: list[NDArray[np.int64]]) -> int:
-    """Return the largest number that divides all classes: how many filters can go together."""
-    return reduce(gcd, (m.size for m in members))
 
 
 def order_filters(members: list[NDArray[np.int64]], group: int) -> Order:

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from pconv.lower.cost import footprint, group_cycles, kernel_cycles, registers_needed
+from pconv.lower.cost import footprint, group_cycles, kernel_cycles, kernel_terms, registers_needed
 from pconv.lower.kernels import ConvKernel
 from pconv.targets import Target
 
@@ -17,6 +17,9 @@ MAX_COLS = 16
 TEXT_LIMIT = 20_000
 MIN_ACCUMULATORS = 8
 MAX_COPIES = 4
+MANY_TILES = 32
+RANKED = 24
+MAX_FILLED = 1.34
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +54,47 @@ def tiles(kernel: ConvKernel) -> list[tuple[int, int, int, int]]:
 
 
 @lru_cache(maxsize=4096)
-def choose_tile(
-    bare: ConvKernel, target: Target, channels: int, kernels: int, filters: int, sharing: int
-) -> Schedule:
-    """Return the best schedule for a layer with `kernels` kept kernels in `filters` filters.
+def rank_schedules(
+    bare: ConvKernel, target: Target, channels: int, kernels: int, classes: tuple[int, ...]
+) -> tuple[Schedule, ...]:
+    """Return the best schedules, best first, for a layer with `kernels` kept kernels.
 
-    `sharing` is the number of filters that may go together; 0 stands for any.
+    `classes` are the sizes of the sets of filters that may go together.
     """
-    best: Schedule | None = None
+    found = []
+    filters = sum(classes)
     for group in GROUPS:
-        if sharing and sharing % group:
+        groups = sum(-(-size // group) for size in classes)
+        if group > 1 and len(classes) > 1 and groups * group > MAX_FILLED * filters:
             continue
         for tile, passes in _candidates(bare, target, group):
             copies = max(1, min(MAX_COPIES, MIN_ACCUMULATORS // (group * tile[0] * tile[1])))
             kernel = replace(bare, group=group, tile=tile, passes=passes, copies=copies)
             if bare.uniform and bare.size == (1, 1):
                 kernel = replace(kernel, block=_block(kernel, target, kernels // filters))
-            cycles = _layer_cycles(kernel, target, channels, kernels, filters)
-            if best is None or cycles < best.cycles:
-                best = Schedule(kernel, cycles)
-    assert best is not None, "a tile of one vector always fits"
-    return best
+            kernel = _prefetch(kernel, target, channels, filters)
+            found.append(Schedule(kernel, _layer_cycles(kernel, target, channels, kernels, filters, groups)))
+    assert found, "a tile of one vector always fits"
+    return tuple(sorted(found, key=lambda schedule: schedule.cycles)[:RANKED])
+
+
+def bound(schedule: Schedule, target: Target, channels: int, kernels: int) -> str:
+    """Name what limits a schedule by the cost model: the larger of multiply-adds and what feeds them."""
+    kernel = schedule.kernel
+    weights_bytes = 4.0 * kernels * len(kernel.patterns[0])
+    terms = kernel_terms(kernel, kernel.tile, target, channels, weights_bytes)
+    fma = terms.pop("multiply-adds")
+    return "multiply-adds" if fma >= sum(terms.values()) else max(terms, key=lambda name: terms[name])
+
+
+def _prefetch(kernel: ConvKernel, target: Target, channels: int, filters: int) -> ConvKernel:
+    """Fetch ahead what will not be in L2: the next tile's input where there are many tiles, and the output."""
+    far = target.l2_bytes // 2
+    return replace(
+        kernel,
+        prefetch_next=len(tiles(kernel)) >= MANY_TILES and 4 * channels * kernel.source.plane_elems > far,
+        prefetch_output=4 * filters * kernel.output.plane_elems > far,
+    )
 
 
 def _block(kernel: ConvKernel, target: Target, kernels: int) -> int:
@@ -104,8 +127,9 @@ def _candidates(bare: ConvKernel, target: Target, group: int) -> list[tuple[tupl
     return sorted((t, p) for t, p in found if 2 * t[0] * t[1] >= full) or fallback
 
 
-def _layer_cycles(kernel: ConvKernel, target: Target, channels: int, kernels: int, filters: int) -> float:
-    groups = -(-filters // kernel.group)
+def _layer_cycles(
+    kernel: ConvKernel, target: Target, channels: int, kernels: int, filters: int, groups: int
+) -> float:
     per_group = kernels / filters
     weights_bytes = 4.0 * kernels * len(kernel.patterns[0])
     total = 0.0

@@ -1,44 +1,25 @@
 """Convolution: read the zeros, choose sparse or dense and a tile, store the weights as FKW."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pconv.errors import UnsupportedError
 from pconv.graph.nodes import NodeView
+from pconv.lower.choice import layer_key, ranked_choices, reason, runner_up
 from pconv.lower.context import Context, Operator, activation_of
 from pconv.lower.fkw import pack
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import Layout, natural
 from pconv.lower.ops.pool import pool_through_table
 from pconv.lower.plan import Step, Tensor, Work
-from pconv.lower.reorder import (
-    Shapes,
-    classes,
-    dense_shapes,
-    kernel_shapes,
-    order_filters,
-    pattern_shapes,
-    sharing,
-)
-from pconv.lower.schedule import Schedule, choose_tile, tiles
-from pconv.targets import Target
+from pconv.lower.reorder import order_filters
+from pconv.lower.schedule import bound, tiles
 
 MIN_TASK_CYCLES = 30_000
 MAX_TASKS = 32
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Choice:
-    """One way to run a layer: how its weights are read, on which schedule."""
-
-    kind: str
-    shapes: Shapes
-    members: list[NDArray[np.int64]]
-    schedule: Schedule
 
 
 def _source_layout(node: NodeView, output: Layout) -> Layout:
@@ -107,17 +88,13 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
             f"{node.name} (Conv): {weight.shape[0]} filters on {inputs[0].channels} channels are unsupported; "
             "allowed up to 65534 of each. Split the layer."
         )
-    choice, reason = choose(bare, weight, groups, ctx.target, node.name in ctx.dense)
+    forced = node.name in ctx.dense
+    choices = ranked_choices(bare, weight, groups, ctx.target, forced)
+    choice, note = ctx.pick(layer_key(bare, choices), choices)
     kernel = choice.schedule.kernel
     order = order_filters(choice.members, kernel.group)
     stored = pack(weight, bias, choice.shapes, order)
     tile_count = len(tiles(kernel))
-    far = ctx.target.l2_bytes // 2
-    kernel = replace(
-        kernel,
-        prefetch_next=tile_count >= MAX_TASKS and inputs[0].nbytes > far,
-        prefetch_output=output.nbytes > far,
-    )
     wanted = int(min(MAX_TASKS, choice.schedule.cycles // MIN_TASK_CYCLES))
     parts = min(stored.groups, max(1, -(-wanted // tile_count)))
     if choice.schedule.cycles < MIN_TASK_CYCLES:
@@ -137,7 +114,10 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
         index_bytes=stored.index_bytes,
         patterns=len(kernel.patterns),
         group=kernel.group,
-        reason=reason,
+        reason=reason(choice, choices, weight, forced, note),
+        runner_up=runner_up(choice, choices),
+        bound=bound(choice.schedule, ctx.target, inputs[0].channels, choice.shapes.kernels),
+        modelled_cycles=choice.schedule.cycles,
     )
     data: dict[str, NDArray[Any]] = {
         "weight": stored.weight,
@@ -155,48 +135,6 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
         "grain": grain,
     }
     return Step(node.name, "Conv", kernel, tuple(inputs), output, work, data, params, tile_count * parts)
-
-
-def choose(
-    bare: ConvKernel, weight: NDArray[np.float32], groups: int, target: Target, force_dense: bool
-) -> tuple[Choice, str]:
-    """Return the fastest way to run a layer by the cost model, and why it was taken."""
-    ways: dict[str, Shapes] = {}
-    dense = dense_shapes(weight, groups)
-    zeros = 1.0 - np.count_nonzero(weight) / weight.size
-    if zeros > 0 and not force_dense:
-        patterns = pattern_shapes(weight, groups)
-        if patterns is not None and patterns.patterns != dense.patterns:
-            ways["pattern-sparse" if patterns.taps > 1 else "sparse"] = patterns
-        kept = kernel_shapes(weight, groups)
-        if kept.kernels < dense.kernels:
-            ways["kernel-sparse" if kept.taps > 1 else "sparse"] = kept
-    ways["dense"] = dense
-    choices = [_schedule(kind, bare, shapes, target) for kind, shapes in ways.items()]
-    best = min(choices, key=lambda c: c.schedule.cycles)
-    return best, _reason(best, choices, zeros, force_dense)
-
-
-def _schedule(kind: str, bare: ConvKernel, shapes: Shapes, target: Target) -> Choice:
-    members = classes(shapes)
-    share = 0 if len(members) == 1 else sharing(members)
-    kernel = replace(bare, patterns=shapes.patterns, uniform=len(members) == 1)
-    oc, ic = shapes.ids.shape
-    schedule = choose_tile(kernel, target, ic, shapes.kernels, oc, share)
-    return Choice(kind, shapes, members, schedule)
-
-
-def _reason(best: Choice, choices: list[Choice], zeros: float, forced: bool) -> str:
-    if forced and zeros > 0:
-        return f"dense: asked for, though {zeros:.0%} of the weights are zero"
-    if len(choices) == 1:
-        if zeros == 0:
-            return "dense: no zeros"
-        return f"dense: {zeros:.0%} zeros, but in too many shapes for patterns and in every kernel"
-    others = [c for c in choices if c is not best]
-    runner = min(others, key=lambda c: c.schedule.cycles)
-    factor = runner.schedule.cycles / best.schedule.cycles
-    return f"{best.kind}: {zeros:.0%} zeros, modelled {factor:.2f}x faster than {runner.kind}"
 
 
 CONV = Operator(_wants, _emit)

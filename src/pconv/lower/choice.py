@@ -1,0 +1,121 @@
+"""Sparse or dense, and on which schedule: all ways to run a convolution, ranked by the cost model.
+
+A picker takes one of them: the model's first (`pick_modelled`), or the one that tuning measured to be fastest.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pconv.lower.kernels import ConvKernel, digest
+from pconv.lower.reorder import Shapes, classes, dense_shapes, kernel_shapes, pattern_shapes
+from pconv.lower.schedule import Schedule, rank_schedules
+from pconv.targets import Target
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """One way to run a layer: how its weights are read, on which schedule."""
+
+    kind: str
+    shapes: Shapes
+    members: list[NDArray[np.int64]]
+    schedule: Schedule
+
+    @property
+    def name(self) -> str:
+        """What tells this way from the others of the same layer, in words; what tuning writes down."""
+        kernel = self.schedule.kernel
+        parts = [
+            self.kind,
+            f"g{kernel.group}",
+            f"{kernel.tile[0]}x{kernel.tile[1]}",
+            f"passes {kernel.passes}",
+        ]
+        parts += [f"block {kernel.block}"] if kernel.block else []
+        parts += ["fetching input"] if kernel.prefetch_next else []
+        parts += ["fetching output"] if kernel.prefetch_output else []
+        return " ".join(parts)
+
+
+Picker = Callable[[str, Sequence[Choice]], tuple[Choice, str]]
+"""From a layer's key and its choices, best modelled first, to the one that runs and a note for the report."""
+
+
+def pick_modelled(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
+    """Take the choice that is modelled fastest."""
+    return choices[0], ""
+
+
+def ranked_choices(
+    bare: ConvKernel, weight: NDArray[np.float32], groups: int, target: Target, force_dense: bool
+) -> list[Choice]:
+    """Return the ways to run a layer, best modelled first; its zeros are ignored where dense is asked for."""
+    ways: dict[str, Shapes] = {}
+    dense = dense_shapes(weight, groups)
+    if not force_dense and np.count_nonzero(weight) < weight.size:
+        patterns = pattern_shapes(weight, groups)
+        if patterns is not None and patterns.patterns != dense.patterns:
+            ways["pattern-sparse" if patterns.taps > 1 else "sparse"] = patterns
+        kept = kernel_shapes(weight, groups)
+        if kept.kernels < dense.kernels:
+            ways["kernel-sparse" if kept.taps > 1 else "sparse"] = kept
+    ways["dense"] = dense
+    choices = [choice for kind, shapes in ways.items() for choice in _schedules(kind, bare, shapes, target)]
+    return sorted(choices, key=lambda c: c.schedule.cycles)
+
+
+def layer_key(bare: ConvKernel, choices: Sequence[Choice]) -> str:
+    """Return what tuning knows a layer by: its shape, its layouts and its class of sparsity, in any network."""
+    (kh, kw), out = bare.size, bare.output
+    ways = {choice.kind: _sparsity_class(choice) for choice in choices}
+    oc, ic = choices[0].shapes.ids.shape
+    shape = f"conv{kh}x{kw}s{bare.stride[0]} {ic}->{oc} @{out.height}x{out.width}"
+    sparsity = ", ".join(f"{kind} {ways[kind]}" for kind in sorted(ways))
+    return f"{shape} ({sparsity}) {digest((bare, sorted(ways.items())))}"
+
+
+def _sparsity_class(choice: Choice) -> str:
+    """Say how sparse a way is: shapes x taps, kept kernels, and how many filters at least share them."""
+    shapes, share = choice.shapes, min(m.size for m in choice.members)
+    return f"{len(shapes.patterns)}x{shapes.taps}, {shapes.kernels} kernels, shared by {share}"
+
+
+def runner_up(best: Choice, choices: Sequence[Choice]) -> str:
+    """Name the next choice and its modelled time against the one taken."""
+    others = [choice for choice in choices if choice is not best]
+    if not others:
+        return ""
+    factor = others[0].schedule.cycles / best.schedule.cycles
+    return f"{others[0].name}: modelled {factor:.2f}x the time"
+
+
+def reason(
+    best: Choice, choices: Sequence[Choice], weight: NDArray[np.float32], force_dense: bool, note: str
+) -> str:
+    """Say why a layer runs as it does."""
+    zeros = 1.0 - np.count_nonzero(weight) / weight.size
+    why = _why_kind(best, choices, zeros, force_dense)
+    return f"{best.kind}: {why}; {note}" if note else f"{best.kind}: {why}"
+
+
+def _why_kind(best: Choice, choices: Sequence[Choice], zeros: float, force_dense: bool) -> str:
+    if zeros == 0:
+        return "no zeros"
+    if force_dense:
+        return f"asked for, though {zeros:.0%} of the weights are zero"
+    other = next((choice for choice in choices if choice.kind != best.kind), None)
+    if other is None:
+        return f"{zeros:.0%} zeros, but in too many shapes for patterns and in every kernel"
+    factor = other.schedule.cycles / best.schedule.cycles
+    return f"{zeros:.0%} zeros, modelled {factor:.2f}x faster than {other.kind}"
+
+
+def _schedules(kind: str, bare: ConvKernel, shapes: Shapes, target: Target) -> list[Choice]:
+    members = classes(shapes)
+    kernel = replace(bare, patterns=shapes.patterns, uniform=len(members) == 1)
+    sizes = tuple(sorted(m.size for m in members))
+    ranked = rank_schedules(kernel, target, shapes.ids.shape[1], shapes.kernels, sizes)
+    return [Choice(kind, shapes, members, schedule) for schedule in ranked]
