@@ -8,7 +8,7 @@ from functools import cache as memoize
 from pathlib import Path
 from typing import Any
 
-from pconv import targets, toolchain
+from pconv import targets, toolchain, tuning
 from pconv._version import __version__
 from pconv.build import build
 from pconv.cache import Cache
@@ -16,6 +16,7 @@ from pconv.errors import ModelError
 from pconv.files import write_atomically
 from pconv.runtime import Engine
 from pconv.targets import Target
+from pconv.tuning import Tuning
 
 Progress = Callable[[str, int, int], None]
 
@@ -25,8 +26,10 @@ def compile(
     *,
     inputs: Any = None,
     target: str | None = None,
+    cpu: str | None = None,
     threads: int | None = None,
     dense: Iterable[str] = (),
+    tuned: str | os.PathLike[str] | None = None,
     cc: str | None = None,
     cache: bool = True,
     progress: Progress | None = None,
@@ -35,13 +38,14 @@ def compile(
 
     `model` is a path to an .onnx file, an onnx or onnx_ir model, or a torch module (then `inputs` are example
     tensors or shapes). Layers named in `dense` ignore their zeros. A file that was compiled before comes from
-    the cache; with `cache=False` it is made anew. `progress(what, done, total)` is called as steps get done.
+    the cache; with `cache=False` it is made anew. `tuned` is a file of `pconv tune`, by default what was tuned on
+    this machine. `progress(what, done, total)` is called as steps get done.
 
     Raises: ModelError, UnsupportedError for the model; BuildError for the compiler and the cache;
     ArtefactError when `target` is not this machine's (use `compile_file`).
     """
     path = compile_file(
-        model, inputs=inputs, target=target, dense=dense, cc=cc, cache=cache, progress=progress
+        model, inputs=inputs, target=target, cpu=cpu, dense=dense, cc=cc, cache=cache, progress=progress
     )
     return Engine(path, threads=threads)
 
@@ -51,7 +55,9 @@ def compile_file(
     *,
     inputs: Any = None,
     target: str | None = None,
+    cpu: str | None = None,
     dense: Iterable[str] = (),
+    tuned: str | os.PathLike[str] | None = None,
     cc: str | None = None,
     cache: bool = True,
     out: str | os.PathLike[str] | None = None,
@@ -62,14 +68,15 @@ def compile_file(
     Raises: as `compile` does.
     """
     dense = _names(dense)
-    chosen = targets.get(target or "native")
+    chosen = targets.get(target or "native", cpu)
+    records = _tuning(chosen, target in (None, "native"), tuned)
     store = Cache()
-    shortcut = _shortcut_key(model, inputs, chosen, dense, cc) if cache else None
+    shortcut = _shortcut_key(model, inputs, chosen, dense, records, cc) if cache else None
     library = store.find(shortcut) if shortcut is not None else None
     if library is None:
         from pconv.codegen import generate
 
-        program = generate(_lower(model, inputs, chosen, dense, progress))
+        program = generate(_lower(model, inputs, chosen, dense, records, progress))
         library = build(program, cc=cc, cache=store, progress=progress)
         if shortcut is not None:
             library = store.link(shortcut, library)
@@ -86,7 +93,9 @@ def inspect(
     *,
     inputs: Any = None,
     target: str | None = None,
+    cpu: str | None = None,
     dense: Iterable[str] = (),
+    tuned: str | os.PathLike[str] | None = None,
 ) -> str:
     """Return the text of one stage, `graph`, `plan` or `c`, whole or for one layer.
 
@@ -102,7 +111,7 @@ def inspect(
     from pconv.codegen.c.model import render_kernel
     from pconv.lower.describe import describe_plan, describe_step
 
-    plan = _lower(model, inputs, targets.get(target or "native"), _names(dense), None)
+    plan = _lower(model, inputs, targets.get(target or "native", cpu), _names(dense), None)
     if stage == "plan" and layer is None:
         return describe_plan(plan)
     names = [step.name for step in plan.steps]
@@ -121,16 +130,40 @@ def _names(dense: Iterable[str]) -> frozenset[str]:
     return frozenset([dense] if isinstance(dense, str) else dense)
 
 
-def _lower(model: Any, inputs: Any, target: Target, dense: frozenset[str], progress: Progress | None) -> Any:
-    from pconv import graph
-    from pconv.lower import lower
+def read_model(model: Any, inputs: Any = None) -> Any:
+    """Return the normalised graph of a model as the lowering sees it.
 
-    view = graph.view(graph.normalise(graph.load(model, inputs=inputs)))
+    Raises: ModelError, UnsupportedError.
+    """
+    from pconv import graph
+
+    return graph.view(graph.normalise(graph.load(model, inputs=inputs)))
+
+
+def _lower(
+    model: Any,
+    inputs: Any,
+    target: Target,
+    dense: frozenset[str],
+    tuned: Tuning | None,
+    progress: Progress | None,
+) -> Any:
+    from pconv.lower import lower
+    from pconv.lower.choice import pick_modelled
+
+    view = read_model(model, inputs)
     names = [node.name for node in view.nodes]
     for name in sorted(dense):
         if name not in names:
             raise ModelError(_unknown_layer(name, names))
-    return lower(view, target, dense, progress)
+    return lower(view, target, dense, progress, tuned.pick if tuned else pick_modelled)
+
+
+def _tuning(target: Target, native: bool, path: str | os.PathLike[str] | None) -> Tuning | None:
+    """Return the records of tuning: this machine's own, or a file's; another target has none of its own."""
+    if path is not None:
+        return tuning.load(Path(path), target)
+    return tuning.load(tuning.default_path(target), target) if native else None
 
 
 def _unknown_layer(name: str, names: list[str]) -> str:
@@ -147,7 +180,7 @@ def _only(text: str, layer: str) -> str:
 
 
 def _shortcut_key(
-    model: Any, inputs: Any, target: Target, dense: frozenset[str], cc: str | None
+    model: Any, inputs: Any, target: Target, dense: frozenset[str], tuned: Tuning | None, cc: str | None
 ) -> str | None:
     """Return the hash of a model file and all options, None where the file alone does not tell all.
 
@@ -165,7 +198,8 @@ def _shortcut_key(
             before = block[-8:]
     compiler = toolchain.choose(cc, target)
     options = (sorted(dense), compiler.version, compiler.command[1:])
-    said = (__version__, _own_sources(), target, Path(model).stem, *options)
+    records = tuned.dumps() if tuned else ""
+    said = (__version__, _own_sources(), target, Path(model).stem, records, *options)
     digest.update(repr(said).encode())
     return digest.hexdigest()
 

@@ -32,9 +32,44 @@ def test_names() -> None:
 
 def test_unknown_name() -> None:
     with pytest.raises(
-        BuildError, match=r"target 'z80' is unknown; allowed native, x86-64-v4, x86-64-v3, aarch64\."
+        BuildError, match=r"target 'z80' is unknown; allowed native, linux-x86_64, .*aarch64\."
     ):
         targets.get("z80")
+    with pytest.raises(BuildError, match=r"target 'windows-x86_64' is unknown"):
+        targets.get("windows-x86_64")
+
+
+@pytest.mark.parametrize("name", targets.platforms())
+def test_platforms(name: str) -> None:
+    target = targets.get(name)
+    assert target.zig_target is not None and target.zig_target.startswith(target.arch)
+    for cpu in targets.cpus(target.arch):
+        tuned = targets.get(name, cpu)
+        assert (tuned.os, tuned.arch, tuned.zig_target) == (target.os, target.arch, target.zig_target)
+        assert cpu in (tuned.name, tuned.cpu)
+
+
+def test_instruction_sets_are_linux_targets() -> None:
+    assert targets.get("linux-aarch64") == targets.get("aarch64")
+    assert targets.get("linux-x86_64", "x86-64-v4") == targets.get("x86-64-v4")
+
+
+def test_a_core_adds_no_instructions() -> None:
+    tuned = targets.get("android-arm64", "cortex-a76")
+    assert tuned.features == targets.get("aarch64").features and "-mcpu=generic" in tuned.zig_cflags
+    assert tuned.zig_cflags[-3:] == ("-tune-cpu", "-Xclang", "cortex-a76")
+
+
+def test_cpu_of_another_architecture() -> None:
+    with pytest.raises(
+        BuildError, match=r"cpu 'x86-64-v4' is none of android-arm64; allowed aarch64, cortex-a55"
+    ):
+        targets.get("android-arm64", "x86-64-v4")
+
+
+def test_native_with_a_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pretend(monkeypatch, tmp_path, "arm64", None)
+    assert targets.get("native", "apple-m1") == targets.get("macos-arm64", "apple-m1")
 
 
 @pytest.mark.parametrize(

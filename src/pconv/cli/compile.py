@@ -13,7 +13,7 @@ pconv compile pruned.onnx -o net.so
 
 pconv compile resnet18 -o resnet18.so --compression 8
 
-pconv compile net.onnx -o net.so --target aarch64 --input image=1,3,320,320
+pconv compile net.onnx -o net.so --target android-arm64 --input image=1,3,320,320
 """
 
 
@@ -27,6 +27,7 @@ def compile(
     output: options.Output,
     input: options.Shapes = None,
     target: options.Target = None,
+    cpu: options.Cpu = None,
     cc: options.Compiler = None,
     dense: options.Dense = None,
     compression: options.Compression = None,
@@ -56,6 +57,7 @@ def compile(
             found.path,
             inputs=options.shapes(input),
             target=target,
+            cpu=cpu,
             cc=cc,
             dense=tuple(dense or ()),
             progress=track.steps,

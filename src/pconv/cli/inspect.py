@@ -54,6 +54,7 @@ def inspect(
     layer: Annotated[str | None, typer.Option(metavar="NAME", help="Only this layer.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="For the report.")] = None,
     target: options.Target = None,
+    cpu: options.Cpu = None,
     dense: options.Dense = None,
     input: options.Shapes = None,
     compression: options.Compression = None,
@@ -70,7 +71,8 @@ def inspect(
     settings = options.recipe_settings(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
     )
-    build: dict[str, Any] = {"inputs": options.shapes(input), "target": target, "dense": tuple(dense or ())}
+    build: dict[str, Any] = {"inputs": options.shapes(input), "target": target, "cpu": cpu}
+    build |= {"dense": tuple(dense or ())}
     if stage is Stage.report:
         _report(model, layer, threads, settings, build, json)
     elif stage is Stage.sparsity:

@@ -83,7 +83,17 @@ Target = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help=r"The CPU to compile for: native, x86-64-v4, x86-64-v3, aarch64. \[default: native]",
+        help="What to compile for: native, linux-x86_64, linux-aarch64, android-arm64, android-x86_64, "
+        r"macos-arm64, macos-x86_64, ios-arm64 (static: `pconv export`). \[default: native]",
+        rich_help_panel=BUILD,
+    ),
+]
+Cpu = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The CPU there: x86-64-v3, x86-64-v4; aarch64, cortex-a55, cortex-a76, cortex-x1, neoverse-n1, "
+        r"apple-m1. \[default: the plainest, or this machine's]",
         rich_help_panel=BUILD,
     ),
 ]

@@ -1,33 +1,61 @@
-"""CPUs as data. One file an instruction set; a new one is a new file and its line in `_ALL`."""
+"""CPUs and platforms as data. One file an instruction set; a new one is a new file and its line in `_ALL`."""
+
+from dataclasses import replace
 
 from pconv.errors import BuildError
-from pconv.targets.aarch64 import AARCH64
-from pconv.targets.detect import choose_native
+from pconv.targets.aarch64 import AARCH64, AARCH64_CORES
+from pconv.targets.detect import choose_native, this_platform
+from pconv.targets.platforms import PLATFORMS, Platform, platform_of
 from pconv.targets.target import Target
 from pconv.targets.x86_64_v3 import X86_64_V3
 from pconv.targets.x86_64_v4 import X86_64_V4
 
-__all__ = ["Target", "get", "names", "native"]
+__all__ = ["Target", "cpus", "get", "names", "native", "platforms"]
 
 _ALL = (X86_64_V4, X86_64_V3, AARCH64)
+_CPUS = {target.name: target for target in _ALL} | {target.cpu: target for target in AARCH64_CORES}
+_PLATFORMS = {platform.name: platform for platform in PLATFORMS}
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that `get` knows."""
+    """Return the names of the instruction sets, each the name of its Linux target too."""
     return tuple(target.name for target in _ALL)
 
 
-def get(name: str) -> Target:
-    """Return the target called `name`; "native" is this machine's.
+def platforms() -> tuple[str, ...]:
+    """Return the names of the operating systems and architectures that `get` knows."""
+    return tuple(_PLATFORMS)
 
-    Raises: BuildError when there is none of that name.
+
+def cpus(arch: str) -> tuple[str, ...]:
+    """Return the names of an architecture's instruction sets and cores."""
+    return tuple(name for name, target in _CPUS.items() if target.arch == arch)
+
+
+def get(name: str = "native", cpu: str | None = None) -> Target:
+    """Return a target: a platform ("android-arm64"), an instruction set (on Linux), or "native".
+
+    `cpu` names an instruction set or a core of that platform; without it code runs on the plainest one,
+    "native" on all that this machine has.
+
+    Raises: BuildError when there is none of that name, or the CPU is of another architecture.
     """
-    if name == "native":
+    if name == "native" and cpu is None:
         return native()
-    for target in _ALL:
-        if target.name == name:
-            return target
-    raise BuildError(f"target {name!r} is unknown; allowed native, {', '.join(names())}.")
+    if name == "native":
+        platform: Platform | None = this_platform(_ALL)
+    elif name in names():
+        platform = platform_of("linux", _CPUS[name].arch)
+        cpu = cpu or name
+    else:
+        platform = _PLATFORMS.get(name)
+    if platform is None:
+        allowed = ", ".join(("native", *platforms(), *names()))
+        raise BuildError(f"target {name!r} is unknown; allowed {allowed}.")
+    allowed_cpus = cpus(platform.arch)
+    if (cpu or platform.cpu) not in allowed_cpus:
+        raise BuildError(f"cpu {cpu!r} is none of {platform.name}; allowed {', '.join(allowed_cpus)}.")
+    return replace(_CPUS[cpu or platform.cpu], os=platform.os, zig_target=platform.zig_target)
 
 
 def native() -> Target:

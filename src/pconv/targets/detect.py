@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pconv.errors import BuildError
+from pconv.targets.platforms import Platform, platform_of
 from pconv.targets.target import Target
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -14,26 +15,46 @@ _ARCHES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64":
 _SYSTEMS = {"linux": "linux", "darwin": "macos"}
 
 
+def this_platform(targets: tuple[Target, ...]) -> Platform:
+    """Return the platform of this machine.
+
+    Raises: BuildError when it is none of ours.
+    """
+    arch = _ARCHES.get(platform.machine().lower(), platform.machine())
+    system = _SYSTEMS.get(platform.system().lower(), platform.system().lower())
+    found = platform_of(system, arch)
+    if found is None:
+        raise _unsupported(system, arch, targets)
+    return found
+
+
 def choose_native(targets: tuple[Target, ...]) -> Target:
     """Return the most capable of `targets` that this CPU runs, with its cache sizes filled in.
 
     Raises: BuildError when none fits.
     """
-    arch = _ARCHES.get(platform.machine().lower(), platform.machine())
-    system = _SYSTEMS.get(platform.system().lower(), platform.system().lower())
+    here = this_platform(targets)
     flags = cpu_flags()
-    fitting = [t for t in targets if t.arch == arch and (flags is None or flags.issuperset(t.features))]
-    if not fitting or system not in _SYSTEMS.values():
-        allowed = ", ".join(t.name for t in targets)
-        raise BuildError(
-            f"this machine ({system} on {arch}): no target fits its CPU; supported {allowed} on Linux and "
-            "macOS. Compile for another machine with target=NAME."
-        )
+    fitting = [t for t in targets if t.arch == here.arch and (flags is None or flags.issuperset(t.features))]
+    if not fitting:
+        raise _unsupported(here.os, here.arch, targets)
     best = max(fitting, key=lambda t: t.lanes_f32)
-    if system != best.os:
-        best = replace(best, os=system, zig_target=f"{arch}-{system}")
     sizes = cache_bytes()
-    return replace(best, l1_bytes=sizes.get(1, best.l1_bytes), l2_bytes=sizes.get(2, best.l2_bytes))
+    return replace(
+        best,
+        os=here.os,
+        zig_target=here.zig_target,
+        l1_bytes=sizes.get(1, best.l1_bytes),
+        l2_bytes=sizes.get(2, best.l2_bytes),
+    )
+
+
+def _unsupported(system: str, arch: str, targets: tuple[Target, ...]) -> BuildError:
+    allowed = ", ".join(t.name for t in targets)
+    return BuildError(
+        f"this machine ({system} on {arch}): no target fits its CPU; supported {allowed} on Linux and "
+        "macOS. Compile for another machine with target=NAME."
+    )
 
 
 def cpu_flags() -> frozenset[str] | None:
@@ -48,6 +69,18 @@ def cpu_flags() -> frozenset[str] | None:
         if key.strip() in ("flags", "Features"):
             return frozenset(value.split())
     return frozenset()
+
+
+def cpu_model() -> str:
+    """Name the processor."""
+    try:
+        lines = CPUINFO.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    fields = {
+        key.strip(): value.strip() for key, colon, value in (line.partition(":") for line in lines) if colon
+    }
+    return fields.get("model name") or fields.get("Model") or platform.processor() or platform.machine()
 
 
 def cache_bytes() -> dict[int, int]:

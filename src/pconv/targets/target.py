@@ -8,7 +8,8 @@ class Target:
     """One instruction set on one operating system.
 
     `cflags` are for clang and gcc; `zig_cflags` say the same to zig cc, which names CPUs its own way.
-    `features` are the CPU flags, as /proc/cpuinfo spells them, without which the code cannot run; an
+    `cpu` is the core whose timing the code is scheduled for, "" for none in particular: it changes no
+    instruction set. `features` are the CPU flags, as /proc/cpuinfo spells them, without which the code cannot run; an
     artefact checks them itself when it is opened.
 
     Units: `l1_bytes` and `l2_bytes` are the data caches of one core.
@@ -26,6 +27,7 @@ class Target:
     features: tuple[str, ...]
     l1_bytes: int
     l2_bytes: int
+    cpu: str = ""
 
     @property
     def vector_bytes(self) -> int:
