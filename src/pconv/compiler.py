@@ -45,7 +45,15 @@ def compile(
     ArtefactError when `target` is not this machine's (use `compile_file`).
     """
     path = compile_file(
-        model, inputs=inputs, target=target, cpu=cpu, dense=dense, cc=cc, cache=cache, progress=progress
+        model,
+        inputs=inputs,
+        target=target,
+        cpu=cpu,
+        dense=dense,
+        tuned=tuned,
+        cc=cc,
+        cache=cache,
+        progress=progress,
     )
     return Engine(path, threads=threads)
 
@@ -111,7 +119,9 @@ def inspect(
     from pconv.codegen.c.model import render_kernel
     from pconv.lower.describe import describe_plan, describe_step
 
-    plan = _lower(model, inputs, targets.get(target or "native", cpu), _names(dense), None)
+    chosen = targets.get(target or "native", cpu)
+    records = _tuning(chosen, target in (None, "native"), tuned)
+    plan = _lower(model, inputs, chosen, _names(dense), records, None)
     if stage == "plan" and layer is None:
         return describe_plan(plan)
     names = [step.name for step in plan.steps]

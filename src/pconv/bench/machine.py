@@ -11,6 +11,7 @@ from pconv import toolchain
 from pconv._version import __version__
 from pconv.errors import BuildError
 from pconv.targets import native
+from pconv.targets.detect import cpu_model
 
 
 def record(packages: tuple[str, ...] = ("numpy",), **extra: object) -> dict[str, Any]:
@@ -24,18 +25,6 @@ def record(packages: tuple[str, ...] = ("numpy",), **extra: object) -> dict[str,
         "versions": {"pconv": __version__, "python": platform.python_version()} | versions(packages),
     }
     return described | {name: value for name, value in extra.items() if value is not None}
-
-
-def cpu_model() -> str:
-    """Name the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    fields = {
-        key.strip(): value.strip() for key, colon, value in (line.partition(":") for line in lines) if colon
-    }
-    return fields.get("model name") or fields.get("Model") or platform.processor() or platform.machine()
 
 
 def usable_cores() -> int:

@@ -2,6 +2,8 @@
 
 import shutil
 import time
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -29,6 +31,13 @@ def compile(
     target: options.Target = None,
     cpu: options.Cpu = None,
     cc: options.Compiler = None,
+    tune: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", min=1, help="First search the fastest schedules, as `pconv tune` does."
+        ),
+    ] = None,
+    tuning: options.Tuning = None,
     dense: options.Dense = None,
     compression: options.Compression = None,
     patterns: options.Patterns = None,
@@ -53,12 +62,15 @@ def compile(
         console.progress(f"reading {model}", quiet=json) as track,
         models.source(model, track, settings) as found,
     ):
+        if tune is not None:
+            _tune(found.path, input, dense, cc, tuning, tune, track)
         made = compile_file(
             found.path,
             inputs=options.shapes(input),
             target=target,
             cpu=cpu,
             cc=cc,
+            tuned=tuning,
             dense=tuple(dense or ()),
             progress=track.steps,
         )
@@ -69,4 +81,30 @@ def compile(
     else:
         console.stdout().print(
             f"wrote {output}, {console.megabytes(size)}, in {seconds:.1f} s", markup=False, soft_wrap=True
+        )
+
+
+def _tune(
+    path: Path,
+    input: options.Shapes,
+    dense: options.Dense,
+    cc: options.Compiler,
+    tuning: options.Tuning,
+    seconds: float,
+    track: console.Tracker,
+) -> None:
+    from pconv.bench import timing
+    from pconv.tune import tune
+
+    with timing.alone(
+        lambda: console.note("another benchmark is running on this machine; waiting for its end")
+    ):
+        tune(
+            path,
+            inputs=options.shapes(input),
+            dense=tuple(dense or ()),
+            cc=cc,
+            path=tuning,
+            seconds=seconds,
+            on_event=track,
         )

@@ -114,6 +114,15 @@ Dense = Annotated[
         rich_help_panel=BUILD,
     ),
 ]
+Tuning = Annotated[
+    Path | None,
+    typer.Option(
+        "--tuning",
+        metavar="FILE",
+        help=r"The records of `pconv tune`. \[default: this machine's own, in the cache directory]",
+        rich_help_panel=BUILD,
+    ),
+]
 Shapes = Annotated[
     list[str] | None,
     typer.Option(

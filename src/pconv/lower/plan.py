@@ -40,7 +40,8 @@ class Tensor:
 class Work:
     """What a step does, for the report. `macs` are executed, `dense_macs` what the dense layer would execute.
 
-    `bound` is what limits it by the cost model, whose estimate is `modelled_cycles` (0: not modelled).
+    `bound` is what limits it by the cost model, whose estimate is `modelled_cycles` (0: not modelled); `key` is
+    what tuning knows the layer by.
     """
 
     in_shape: tuple[int, ...]
@@ -57,6 +58,7 @@ class Work:
     runner_up: str = ""
     bound: str = ""
     modelled_cycles: float = 0.0
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

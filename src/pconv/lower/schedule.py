@@ -75,7 +75,14 @@ def rank_schedules(
             kernel = _prefetch(kernel, target, channels, filters)
             found.append(Schedule(kernel, _layer_cycles(kernel, target, channels, kernels, filters, groups)))
     assert found, "a tile of one vector always fits"
-    return tuple(sorted(found, key=lambda schedule: schedule.cycles)[:RANKED])
+    ranked = sorted(found, key=lambda schedule: schedule.cycles)[:RANKED]
+    # What the model does not price: the best tile, fetching ahead the other way round.
+    first = ranked[0].kernel
+    other = (
+        replace(first, prefetch_next=not first.prefetch_next),
+        replace(first, prefetch_output=not first.prefetch_output),
+    )
+    return (*ranked, *(Schedule(kernel, ranked[-1].cycles) for kernel in other))
 
 
 def bound(schedule: Schedule, target: Target, channels: int, kernels: int) -> str:

@@ -38,7 +38,7 @@ def _source_layout(node: NodeView, output: Layout) -> Layout:
         left=left,
         bottom=max(0, (kh - 1) * dy - top - (sy - 1)),
         right=max(0, (kw - 1) * dx - left - (sx - 1)),
-    )
+    ).settled()
 
 
 def _computed(node: NodeView, output: Layout) -> tuple[Layout, bool]:
@@ -90,7 +90,8 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
         )
     forced = node.name in ctx.dense
     choices = ranked_choices(bare, weight, groups, ctx.target, forced)
-    choice, note = ctx.pick(layer_key(bare, choices), choices)
+    key = layer_key(bare, choices)
+    choice, note = ctx.pick(key, choices)
     kernel = choice.schedule.kernel
     order = order_filters(choice.members, kernel.group)
     stored = pack(weight, bias, choice.shapes, order)
@@ -118,6 +119,7 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
         runner_up=runner_up(choice, choices),
         bound=bound(choice.schedule, ctx.target, inputs[0].channels, choice.shapes.kernels),
         modelled_cycles=choice.schedule.cycles,
+        key=key,
     )
     data: dict[str, NDArray[Any]] = {
         "weight": stored.weight,

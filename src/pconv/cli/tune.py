@@ -1,0 +1,87 @@
+"""`pconv tune`: measure on this machine which schedule of each layer is the fastest."""
+
+from typing import Annotated
+
+import typer
+
+from pconv.cli import console, models, options
+
+EPILOG = """Examples:
+
+pconv tune pruned.onnx
+
+pconv tune resnet18 --compression 8 --seconds 300 --threads 2
+
+pconv tune pruned.onnx --tuning board.json && pconv compile pruned.onnx -o net.so --tuning board.json
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    options.add_command(app, tune, EPILOG)
+
+
+def tune(
+    model: options.ModelOrName,
+    seconds: Annotated[float, typer.Option(min=1, help="Time for the search, compiling included.")] = 120.0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to tune for.")] = 1,
+    tuning: options.Tuning = None,
+    input: options.Shapes = None,
+    cc: options.Compiler = None,
+    dense: options.Dense = None,
+    compression: options.Compression = None,
+    patterns: options.Patterns = None,
+    group: options.Group = None,
+    rate_1x1: options.Rate1x1 = None,
+    rate_fc: options.RateFc = None,
+    json: options.Json = False,
+) -> None:
+    """Search the fastest schedule of each convolution by measuring, and record it for this CPU.
+
+    Every later compile on this machine uses the records, for any network that has such a layer; the report says
+    for which layers. --tuning names a file to share between machines with the same CPU.
+    """
+    from dataclasses import asdict
+
+    from pconv.bench import machine, timing
+    from pconv.tune import tune as search
+
+    settings = options.recipe_settings(
+        compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
+    )
+    if (warning := machine.busy()) is not None:
+        console.note(warning)
+    with (
+        console.progress(f"reading {model}", quiet=json) as track,
+        models.source(model, track, settings) as found,
+        timing.alone(
+            lambda: console.note("another benchmark is running on this machine; waiting for its end")
+        ),
+    ):
+        result = search(
+            found.path,
+            inputs=options.shapes(input),
+            dense=tuple(dense or ()),
+            threads=threads,
+            seconds=seconds,
+            cc=cc,
+            path=tuning,
+            on_event=track,
+        )
+    if json:
+        console.print_json({**asdict(result), "path": str(result.path)})
+        return
+    table = console.table("layer", "schedule", "of the modelled time")
+    for key, record in sorted(result.improved.items(), key=lambda item: item[1].ratio):
+        table.add_row(key.rpartition(" ")[0], record.schedule, f"{record.ratio:.2f}")
+    if result.improved:
+        console.stdout().print(table)
+    gain = result.modelled_ms / result.tuned_ms
+    kept = f"recorded in {result.path}" if gain > 1 else "not faster as a whole, so nothing was recorded"
+    console.stdout().print(
+        f"{result.rounds} rounds in {result.seconds:.0f} s: {len(result.improved)} of {result.layers} kinds of layer "
+        f"improved; the network {console.milliseconds(result.modelled_ms)} as modelled, "
+        f"{console.milliseconds(result.tuned_ms)} tuned ({gain:.2f}x); {kept}",
+        markup=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,179 @@
+"""Measure schedules instead of modelling them: the whole network, compiled once per round with other choices.
+
+In round r every distinct layer runs its r-th choice of the cost model's ranking, inside the network and so with
+the caches as they will be. Rounds alternate with the modelled network; a layer keeps the choice whose time,
+relative to the modelled one's in the same round, is least. In the end the tuned network has to beat the modelled
+one as a whole, or nothing is recorded. Source: ours; the ranking keeps the search small, the network itself is the
+harness.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pconv import targets, tuning
+from pconv.build import build
+from pconv.codegen import generate
+from pconv.compiler import read_model
+from pconv.lower import lower
+from pconv.lower.choice import Choice, Picker
+from pconv.lower.plan import Plan
+from pconv.runtime import Engine
+from pconv.tuning import Record
+
+RUNS = 6
+"""Profiled runs of each network in a round, taking turns; the fastest of a layer counts."""
+MIN_GAIN = 0.02
+"""A choice must be faster than the modelled one by this share, or noise would decide."""
+WORST_MODELLED = 2.5
+"""Choices that the model puts this far behind its first are not tried."""
+CHECKS = 15
+"""Calls of each whole network, in turns, that decide whether the tuned one is kept."""
+
+Report = Callable[[str, float | None], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What a search found: milliseconds of the whole network as modelled and as tuned, rounds, the file."""
+
+    modelled_ms: float
+    tuned_ms: float
+    rounds: int
+    layers: int
+    improved: Mapping[str, Record]
+    path: Path
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Layer:
+    """All layers of one key: what there is to try, and the best so far."""
+
+    modelled: str
+    options: list[str]
+    best: str
+    ratio: float = 1.0
+    ms: float = 0.0
+    tried: int = 1
+
+    def record(self, threads: int) -> Record:
+        """Return what is worth keeping; a layer that nothing beat is recorded as modelled."""
+        if self.ratio > 1 - MIN_GAIN:
+            return Record(self.modelled, 1.0, round(self.ms, 5), threads, self.tried)
+        return Record(self.best, round(self.ratio, 4), round(self.ms, 5), threads, self.tried)
+
+
+def tune(
+    model: Any,
+    *,
+    inputs: Any = None,
+    dense: Iterable[str] = (),
+    threads: int = 1,
+    seconds: float = 120.0,
+    cc: str | None = None,
+    path: Path | None = None,
+    on_event: Report = lambda text, share: None,
+) -> Tuned:
+    """Search the fastest schedule of every convolution on this machine, and record those that gain.
+
+    `seconds` bounds the search, compiling included: the round that runs is finished. `path` is the tuning file,
+    by default this machine's own, which `pconv.compile` reads.
+
+    Raises: as `compile` does; BuildError when the file cannot be written.
+    """
+    start = time.perf_counter()
+    target = targets.native()
+    path = path or tuning.default_path(target)
+    known = tuning.load(path, target)
+    view = read_model(model, inputs)
+
+    def engine(pick: Picker) -> tuple[Engine, Plan]:
+        plan = lower(view, target, frozenset(dense), None, pick)
+        return Engine(build(generate(plan), cc=cc), threads=threads), plan
+
+    layers: dict[str, _Layer] = {}
+    on_event("compiling as modelled", 0.0)
+    base, _ = engine(lambda key, choices: _note(layers, key, choices))
+    rounds = max((len(layer.options) for layer in layers.values()), default=0)
+    done = 0
+    while done < rounds and (passed := time.perf_counter() - start) < seconds:
+        on_event(f"round {done + 1} of at most {rounds}", passed / seconds)
+        other, plan = engine(lambda key, choices: (_option(layers[key], choices, done), ""))
+        with other:
+            _measure(layers, plan, base, other, done)
+        done += 1
+    on_event("checking the tuned network", None)
+    found = known.merged({key: layer.record(threads) for key, layer in layers.items()})
+    best, _ = engine(found.pick)
+    with base, best:
+        modelled_ms, tuned_ms = _milliseconds(base, best)
+    if tuned_ms < modelled_ms:
+        found.save(path)
+    improved = {key: record for key in layers if (record := found.records[key]).ratio < 1}
+    return Tuned(modelled_ms, tuned_ms, done, len(layers), improved, path, time.perf_counter() - start)
+
+
+def _note(layers: dict[str, _Layer], key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
+    """Take the modelled choice, and write down what else there is: the best of each other kind first."""
+    first = choices[0]
+    near = [c for c in choices[1:] if c.schedule.cycles < WORST_MODELLED * first.schedule.cycles]
+    kinds = {c.kind: c.name for c in reversed(near) if c.kind != first.kind}
+    layers[key] = _Layer(
+        first.name, list(dict.fromkeys([*kinds.values(), *(c.name for c in near)])), first.name
+    )
+    return first, ""
+
+
+def _option(layer: _Layer, choices: Sequence[Choice], turn: int) -> Choice:
+    """Return what a layer tries in a round; the modelled choice when it has tried all."""
+    name = layer.options[turn] if turn < len(layer.options) else layer.modelled
+    return next(choice for choice in choices if choice.name == name)
+
+
+def _measure(layers: dict[str, _Layer], plan: Plan, base: Engine, other: Engine, turn: int) -> None:
+    """Run both networks in turns and keep what was faster, layer by layer."""
+    times = [_profile(base), _profile(other)]
+    for _ in range(RUNS - 1):
+        times = [np.minimum(t, _profile(e)) for t, e in zip(times, (base, other), strict=True)]
+    steps: dict[str, list[int]] = defaultdict(list)
+    for i, step in enumerate(plan.steps):
+        if step.work.key:
+            steps[step.work.key].append(i)
+    # Other choices may add or drop a step (a pooling of its own): such networks do not compare step by step.
+    if len(times[0]) != len(times[1]):
+        return
+    for key, places in steps.items():
+        layer = layers[key]
+        if turn >= len(layer.options):
+            continue
+        modelled, tried = (float(t[places].sum()) / len(places) for t in times)
+        layer.tried += 1
+        if tried / modelled < layer.ratio:
+            layer.best, layer.ratio, layer.ms = layer.options[turn], tried / modelled, tried / 1e6
+        elif not layer.ms:
+            layer.ms = modelled / 1e6
+
+
+def _profile(engine: Engine) -> NDArray[np.float64]:
+    return np.array([layer.ms * 1e6 for layer in engine.report(runs=1).layers])
+
+
+def _milliseconds(*engines: Engine) -> list[float]:
+    """Time whole networks in turns; the medians."""
+    random = np.random.default_rng(0)
+    arrays = [random.standard_normal(info.shape, np.float32) for info in engines[0].inputs]
+    samples: list[list[float]] = [[] for _ in engines]
+    for _ in range(CHECKS):
+        for engine, taken in zip(engines, samples, strict=True):
+            engine(*arrays)
+            begin = time.perf_counter()
+            engine(*arrays)
+            taken.append((time.perf_counter() - begin) * 1e3)
+    return [float(np.median(taken)) for taken in samples]

@@ -1,0 +1,110 @@
+"""What tuning measured: for each layer seen on this CPU, the schedule that was fastest.
+
+One JSON file per CPU, in the cache directory or wherever it was copied to. A record holds for one CPU, one version
+of the generator and one layer key (shape, layouts, class of sparsity; `pconv.lower.choice.layer_key`), and serves
+every network that has such a layer. A layer without a record runs as modelled, and its report says why.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pconv.cache import Cache
+from pconv.errors import BuildError
+from pconv.files import write_atomically
+from pconv.targets import Target
+from pconv.targets.detect import cpu_model
+
+if TYPE_CHECKING:
+    from pconv.lower.choice import Choice
+
+FORMAT = 1
+GENERATOR = 1
+"""Raise it when a change of schedules or C text makes old measurements worthless."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One layer's fastest schedule, and its time against the modelled schedule's, measured side by side."""
+
+    schedule: str
+    ratio: float
+    ms: float
+    threads: int
+    tried: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """The records for one CPU. `missing` says why there are none, where there are none for a reason."""
+
+    cpu: str
+    records: Mapping[str, Record] = field(default_factory=dict)
+    missing: str = ""
+
+    def pick(self, key: str, choices: Sequence["Choice"]) -> tuple["Choice", str]:
+        """Take the recorded choice for a layer, else the modelled one; say which, or why not."""
+        record = self.records.get(key)
+        if record is None:
+            seen = "this layer was not tuned on this CPU" if self.records else ""
+            return choices[0], self.missing or seen
+        for choice in choices:
+            if choice.name == record.schedule:
+                return choice, f"tuned: {record.ratio:.2f} of the modelled schedule's time"
+        return choices[0], f"tuned to {record.schedule!r}, which is no longer offered; tune again"
+
+    def merged(self, records: Mapping[str, Record]) -> "Tuning":
+        """Return these records with newer ones over them."""
+        return Tuning(self.cpu, {**self.records, **records})
+
+    def dumps(self) -> str:
+        """Return the file's text."""
+        records = {key: asdict(record) for key, record in sorted(self.records.items())}
+        document = {"format": FORMAT, "generator": GENERATOR, "cpu": self.cpu, "records": records}
+        return json.dumps(document, indent=1) + "\n"
+
+    def save(self, path: Path) -> Path:
+        """Write the file whole.
+
+        Raises: BuildError when it cannot be written.
+        """
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return write_atomically(path, BytesIO(self.dumps().encode()), "Name another file with --tuning.")
+
+
+def cpu_name(target: Target) -> str:
+    """Name what records hold for: the processor and the instruction set."""
+    return f"{cpu_model()}, {target.name}"
+
+
+def default_path(target: Target, cache: Cache | None = None) -> Path:
+    """Return where this machine's records stand."""
+    slug = re.sub(r"[^a-z0-9]+", "-", cpu_name(target).lower()).strip("-")
+    return (cache or Cache()).root / "tuning" / f"{slug}.json"
+
+
+def load(path: Path, target: Target) -> Tuning:
+    """Read the records for this CPU; none, with the reason, where the file has none that hold here.
+
+    Raises: BuildError when the file is no tuning file.
+    """
+    cpu = cpu_name(target)
+    if not path.is_file():
+        return Tuning(cpu)
+    try:
+        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        said = document["format"], document["generator"], document["cpu"]
+        records = {key: Record(**record) for key, record in document["records"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BuildError(
+            f"{path}: this is no tuning file of pconv ({type(error).__name__}: {error}). Delete it, or make a "
+            "new one with `pconv tune`."
+        ) from error
+    for name, found, here in zip(("format", "generator", "CPU"), said, (FORMAT, GENERATOR, cpu), strict=True):
+        if found != here:
+            return Tuning(cpu, missing=f"not tuned: the records are for {name} {found}, here it is {here}")
+    return Tuning(cpu, records)
