@@ -92,13 +92,21 @@ LIBRARIES: dict[str, Library] = {
 }
 NATURAL_SIZES = (4, 6, 8, 12)
 LIBRARY_NAMES = (*LIBRARIES, *(f"natural-{k}" for k in NATURAL_SIZES))
+# Found while training: from every shape of CENTRE3 down to k, the rarest dropped first.
+SHRINKING = {f"shrinking-{k}": k for k in NATURAL_SIZES}
 
 
 def library(name: str, weights: Iterable[NDArray[Any]] | None = None) -> Library:
     """Look a library up by name; `natural-k` is counted from the given 3x3 weights.
 
-    Raises: RecipeError for an unknown name, or for a natural library without weights.
+    Raises: RecipeError for an unknown name, for a natural library without weights, or for a shrinking one,
+    which only methods that train in phases can find.
     """
+    if name in SHRINKING:
+        raise RecipeError(
+            f'pattern library "{name}" is found while training, with method="gradual" or "admm"; '
+            f"allowed here: {', '.join(LIBRARY_NAMES)}"
+        )
     if name not in LIBRARY_NAMES:
         raise RecipeError(f'pattern library "{name}" does not exist; allowed: {", ".join(LIBRARY_NAMES)}')
     if name in LIBRARIES:
@@ -131,26 +139,68 @@ def natural(weights: Iterable[NDArray[Any]], k: int) -> Library:
     return tuple(Pattern(bits) for bits in ranked[:k])
 
 
-def filter_groups(oc: int, group: int) -> list[NDArray[np.intp]]:
-    """Say which filters form a group: `group` consecutive ones; the last group holds what remains.
+Groups = Sequence[NDArray[np.intp]]
 
-    Every projection asks here. Groups of alike filters (a permutation before grouping) would be formed in
-    this function; detection does not assume that the members of a group are neighbours.
-    """
+
+def filter_groups(oc: int, group: int) -> list[NDArray[np.intp]]:
+    """Say which filters form a group: `group` consecutive ones; the last group holds what remains."""
     return [np.arange(start, min(start + group, oc)) for start in range(0, oc, group)]
 
 
-def project(weights: NDArray[Any], patterns: Sequence[Pattern], group: int = 1) -> NDArray[np.intp]:
+def sum_energy(weights: NDArray[Any], groups: Groups, block: int = 1) -> NDArray[np.float64]:
+    """Add up the squares of all filters of a group, and of `block` consecutive input channels.
+
+    Shapes: weights [oc, ic, ...] -> [groups, ceil(ic / block), ...]
+    """
+    oc, ic = weights.shape[:2]
+    if len(groups) == oc:
+        energy = np.square(weights[np.concatenate(groups)], dtype=np.float64)
+    else:
+        energy = np.stack([np.square(weights[rows], dtype=np.float64).sum(axis=0) for rows in groups])
+    return energy if block == 1 else np.add.reduceat(energy, np.arange(0, ic, block), axis=1)
+
+
+def project(
+    weights: NDArray[Any], patterns: Sequence[Pattern], group: int | Groups = 1, block: int = 1
+) -> NDArray[np.intp]:
     """Choose for every kernel the pattern that keeps the largest L2 norm, one choice per group of filters.
+
+    `group` is a number of consecutive filters, or says which filters go together; `block` consecutive input
+    channels share the choice too.
 
     Returns: the index into `patterns` for each kernel; ties go to the earlier pattern.
     Shapes: weights [oc, ic, 3, 3] -> [oc, ic]
     Source: PCONV (arXiv 1909.05073); the sum over a group is ours (the nearest point with shared shapes).
     """
     oc, ic = weights.shape[:2]
+    groups = filter_groups(oc, group) if isinstance(group, int) else group
     kept = np.stack([pattern.mask().reshape(9) for pattern in patterns], axis=1).astype(np.float64)
-    index = np.empty((oc, ic), np.intp)
-    for rows in filter_groups(oc, group):
-        energy = np.square(weights[rows].reshape(len(rows), ic, 9), dtype=np.float64).sum(axis=0)
-        index[rows] = (energy @ kept).argmax(axis=1)
-    return index
+    best = (sum_energy(weights.reshape(oc, ic, 9), groups, block) @ kept).argmax(axis=2)
+    return spread(best, groups, (oc, ic), block)
+
+
+def spread(choices: NDArray[Any], groups: Groups, shape: tuple[int, int], block: int = 1) -> NDArray[Any]:
+    """Hand what was chosen for each group and block of channels to all their kernels.
+
+    Shapes: choices [groups, ceil(ic / block)] -> [oc, ic]
+    """
+    wide = np.repeat(choices, block, axis=1)[:, : shape[1]]
+    every = np.empty(shape, choices.dtype)
+    every[np.concatenate(groups)] = np.repeat(wide, [len(rows) for rows in groups], axis=0)
+    return every
+
+
+def most_frequent(
+    weights: Iterable[NDArray[Any]], patterns: Sequence[Pattern], k: int, group: int = 1
+) -> Library:
+    """Drop the patterns that fewest kernels choose until `k` remain; removed kernels do not vote.
+
+    Shapes: each array [oc, ic, 3, 3]
+    Source: PCONV (arXiv 1909.05073), the library that shrinks while training.
+    """
+    votes = np.zeros(len(patterns), np.intp)
+    for array in weights:
+        alive = array.any(axis=(2, 3))
+        votes += np.bincount(project(array, patterns, group)[alive], minlength=len(patterns))
+    kept = np.sort(np.argsort(-votes, kind="stable")[:k])
+    return tuple(patterns[i] for i in kept)

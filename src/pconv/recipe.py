@@ -15,13 +15,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pconv.errors import RecipeError
-from pconv.patterns import KERNEL, LIBRARY_NAMES, PATTERN_RATE
+from pconv.patterns import KERNEL, LIBRARY_NAMES, PATTERN_RATE, SHRINKING
 from pconv.sparsity import GROUPS
 
 Kind = Literal["conv", "depthwise", "fc"]
+Sharing = Literal["shape", "connectivity"]
 FIRST_MAX_CHANNELS = 4  # a "first" layer reads an image: grey, RGB or RGBA
 DENSE = "dense"
 PATTERN = "pattern"
+SHAPE = "shape"
+CONNECTIVITY = "connectivity"
+CHANNEL_BLOCKS = (1, 4)
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,17 @@ class LayerInfo:
 class LayerRule:
     """Say what one layer keeps: `keep` kernels per filter, each in a shape of `patterns` (None = whole).
 
-    `group` consecutive filters share connectivity and shapes.
+    `group` filters share connectivity and, with sharing "shape", shapes too: consecutive ones, or with `permute`
+    those most alike. `channel_block` consecutive input channels share both.
     """
 
     shape: tuple[int, ...]
     keep: int
     patterns: str | None = None
     group: int = 1
+    sharing: Sharing = "shape"
+    permute: bool = False
+    channel_block: int = 1
 
     @property
     def dense(self) -> bool:
@@ -75,11 +83,15 @@ class LayerRule:
 class Recipe:
     """Hold the settings of one pruning run.
 
-    patterns          library of 3x3 shapes
+    patterns          library of 3x3 shapes; "shrinking-k" for methods that train in phases
     compression_rate  total / kept weights of each 3x3 layer (patterns give 2.25 of it, connectivity the rest)
                       and of each larger kernel (connectivity only)
     rate_1x1, rate_fc the same for 1x1 convolutions and fully connected layers; None = compression_rate
     group             filters that share connectivity and shapes
+    sharing           what they share: "shape" (and connectivity), or "connectivity" alone
+    permute           group the filters of a convolution most alike instead of neighbours; costs nothing when
+                      compiled, because FKR finds groups wherever their filters stand
+    channel_block     input channels that share connectivity and shapes: 4 for integer dot products
     fc_group          output rows that share the kept inputs. Ours: the weights of a fully connected layer are
                       streamed once, as vectors of rows, so blocks cost no speed and single weights would
     first             the first layer (it reads an image of at most 4 channels): "pattern" keeps every
@@ -98,6 +110,9 @@ class Recipe:
     rate_1x1: float | None = None
     rate_fc: float | None = None
     group: int = 1
+    sharing: Sharing = "shape"
+    permute: bool = False
+    channel_block: int = 1
     fc_group: int = 16
     first: Literal["pattern", "dense"] = "pattern"
     depthwise: Literal["pattern", "dense"] = "pattern"
@@ -105,7 +120,10 @@ class Recipe:
     exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _require_choice("patterns", self.patterns, LIBRARY_NAMES)
+        _require_choice("patterns", self.patterns, (*LIBRARY_NAMES, *SHRINKING))
+        _require_choice("sharing", self.sharing, (SHAPE, CONNECTIVITY))
+        _require_choice("permute", self.permute, (False, True))
+        _require_choice("channel_block", self.channel_block, CHANNEL_BLOCKS)
         _require_choice("first", self.first, (PATTERN, DENSE))
         _require_choice("depthwise", self.depthwise, (PATTERN, DENSE))
         _require_choice("group", self.group, sorted(GROUPS))
@@ -212,16 +230,30 @@ def _plan_layer(recipe: Recipe, info: LayerInfo) -> LayerRule:
         choice = recipe.depthwise if info.kind == "depthwise" else recipe.first
         if info.kernel != KERNEL or (own is None and choice == DENSE):
             return dense
-        return LayerRule(info.shape, info.shape[1], recipe.patterns, recipe.group)
+        return _rule(recipe, info, 1.0, recipe.patterns)
     if info.kernel == KERNEL:
         if rate < PATTERN_RATE:
             raise RecipeError(
                 f"{info.name} (3x3): compression_rate {rate:g} is impossible, patterns alone give 2.25; "
                 f'allowed 1 (dense) or at least 2.25. Name it under [layers], e.g. "{info.name}" = "dense".'
             )
-        return LayerRule(info.shape, _keep(info.shape[1], rate / PATTERN_RATE), recipe.patterns, recipe.group)
+        return _rule(recipe, info, rate / PATTERN_RATE, recipe.patterns)
+    return _rule(recipe, info, rate, None)
+
+
+def _rule(recipe: Recipe, info: LayerInfo, kernel_rate: float, patterns: str | None) -> LayerRule:
+    ic, block = info.shape[1], recipe.channel_block
+    keep = max(block, int(ic / kernel_rate / block + 0.5) * block)
+    if keep >= ic:  # whole: a last block that is not full does no harm
+        keep = ic
+    elif ic % block:
+        raise RecipeError(
+            f"{info.name}: {ic} input channels do not divide into blocks of {block}; allowed with "
+            f'channel_block = 1, or leave the layer dense with exclude = ["{info.name}"].'
+        )
     group = recipe.fc_group if info.kind == "fc" else recipe.group
-    return LayerRule(info.shape, _keep(info.shape[1], rate), None, group)
+    permute = recipe.permute and info.kind != "fc"
+    return LayerRule(info.shape, keep, patterns, group, recipe.sharing, permute, block)
 
 
 def _require_depthwise(info: LayerInfo, rate: float) -> None:
@@ -240,10 +272,6 @@ def _as_rate(value: float | str) -> float:
 def _general_rate(recipe: Recipe, info: LayerInfo) -> float:
     specific = recipe.rate_fc if info.kind == "fc" else recipe.rate_1x1 if info.kernel == (1, 1) else None
     return recipe.compression_rate if specific is None else specific
-
-
-def _keep(ic: int, rate: float) -> int:
-    return max(1, int(ic / rate + 0.5))
 
 
 def _require_choice(key: str, value: Any, allowed: Iterable[Any]) -> None:
@@ -277,4 +305,4 @@ def _toml(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
-    return repr(value)
+    return repr(value).lower() if isinstance(value, bool) else repr(value)

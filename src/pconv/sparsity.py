@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pconv.errors import ModelError
-from pconv.patterns import KERNEL, Pattern, filter_groups
+from pconv.patterns import KERNEL, Groups, Pattern, filter_groups, spread, sum_energy
 
 METADATA_KEY = "pconv.sparsity"
 FORMAT = 1
@@ -31,24 +31,31 @@ MAX_KERNEL_BITS = 64
 _SHOWN = 3
 
 
-def keep_kernels(norms: NDArray[Any], keep: int, group: int = 1) -> NDArray[np.bool_]:
+def keep_kernels(
+    norms: NDArray[Any], keep: int, group: int | Groups = 1, block: int = 1
+) -> NDArray[np.bool_]:
     """Keep exactly `keep` kernels in every filter, those of the largest norm, the same ones within a group.
 
     For 1x1 convolutions and fully connected layers `norms` is |w|. Ties go to the lower input channel.
+    `group` is a number of consecutive filters, or says which filters go together; `block` consecutive input
+    channels stay or go together, and then `keep` and the channels are multiples of it (or all are kept).
 
     Shapes: norms [oc, ic] -> bool [oc, ic]
     Source: PCONV (arXiv 1909.05073); the sum over a group is ours.
     """
     oc, ic = norms.shape
-    kept = np.zeros((oc, ic), bool)
-    for rows in filter_groups(oc, group):
-        energy = np.square(norms[rows], dtype=np.float64).sum(axis=0)
-        threshold = np.partition(energy, ic - keep)[ic - keep]
-        chosen = energy > threshold
-        ties = np.flatnonzero(energy == threshold)
+    if keep == ic:
+        return np.ones((oc, ic), bool)
+    groups = filter_groups(oc, group) if isinstance(group, int) else group
+    energy = sum_energy(norms, groups, block)
+    kept = np.zeros(energy.shape, bool)
+    keep, ic = keep // block, energy.shape[1]
+    for chosen, row in zip(kept, energy, strict=True):
+        threshold = np.partition(row, ic - keep)[ic - keep]
+        chosen[:] = row > threshold
+        ties = np.flatnonzero(row == threshold)
         chosen[ties[: keep - np.count_nonzero(chosen)]] = True
-        kept[rows] = chosen
-    return kept
+    return spread(kept, groups, norms.shape, block)
 
 
 @dataclass(frozen=True, eq=False)
