@@ -145,7 +145,11 @@ def max_rel_err(outputs: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]
     return worst
 
 
-def _checked(what: str, outputs: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]]) -> float:
+def checked(what: str, outputs: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]]) -> float:
+    """Return the largest relative error of an answer.
+
+    Raises: PconvError when it is above MAX_REL_ERR; `what` says whose answer it is.
+    """
     error = max_rel_err(outputs, expected)
     if error > MAX_REL_ERR:
         raise PconvError(
@@ -166,7 +170,7 @@ def _peers(
     made = []
     for i, peer in enumerate(peers):
         call = peer.load(network.path, threads)
-        error = _checked(f"{model} in {peer.name}", call(inputs), expected)
+        error = checked(f"{model} in {peer.name}", call(inputs), expected)
         made.append(_Contender(peer.name, network.compression, _bound(call, inputs), error if i else None))
     return made
 
@@ -182,7 +186,7 @@ def _ours(
     for network, expected in zip(networks, references, strict=True):
         network.engine.threads = threads
         call = engine_call(network.engine)
-        error = _checked(f"{model} at {network.compression:g}x in {OURS}", call(inputs), expected)
+        error = checked(f"{model} at {network.compression:g}x in {OURS}", call(inputs), expected)
         made.append(_Contender(OURS, network.compression, _bound(call, inputs), error))
     return made
 

@@ -1,0 +1,72 @@
+"""The table: what it was written as is what is read."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from pconv.errors import PconvError, RecipeError
+from pconv.forecast import Table
+
+from .tables import make_table
+
+
+def test_a_file_gives_the_table_back(table: Table, tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps(table.as_json()))
+    assert Table.load(path) == table
+
+
+def test_options_pool_the_times_of_equal_rules() -> None:
+    table = make_table({"conv1": {1.0: 4.0, 8.0: 2.0, 16.0: 1.0}})
+    document = table.as_json()
+    document["variants"][2]["layers"][0]["rate"] = 8.0  # rounded to the same number of kernels
+    (options,) = Table.from_json(document).options(1).values()
+    assert [(option.rate, option.ms) for option in options] == [(1.0, 4.0), (8.0, 1.5)]
+
+
+def test_groups_are_apart(table: Table) -> None:
+    assert table.groups == (1, 4)
+    assert [variant.name for variant in table.of_group(4)] == [
+        "dense",
+        "2.25x in groups of 4",
+        "8x in groups of 4",
+    ]
+    assert [option.ms for option in table.options(4)["conv2"]] == [6.0, 0.75, 0.25]
+    assert table.recipe(table.variants[-1]).group == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "this is no table of a forecast; write one with pconv forecast MODEL --json FILE."),
+        ("{", "this is no JSON ("),
+        ('{"kind": "pconv forecast", "format": 9}', "format 9 of the table is unknown; allowed 1."),
+        ('{"kind": "pconv forecast", "format": 1}', "the table is damaged ('variants'); measure it again."),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(text)
+    with pytest.raises(PconvError, match=re.escape(f"{path}: {message}")):
+        Table.load(path)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(PconvError, match=r"no\.json: cannot read the table \(No such file"):
+        Table.load(tmp_path / "no.json")
+
+
+def test_a_table_without_pruned_variants(table: Table) -> None:
+    document = table.as_json()
+    document["variants"] = document["variants"][:1]
+    with pytest.raises(PconvError, match="needs the dense network first and a pruned one after it"):
+        Table.from_json(document)
+
+
+def test_settings_that_are_no_recipe(table: Table) -> None:
+    document = table.as_json()
+    document["settings"] = {"colour": "red"}
+    with pytest.raises(RecipeError, match="colour: unknown key"):
+        Table.from_json(document).recipe(table.variants[1])
