@@ -9,8 +9,9 @@ harness.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,12 @@ class _Layer:
     ms: float = 0.0
     tried: int = 1
 
+    def note(self, schedule: str, ratio: float, ms: float) -> None:
+        """Take in one more measurement."""
+        self.tried += 1
+        if ratio < self.ratio:
+            self.best, self.ratio, self.ms = schedule, ratio, ms
+
     def record(self, threads: int) -> Record:
         """Return what is worth keeping; a layer that nothing beat is recorded as modelled."""
         if self.ratio > 1 - MIN_GAIN:
@@ -105,15 +112,23 @@ def tune(
     done = 0
     while done < rounds and (passed := time.perf_counter() - start) < seconds:
         on_event(f"round {done + 1} of at most {rounds}", passed / seconds)
-        other, plan = engine(lambda key, choices: (_option(layers[key], choices, done), ""))
+        tried = {key: layer.options[done] for key, layer in layers.items() if done < len(layer.options)}
+        other, plan = engine(partial(_take, tried))
         with other:
-            _measure(layers, plan, base, other, done)
+            for key, ratio, ms in _compare(plan, base, other, RUNS):
+                if key in tried:
+                    layers[key].note(tried[key], ratio, ms)
         done += 1
-    on_event("checking the tuned network", None)
+    on_event("checking what was found", None)
+    best, plan = engine(partial(_take, {key: layer.best for key, layer in layers.items()}))
+    with best:
+        # The least of many noisy times is too good to be true: only what gains once more is kept.
+        for key, ratio, ms in _compare(plan, base, best, 2 * RUNS):
+            layers[key].ratio, layers[key].ms = ratio, ms
     found = known.merged({key: layer.record(threads) for key, layer in layers.items()})
-    best, _ = engine(found.pick)
-    with base, best:
-        modelled_ms, tuned_ms = _milliseconds(base, best)
+    tuned, _ = engine(found.pick)
+    with base, tuned:
+        modelled_ms, tuned_ms = _milliseconds(base, tuned)
     if tuned_ms < modelled_ms:
         found.save(path)
     improved = {key: record for key in layers if (record := found.records[key]).ratio < 1}
@@ -131,38 +146,30 @@ def _note(layers: dict[str, _Layer], key: str, choices: Sequence[Choice]) -> tup
     return first, ""
 
 
-def _option(layer: _Layer, choices: Sequence[Choice], turn: int) -> Choice:
-    """Return what a layer tries in a round; the modelled choice when it has tried all."""
-    name = layer.options[turn] if turn < len(layer.options) else layer.modelled
-    return next(choice for choice in choices if choice.name == name)
+def _take(names: Mapping[str, str], key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
+    """Take the choice of that name; the modelled one for a layer without a name."""
+    return next((choice for choice in choices if choice.name == names.get(key)), choices[0]), ""
 
 
-def _measure(layers: dict[str, _Layer], plan: Plan, base: Engine, other: Engine, turn: int) -> None:
-    """Run both networks in turns and keep what was faster, layer by layer."""
+def _compare(plan: Plan, base: Engine, other: Engine, runs: int) -> Iterator[tuple[str, float, float]]:
+    """Run both networks in turns; give each key's time against the base's, and its milliseconds."""
     times = [_profile(base), _profile(other)]
-    for _ in range(RUNS - 1):
+    # Other choices may add or drop a step (a pooling of its own): such networks do not compare step by step.
+    if len(times[0]) != len(times[1]):
+        return
+    for _ in range(runs - 1):
         times = [np.minimum(t, _profile(e)) for t, e in zip(times, (base, other), strict=True)]
     steps: dict[str, list[int]] = defaultdict(list)
     for i, step in enumerate(plan.steps):
         if step.work.key:
             steps[step.work.key].append(i)
-    # Other choices may add or drop a step (a pooling of its own): such networks do not compare step by step.
-    if len(times[0]) != len(times[1]):
-        return
     for key, places in steps.items():
-        layer = layers[key]
-        if turn >= len(layer.options):
-            continue
-        modelled, tried = (float(t[places].sum()) / len(places) for t in times)
-        layer.tried += 1
-        if tried / modelled < layer.ratio:
-            layer.best, layer.ratio, layer.ms = layer.options[turn], tried / modelled, tried / 1e6
-        elif not layer.ms:
-            layer.ms = modelled / 1e6
+        before, after = (float(t[places].mean()) for t in times)
+        yield key, after / before, after
 
 
 def _profile(engine: Engine) -> NDArray[np.float64]:
-    return np.array([layer.ms * 1e6 for layer in engine.report(runs=1).layers])
+    return np.array([layer.ms for layer in engine.report(runs=1).layers])
 
 
 def _milliseconds(*engines: Engine) -> list[float]:
