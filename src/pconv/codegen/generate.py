@@ -1,7 +1,9 @@
 """Plan -> Program."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from numpy.typing import NDArray
 
 from pconv._version import __version__
 from pconv.codegen.c.model import render_kernel, render_model
@@ -15,23 +17,28 @@ ABI = 1
 
 def generate(plan: Plan) -> Program:
     """Print a plan as C, with its constants in one blob and its manifest."""
-    blob, places = _pack_constants(plan)
+    blob, places = pack_constants([step.data for step in plan.steps])
     sources = {"model.c": render_model(plan, places)}
     for step in plan.steps:
         file = f"{step.kernel.name}.c"
         if file not in sources:
             sources[file] = render_kernel(step)
-    return Program(sources, blob, _manifest(plan, len(blob)), plan.target)
+    return Program(sources, blob, manifest(plan, len(blob)), plan.target)
 
 
-def _pack_constants(plan: Plan) -> tuple[bytearray, dict[tuple[int, str], int]]:
-    """Lay all constants out, 64-byte aligned; equal tables are stored once."""
+def pack_constants(
+    constants: Sequence[Mapping[str, NDArray[Any]]],
+) -> tuple[bytearray, dict[tuple[int, str], int]]:
+    """Lay the constants of all steps out, 64-byte aligned; equal tables are stored once.
+
+    Returns: the bytes, and the offset of each constant by (step, name).
+    """
     places: dict[tuple[int, str], int] = {}
     seen: dict[tuple[str, bytes], int] = {}
     parts: list[tuple[int, bytes]] = []
     end = 0
-    for i, step in enumerate(plan.steps):
-        for name, array in step.data.items():
+    for i, step in enumerate(constants):
+        for name, array in step.items():
             data = array.tobytes()
             key = (str(array.dtype), data) if name == "table" else None
             if key is not None and key in seen:
@@ -48,7 +55,8 @@ def _pack_constants(plan: Plan) -> tuple[bytearray, dict[tuple[int, str], int]]:
     return blob, places
 
 
-def _manifest(plan: Plan, weights_bytes: int) -> dict[str, Any]:
+def manifest(plan: Plan, weights_bytes: int) -> dict[str, Any]:
+    """Return what a program says of itself."""
     target = plan.target
 
     def tensors(names: Sequence[str], shapes: tuple[tuple[int, ...], ...]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pconv.lower.kernels import ConvKernel, digest
 from pconv.lower.reorder import Shapes, classes, dense_shapes, kernel_shapes, pattern_shapes
 from pconv.lower.schedule import Schedule, rank_schedules
+from pconv.lower.work_items import rank_work_items
 from pconv.targets import Target
 
 
@@ -117,5 +118,8 @@ def _schedules(kind: str, bare: ConvKernel, shapes: Shapes, target: Target) -> l
     members = classes(shapes)
     kernel = replace(bare, patterns=shapes.patterns, uniform=len(members) == 1)
     sizes = tuple(sorted(m.size for m in members))
-    ranked = rank_schedules(kernel, target, shapes.ids.shape[1], shapes.kernels, sizes)
+    if target.lanes_f32 == 1:
+        ranked = rank_work_items(kernel, shapes.kernels, sizes)
+    else:
+        ranked = rank_schedules(kernel, target, shapes.ids.shape[1], shapes.kernels, sizes)
     return [Choice(kind, shapes, members, schedule) for schedule in ranked]

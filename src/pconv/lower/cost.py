@@ -50,8 +50,8 @@ def kernel_terms(
     vectors = tile[0] * tile[1]
     fma = max(kernel.group * vectors * taps / target.fma_units, FMA_LATENCY * taps / kernel.copies)
     sample = kernel.patterns[:SAMPLED_PATTERNS]
-    loads = sum(_loads(kernel, p, tile, kernel.passes) for p in sample) / len(sample) + taps * kernel.group
-    lines = sum(_loads(kernel, p, tile, 1) for p in sample) / len(sample) * target.vector_bytes / LINE_BYTES
+    count = sum(loads(kernel, p, tile, kernel.passes) for p in sample) / len(sample) + taps * kernel.group
+    lines = sum(loads(kernel, p, tile, 1) for p in sample) / len(sample) * target.vector_bytes / LINE_BYTES
     weight_lines = 4 * taps * kernel.group / LINE_BYTES
     rows, cols = footprint(kernel, tile)
     # The weights of dense and 1x1 layers take as much of L1 as their input does; those of patterns hardly any.
@@ -62,7 +62,7 @@ def kernel_terms(
         line = L2_LINE if fits_l2 else FAR_LINE
     return {
         "multiply-adds": fma,
-        "loads from L1": L1_LOAD * loads + ROW * rows,
+        "loads from L1": L1_LOAD * count + ROW * rows,
         "input from beyond L1": line * lines,
         "weights": weight_lines * (L2_LINE if weights_bytes < target.l2_bytes / 2 else FAR_WEIGHTS_LINE),
     }
@@ -83,7 +83,7 @@ def group_cycles(kernel: ConvKernel, tile: tuple[int, int], target: Target, filt
     return RUN * len(kernel.patterns) + kernel.group * store + GROUP
 
 
-def _loads(kernel: ConvKernel, pattern: Taps, tile: tuple[int, int], passes: int) -> int:
+def loads(kernel: ConvKernel, pattern: Taps, tile: tuple[int, int], passes: int) -> int:
     """Count distinct input vectors; see `loads.load_program` for the same walk with its uses."""
     (sy, sx), (dy, dx) = kernel.stride, kernel.dilation
     places = [(r * sy, c * sx) for r in range(tile[0]) for c in range(tile[1])]

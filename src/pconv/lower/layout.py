@@ -114,6 +114,18 @@ class Layout:
             right=max(self.right, right),
         )
 
+    def settled(self) -> "Layout":
+        """Return a layout of one lane with the image as its block; what lay beyond is halo. Others stay."""
+        if not self.planar:
+            return self
+        return replace(
+            self,
+            block_h=self.height,
+            block_w=self.width,
+            bottom=max(0, self.block_h + self.bottom - self.height),
+            right=max(0, self.block_w + self.right - self.width),
+        )
+
     def source_table(self) -> NDArray[np.int32]:
         """Give for each element of a plane the image element y * width + x it holds, or -1 for a zero."""
         return _source_table(self)

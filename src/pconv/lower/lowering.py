@@ -12,7 +12,9 @@ from pconv.lower.ops.gather import relayout
 from pconv.lower.plan import Plan, Step, Tensor
 from pconv.targets import Target
 
-Geometry = tuple[int, int, int, int]
+Place = tuple[int, ...]
+"""What two tensors of one value differ in: the geometry; 1 behind it where a halo makes another tensor."""
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -37,20 +39,21 @@ def lower(
 class _Lowering:
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
-        self.main: dict[str, Geometry] = {}
-        self.layouts: dict[str, dict[Geometry, Layout]] = {}
-        self.tensors: dict[tuple[str, Geometry], Tensor] = {}
+        self.main: dict[str, Place] = {}
+        self.dense: set[str] = set()
+        self.layouts: dict[str, dict[Place, Layout]] = {}
+        self.tensors: dict[tuple[str, Place], Tensor] = {}
         self.steps: list[Step] = []
 
     def run(self, progress: Progress | None) -> Plan:
         graph = self.ctx.graph
+        self.dense = {node.output for node in graph.nodes if OPERATORS[node.op].planar_output}
+        self.dense |= set(graph.inputs)
         for name in graph.inputs:
             self._set_main(name, _dense(graph.shapes[name]))
         for node in graph.nodes:
-            planar_output = OPERATORS[node.op].planar_output
-            self._set_main(
-                node.output, _dense(node.out_shape) if planar_output else self.ctx.natural(node.output)
-            )
+            dense = node.output in self.dense
+            self._set_main(node.output, _dense(node.out_shape) if dense else self.ctx.natural(node.output))
         wants = self._settle_layouts()
         for i, name in enumerate(graph.inputs):
             tensor = Tensor(name, self.ctx.channels(name), _dense(graph.shapes[name]), "input", i)
@@ -90,22 +93,26 @@ class _Lowering:
             wants[node.name] = list(OPERATORS[node.op].wants(node, self.ctx, output))
             for name, want in zip(node.tensors, wants[node.name], strict=True):
                 if want is not None:
-                    have = self.layouts[name].get(want.geometry, want)
+                    place = self._place(name, want)
+                    have = self.layouts[name].get(place, want)
                     merged = have.with_halo(want.top, want.left, want.bottom, want.right)
-                    self.layouts[name][want.geometry] = merged
+                    self.layouts[name][place] = merged
         return wants
+
+    def _place(self, name: str, layout: Layout) -> Place:
+        """Return which tensor of a value has a layout; a value that is dense cannot get a halo itself."""
+        halo = layout.top or layout.left or layout.bottom or layout.right
+        return (*layout.geometry, 1) if halo and layout.planar and name in self.dense else layout.geometry
 
     def _tensor(self, name: str, want: Layout | None) -> Tensor:
         """Return a value in the wanted geometry, adding the step that makes it where it is not there yet."""
-        geometry = self.main[name] if want is None else want.geometry
-        if (name, geometry) not in self.tensors:
+        place = self.main[name] if want is None else self._place(name, want)
+        if (name, place) not in self.tensors:
             source = self.tensors[name, self.main[name]]
-            copy = Tensor(
-                f"{name}@{'x'.join(map(str, geometry))}", source.channels, self.layouts[name][geometry]
-            )
+            copy = Tensor(f"{name}@{'x'.join(map(str, place))}", source.channels, self.layouts[name][place])
             self.steps.append(relayout(f"{name}:relayout", source, copy))
-            self.tensors[name, geometry] = copy
-        return self.tensors[name, geometry]
+            self.tensors[name, place] = copy
+        return self.tensors[name, place]
 
     def _output_tensor(self, name: str) -> Tensor:
         """Let a dense result that nobody else reads go straight to the caller's memory."""

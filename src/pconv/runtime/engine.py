@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pconv.errors import ArtefactError, InputError
 from pconv.runtime.cores import physical_cores
 from pconv.runtime.library import Library, open_library
 from pconv.runtime.report import Report, make_report
-from pconv.runtime.tensors import Array, TensorInfo, as_input, bind_inputs
+from pconv.runtime.signature import Signature
+from pconv.runtime.tensors import Array
 
 MAX_THREADS = 64
 
@@ -37,14 +36,12 @@ class Engine:
         self._threads = _check_threads(min(physical_cores(), MAX_THREADS) if threads is None else threads)
         self._library = open_library(self.path)
         self.manifest = self._library.manifest
-        self.inputs = _infos(self.manifest["inputs"])
-        self.outputs = _infos(self.manifest["outputs"])
+        self._signature = Signature(self.manifest)
+        self.inputs, self.outputs = self._signature.inputs, self._signature.outputs
         self._c = self._library.c
         self._handle = self._open_model()
         self._close = weakref.finalize(self, _close_model, self._library, self._handle)
         self._close.atexit = False  # a daemon thread may still be running the model then
-        # Compiled for one sample; any number runs where every tensor has that one in front.
-        self._batched = all(info.shape[:1] == (1,) for info in self.inputs + self.outputs)
 
     def __call__(self, *arrays: Any, **named: Any) -> Array | tuple[Array, ...]:
         """Run the model on arrays given by position or by input name.
@@ -53,8 +50,8 @@ class Engine:
         array, several as a tuple. C-contiguous float32 arrays are read in place.
         Raises: InputError when an array is missing, too many, or of the wrong dtype or shape.
         """
-        inputs, batch = self._prepare(arrays, named)
-        outputs = self._empty_outputs(batch)
+        inputs, batch = self._signature.prepare(arrays, named)
+        outputs = self._signature.empty_outputs(batch)
         with self._lock:
             self._run(inputs, outputs, batch)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
@@ -76,10 +73,9 @@ class Engine:
         Raises: InputError as a call does.
         """
         if x is None:
-            random = np.random.default_rng(0)
-            x = [random.standard_normal(info.shape, np.float32) for info in self.inputs]
-        inputs, batch = self._prepare(x if isinstance(x, (list, tuple)) else (x,), {})
-        outputs = self._empty_outputs(batch)
+            x = self._signature.random_inputs()
+        inputs, batch = self._signature.prepare(x if isinstance(x, (list, tuple)) else (x,), {})
+        outputs = self._signature.empty_outputs(batch)
         steps = len(self.manifest["layers"])
         ns = (ctypes.c_int64 * steps)()
         times: list[list[int]] = []
@@ -137,20 +133,6 @@ class Engine:
             )
         return int(handle)
 
-    def _prepare(self, arrays: Sequence[Any], named: dict[str, Any]) -> tuple[list[Array], int]:
-        """Return the checked inputs and how many samples they hold."""
-        values = bind_inputs(self.inputs, arrays, named)
-        inputs = [as_input(info, v, self._batched) for info, v in zip(self.inputs, values, strict=True)]
-        sizes = {len(array) for array in inputs} if self._batched else {1}
-        if len(sizes) > 1:
-            said = ", ".join(f"{i.name} {len(a)}" for i, a in zip(self.inputs, inputs, strict=True))
-            raise InputError(f"the inputs hold different numbers of samples ({said}); give all the same.")
-        return inputs, sizes.pop() if sizes else 1
-
-    def _empty_outputs(self, batch: int) -> list[Array]:
-        shapes = ((batch, *info.shape[1:]) if self._batched else info.shape for info in self.outputs)
-        return [np.empty(shape, np.float32) for shape in shapes]
-
     def _run(self, inputs: list[Array], outputs: list[Array], batch: int) -> None:
         self._check_open()
         if self._c.pconv_run(self._handle, _pointers(inputs), _pointers(outputs), batch):
@@ -173,10 +155,6 @@ def _check_threads(threads: int) -> int:
     if not 1 <= threads <= MAX_THREADS:
         raise InputError(f"threads: {threads} is not possible; allowed 1 to {MAX_THREADS}.")
     return threads
-
-
-def _infos(tensors: Sequence[dict[str, Any]]) -> tuple[TensorInfo, ...]:
-    return tuple(TensorInfo(t["name"], tuple(t["shape"]), t["dtype"]) for t in tensors)
 
 
 def _pointers(arrays: Sequence[Array]) -> Any:

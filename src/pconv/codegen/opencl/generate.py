@@ -1,0 +1,116 @@
+"""Plan -> Program for OpenCL: one file of kernels, the constants, and the launches in the manifest.
+
+A launch is a line of data, so that any host (Python, C) runs a model without knowing what it computes:
+
+    {"kernel", "in", "add", "out": [space, first element], "args": [integers], "global": [x, y], "local": [x, 1]}
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from pconv.codegen.generate import manifest, pack_constants
+from pconv.codegen.opencl import conv, gemm, planes
+from pconv.codegen.opencl.frame import Text, render_kernel
+from pconv.codegen.opencl.numeric import F32, Numeric
+from pconv.codegen.program import Program
+from pconv.lower import kernels as k
+from pconv.lower.plan import Plan, Step, Tensor
+
+SOURCE = "model.cl"
+FLOAT_ARENA_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Kernel:
+    """A step's kernel, printed."""
+
+    name: str
+    text: Text
+    source: str
+
+
+def generate(plan: Plan, numeric: Numeric = F32, locals_: Mapping[str, int] | None = None) -> Program:
+    """Print a plan as OpenCL C; `locals_` are work group sizes by step, where one was measured."""
+    printed = [render_step(step, numeric) for step in plan.steps]
+    blob, places = pack_constants([_stored(step, numeric) for step in plan.steps])
+    sources = {kernel.name: kernel.source for kernel in printed}
+    said = manifest(plan, len(blob))
+    said["target"]["features"] = list(numeric.needs)
+    said["opencl"] = {
+        "numeric": numeric.name,
+        "elem_bytes": numeric.elem_bytes,
+        "arena_elems": plan.arena_bytes // FLOAT_ARENA_BYTES,
+        "launches": [
+            _launch(i, step, kernel, places, (locals_ or {}).get(step.name))
+            for i, (step, kernel) in enumerate(zip(plan.steps, printed, strict=True))
+        ],
+    }
+    for layer, kernel in zip(said["layers"], printed, strict=True):
+        layer["micro_kernel"] = kernel.name
+    return Program({SOURCE: numeric.head + "\n" + "\n".join(sources.values())}, blob, said, plan.target)
+
+
+def render_step(step: Step, numeric: Numeric = F32) -> _Kernel:
+    """Print the kernel of one step."""
+    kernel = step.kernel
+    name = f"{numeric.prefix}_{kernel.name.partition('_')[2]}"
+    text = _text(step, name)
+    said = conv.comment(kernel) if isinstance(kernel, k.ConvKernel) else name
+    return _Kernel(name, text, render_kernel(name, said, text))
+
+
+def _text(step: Step, name: str) -> Text:
+    kernel, params = step.kernel, step.params
+    match kernel:
+        case k.ConvKernel():
+            return conv.text(kernel, name, params["groups"])
+        case k.GemmKernel():
+            return gemm.text(kernel, params["units"])
+        case k.GatherKernel():
+            return planes.gather(kernel, params["planes"])
+        case k.PoolKernel():
+            return planes.pool(kernel, params["planes"])
+        case k.PoolTableKernel():
+            return planes.pool_table(kernel, params["planes"])
+        case k.ElementwiseKernel():
+            return planes.elementwise(kernel, params["planes"])
+        case k.GlobalAverageKernel():
+            return planes.global_average(kernel, params["planes"])
+        case k.SoftmaxKernel():
+            return planes.softmax(kernel)
+
+
+def _stored(step: Step, numeric: Numeric) -> Mapping[str, NDArray[Any]]:
+    """Return a step's constants as the device reads them: weights in the stored type, all else as it is."""
+    return {
+        name: array.astype(numeric.stored) if name == "weight" else array for name, array in step.data.items()
+    }
+
+
+def _launch(
+    i: int, step: Step, kernel: _Kernel, places: Mapping[tuple[int, str], int], local: int | None
+) -> dict[str, Any]:
+    text = kernel.text
+    size = local or text.local
+    inputs = [_address(tensor) for tensor in step.inputs]
+    return {
+        "kernel": kernel.name,
+        "in": inputs[0],
+        "add": inputs[1] if len(inputs) > 1 else inputs[0],
+        "out": _address(step.output),
+        "args": [
+            places[i, name.removesuffix("_at")] if name.endswith("_at") else step.params[name]
+            for name in text.arguments
+        ],
+        "global": [-(-text.items // size) * size, text.rows],
+        "local": [size, 1],
+    }
+
+
+def _address(tensor: Tensor) -> list[Any]:
+    if tensor.space == "arena":
+        return ["arena", tensor.offset // FLOAT_ARENA_BYTES]
+    return [f"{tensor.space}{tensor.offset}", 0]

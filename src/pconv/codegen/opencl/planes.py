@@ -1,0 +1,147 @@
+"""Everything that walks plane by plane: gather, pooling, element-wise, means, softmax.
+
+A work item sets one element of the output's plane, its halo included; the second dimension counts planes.
+"""
+
+from pconv.codegen.opencl.frame import Text, activate, constant, over_plane
+from pconv.lower.kernels import (
+    ElementwiseKernel,
+    GatherKernel,
+    GlobalAverageKernel,
+    PoolKernel,
+    PoolTableKernel,
+    SoftmaxKernel,
+)
+
+SHARED = 64
+"""Work items that add up (or take the maximum of) one row together."""
+
+_REDUCE = f"""\
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint half_ = {SHARED // 2}; half_ > 0; half_ /= 2) {{{{
+        if (item < half_) shared[item] = {{combine}};
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }}}}
+"""
+_ADD_UP = _REDUCE.format(combine="shared[item] + shared[item + half_]")
+_MAXIMUM = _REDUCE.format(combine="fmax(shared[item], shared[item + half_])")
+
+
+def gather(kernel: GatherKernel, planes: int) -> Text:
+    """Return a copy of planes, through a table unless the layouts agree."""
+    elems = kernel.output.plane_elems
+    head = f"""\
+    const uint i = get_global_id(0), c = get_global_id(1);
+    if (i >= {elems}) return;
+    out += first + c * {elems};
+"""
+    if kernel.plain:
+        return Text(f"{head}    STORE(out, i, LOAD(in, c * {elems} + i));\n", ("first",), elems, planes)
+    body = f"""\
+{head}{constant("int", "base")}{constant("int", "table")}\
+    const int from = base[c], place = table[i];
+    STORE(out, i, from < 0 || place < 0 ? (real)0 : (real)LOAD(in, from + place));
+"""
+    return Text(body, ("base_at", "table_at", "first"), elems, planes)
+
+
+def pool(kernel: PoolKernel, planes: int) -> Text:
+    """Return pooling with windows that never leave the input's halo."""
+    src, (sy, sx) = kernel.source, kernel.stride
+    taps = [(y, x) for y in range(kernel.size[0]) for x in range(kernel.size[1])]
+    loads = [f"LOAD(in, {src.vector(y - kernel.pads[0], x - kernel.pads[1])})" for y, x in taps]
+    start = f"in += c * {src.plane_elems} + {src.base_elems} + y * {sy * src.row_vectors} + x * {sx};"
+    if kernel.kind == "max":
+        steps = [f"v = fmax(v, (real){load});" for load in loads[1:]]
+    else:
+        steps = [f"v += {load};" for load in loads[1:]] + [f"v *= (real)(1.0f / {len(taps)});"]
+    body = over_plane(kernel.output, [start, f"real v = {loads[0]};", *steps])
+    return Text(body, (), kernel.output.plane_elems, planes)
+
+
+def pool_table(kernel: PoolTableKernel, planes: int) -> Text:
+    """Return pooling through a table of source elements."""
+    elems = kernel.output.plane_elems
+    start, combine, finish = {
+        "max": ("-INFINITY", "fmax(v, (real)LOAD(in, place))", "scale[i] > 0 ? v : (real)0"),
+        "average": ("0", "v + LOAD(in, place)", "v * (real)scale[i]"),
+    }[kernel.kind]
+    body = f"""\
+    const uint i = get_global_id(0), c = get_global_id(1);
+    if (i >= {elems}) return;
+{constant("int", "table")}{constant("float", "scale")}\
+    in += c * {kernel.source.plane_elems};
+    real v = {start};
+    for (uint k = 0; k < {kernel.window}; k++) {{
+        const int place = table[k * {elems} + i];
+        if (place >= 0) v = {combine};
+    }}
+    STORE(out, c * {elems} + i, {finish});
+"""
+    return Text(body, ("table_at", "scale_at"), elems, planes)
+
+
+def elementwise(kernel: ElementwiseKernel, planes: int) -> Text:
+    """Return an element-wise operator."""
+    places = [
+        f"c * {src.plane_elems} + {src.base_elems} + y * {src.row_vectors} + x" for src in kernel.sources
+    ]
+    value = {
+        "add": "a + b",
+        "sub": "a - b",
+        "mul": "a * b",
+        "copy": "a",
+        "affine": "a * (real)scale[c] + (real)shift[c]",
+    }[kernel.op]
+    lines = [f"const real a = LOAD(in, {places[0]});"]
+    if len(places) == 2:
+        lines.append(f"const real b = LOAD(add, {places[1]});")
+    arrays = ""
+    arguments: tuple[str, ...] = ()
+    if kernel.op == "affine":
+        arrays = constant("float", "scale") + constant("float", "shift")
+        arguments = ("scale_at", "shift_at")
+    lines += [f"real v = {value};", f"v = {activate(kernel.activation, 'v')};"]
+    return Text(arrays + over_plane(kernel.output, lines), arguments, kernel.output.plane_elems, planes)
+
+
+def global_average(kernel: GlobalAverageKernel, planes: int) -> Text:
+    """Return the mean of each plane, added up by one work group."""
+    src, out = kernel.source, kernel.output
+    pixels = src.height * src.width
+    body = f"""\
+    __local float shared[{SHARED}];
+    const uint item = get_local_id(0), c = get_global_id(1);
+    in += c * {src.plane_elems} + {src.base_elems};
+    float sum = 0;
+    for (uint i = item; i < {pixels}; i += {SHARED})
+        sum += LOAD(in, i / {src.width} * {src.row_vectors} + i % {src.width});
+    shared[item] = sum;
+{_ADD_UP}\
+    for (uint i = item; i < {out.plane_elems}; i += {SHARED})
+        STORE(out, c * {out.plane_elems} + i, i == {out.base_elems} ? shared[0] / {pixels} : 0);
+"""
+    return Text(body, (), SHARED, planes, SHARED)
+
+
+def softmax(kernel: SoftmaxKernel) -> Text:
+    """Return a softmax over channels, each position by one work group, in float."""
+    n, step = kernel.channels, kernel.positions
+    body = f"""\
+    __local float shared[{SHARED}];
+    const uint item = get_local_id(0);
+    in += get_global_id(1), out += get_global_id(1);
+    float top = -INFINITY;
+    for (uint c = item; c < {n}; c += {SHARED}) top = fmax(top, (float)LOAD(in, c * {step}));
+    shared[item] = top;
+{_MAXIMUM}\
+    top = shared[0];
+    barrier(CLK_LOCAL_MEM_FENCE);
+    float sum = 0;
+    for (uint c = item; c < {n}; c += {SHARED}) sum += exp((float)LOAD(in, c * {step}) - top);
+    shared[item] = sum;
+{_ADD_UP}\
+    for (uint c = item; c < {n}; c += {SHARED})
+        STORE(out, c * {step}, exp((float)LOAD(in, c * {step}) - top) / shared[0]);
+"""
+    return Text(body, (), SHARED, step, SHARED)
