@@ -18,8 +18,9 @@ def speed_up(table: Table, variant: Variant) -> float:
 
 
 def milliseconds(value_ms: float) -> str:
-    """Write a time with three digits."""
-    return f"{value_ms:.0f} ms" if value_ms >= 100 else f"{value_ms:.3g} ms"
+    """Write a time with three digits, and no more than microseconds."""
+    digits = 0 if value_ms >= 100 else 1 if value_ms >= 10 else 2 if value_ms >= 1 else 3
+    return f"{value_ms:.{digits}f} ms"
 
 
 def sentence(table: Table, variant: Variant) -> str:
@@ -35,7 +36,7 @@ def verdict(table: Table) -> list[str]:
     """Say whether training is worth it, how far compression pays, and what takes the time then."""
     pruned = [variant for variant in table.variants if not variant.dense]
     best = min(pruned, key=lambda variant: variant.median_ms)
-    said = [_worth(table, best)]
+    said = [_worth(table, best), *_other_groups(table, best)]
     if (enough := _enough(table, best)) is not best:
         said.append(
             f"{enough.name} already gives {milliseconds(enough.median_ms)}: more compression brings less than "
@@ -54,6 +55,13 @@ def verdict(table: Table) -> list[str]:
 def _worth(table: Table, best: Variant) -> str:
     begin = "Training is worth it" if speed_up(table, best) >= WORTH else "Training is hardly worth it here"
     return f"{begin}: {sentence(table, best)}."
+
+
+def _other_groups(table: Table, best: Variant) -> list[str]:
+    """Say what the other groups reach; smaller ones are easier to train."""
+    others = (table.of_group(group) for group in table.groups if group != best.group)
+    fastest = (min(line, key=lambda variant: variant.median_ms) for line in others)
+    return [f"{sentence(table, variant)}." for variant in fastest if not variant.dense]
 
 
 def _enough(table: Table, best: Variant) -> Variant:
