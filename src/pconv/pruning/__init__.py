@@ -1,4 +1,4 @@
-"""Pruning of torch modules: prepare, step, finish. One file a method; `prune` is one shot by magnitude.
+"""Pruning of torch modules: prepare, step, finish. One file a method; `prune` finds them by name.
 
 Ends in a module whose plain weights contain the zeros; knows nothing of graphs and code.
 """
@@ -7,7 +7,21 @@ from pconv.extras import require_torch
 
 require_torch("pconv.prune")
 
-from .base import Pruner  # noqa: E402 - not before the check
-from .magnitude import MagnitudePruner, prune  # noqa: E402
+from .admm import AdmmPruner  # noqa: E402 - not before the check
+from .base import Pruner  # noqa: E402
+from .distillation import Distillation  # noqa: E402
+from .gradual import GradualPruner  # noqa: E402
+from .keep import KeepPruner  # noqa: E402
+from .magnitude import MagnitudePruner  # noqa: E402
+from .methods import METHODS, prune  # noqa: E402
 
-__all__ = ["MagnitudePruner", "Pruner", "prune"]
+__all__ = [
+    "METHODS",
+    "AdmmPruner",
+    "Distillation",
+    "GradualPruner",
+    "KeepPruner",
+    "MagnitudePruner",
+    "Pruner",
+    "prune",
+]

@@ -1,11 +1,12 @@
 """The frame of every pruning method: masks live in the module as parametrizations from prepare to finish.
 
-Owns the mechanics; a method overrides `select` and nothing else. The training loop stays the user's.
+Owns the mechanics; a method overrides `select`, and where it needs them `last`, `revivable`, `penalty`, `extra_state`
+and `load_extra_state`. The training loop stays the user's.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,41 +14,43 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from pconv.errors import ModelError, RecipeError
 from pconv.masks import check_finite
 from pconv.recipe import LayerRule, Recipe, plan_layers
 from pconv.sparsity import SparsityMap
 
-from .layers import WEIGHT, Layer, describe_layers, find_layers, require_prunable
+from .layers import WEIGHT, Layer, describe_layers, find_layers, require_prunable, unwrap
+from .mask import Mask
+from .ranks import broadcast
 
 Masks = Mapping[str, NDArray[np.bool_]]
-
-
-class Mask(nn.Module):
-    """Hold a weight at zero where its mask is False, whatever the optimiser does underneath."""
-
-    mask: Tensor
-
-    def __init__(self, mask: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mask", mask)
-
-    def forward(self, weight: Tensor) -> Tensor:
-        # Not a product: 0 * inf is NaN, and -1 * 0 is a negative zero.
-        return torch.where(self.mask, weight, torch.zeros((), dtype=weight.dtype, device=weight.device))
+STATE_FORMAT = 1
 
 
 class Pruner(ABC):
     """Prune a module in place: `prepare()`, then `step()` after each optimiser step, then `finish()`.
 
-    Raises: RecipeError when the recipe does not fit the module; ModelError when its weights cannot be pruned.
+    `steps` is how many optimiser steps are planned; the schedules of a method are shares of it. A module wrapped
+    in DistributedDataParallel is pruned inside, with the same masks on all ranks.
+
+    Raises: RecipeError when the recipe does not fit the module, or the method needs `steps` and has none;
+    ModelError when the module's weights cannot be pruned.
     """
 
-    def __init__(self, module: nn.Module, recipe: Recipe) -> None:
-        self.layers: dict[str, Layer] = find_layers(module)
+    needs_steps: ClassVar[bool] = False
+
+    def __init__(self, module: nn.Module, recipe: Recipe, steps: int | None = None) -> None:
+        if self.needs_steps and (steps is None or steps < 1):
+            raise RecipeError(
+                f"{type(self).__name__}: it follows a schedule; allowed is steps=N, the number of optimiser steps "
+                "that you plan (epochs * batches)."
+            )
+        self.planned_steps = steps or 0
+        self.steps_done = 0
+        self.module = unwrap(module)
+        self.layers: dict[str, Layer] = find_layers(self.module)
         self.rules: dict[str, LayerRule] = plan_layers(recipe, describe_layers(self.layers))
-        self.steps = 0
         self._masks: dict[str, Mask] = {}
-        require_prunable(module, self.layers, self.rules)
 
     @abstractmethod
     def select(self, step: int) -> Masks | None:
@@ -56,38 +59,72 @@ class Pruner(ABC):
         `weights()` and `rules` are what there is to choose by.
         """
 
+    def last(self) -> Masks | None:
+        """Choose the final masks if that has not happened yet: training may end early. None = it has."""
+        return None
+
+    def revivable(self) -> bool:
+        """Say whether pruned weights keep learning at this moment."""
+        return False
+
+    def penalty(self) -> Tensor:
+        """Give the scalar to add to the loss: zero where a method has none."""
+        return next(iter(self.layers.values())).weight.new_zeros(())
+
+    def extra_state(self) -> dict[str, Any]:
+        """Give what a method needs to go on, besides masks and counter."""
+        return {}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most methods have none
+        """Take back what `extra_state` gave."""
+
+    def pruned(self) -> list[str]:
+        """List the layers that get a mask."""
+        return [name for name, rule in self.rules.items() if not rule.dense]
+
     def weights(self) -> dict[str, NDArray[Any]]:
         """Give every layer's weights as they stand under the masks: a pruned weight can come back."""
-        return {name: _array(self._trained(name)) for name in self.layers}
+        return {name: as_array(self.trained(name)) for name in self.layers}
+
+    def trained(self, name: str) -> Tensor:
+        """Give the tensor that the optimiser trains for a layer: the weight under its mask."""
+        layer = self.layers[name]
+        if not parametrize.is_parametrized(layer, WEIGHT):
+            return layer.weight
+        return layer.get_parameter(f"parametrizations.{WEIGHT}.original")
 
     def prepare(self) -> None:
-        """Put a mask on every layer that the recipe prunes; the zeros hold from here on."""
+        """Put a mask on every layer that is to be pruned; the zeros hold from here on.
+
+        Raises: ModelError when weights are not finite, shared or computed.
+        """
+        require_prunable(self.module, self.layers, self.pruned())
         for name, array in self.weights().items():
             check_finite(name, array)
-        masks = self.select(0) or {}
-        for name, layer in self.layers.items():
-            if not self.rules[name].dense:
-                mask = masks.get(name, np.broadcast_to(np.True_, self.rules[name].shape))
-                self._masks[name] = Mask(_tensor(mask, layer.weight.device))
-                parametrize.register_parametrization(layer, WEIGHT, self._masks[name])
+        chosen = self.select(0) or {}
+        for name in self.pruned():
+            layer = self.layers[name]
+            mask = chosen.get(name, np.broadcast_to(np.True_, layer.weight.shape))
+            self._masks[name] = Mask(_as_tensor(mask, layer.weight.device))
+            parametrize.register_parametrization(layer, WEIGHT, self._masks[name])
+        self._settle()
 
     def step(self) -> None:
         """Tell the method that the optimiser made a step; the zeros hold without it as well."""
-        self.steps += 1
-        chosen = self.select(self.steps)
-        if chosen is not None:
-            for name, holder in self._masks.items():
-                holder.mask.copy_(_tensor(chosen[name], holder.mask.device))
+        self.steps_done += 1
+        self._apply(self.select(self.steps_done))
 
     def sparsity(self) -> SparsityMap:
         """Map what every layer may keep at this moment."""
-        masks = {name: np.broadcast_to(np.True_, rule.shape) for name, rule in self.rules.items()}
+        masks = {name: np.broadcast_to(np.True_, layer.weight.shape) for name, layer in self.layers.items()}
         return SparsityMap.detect(
             masks | {name: held.mask.cpu().numpy() for name, held in self._masks.items()}
         )
 
     def finish(self) -> SparsityMap:
         """Leave plain weights that contain the zeros, and no mask; return the map of them."""
+        if any(parametrize.is_parametrized(self.layers[name], WEIGHT) for name in self._masks):
+            self._apply(self.last())
         for name in self._masks:
             layer = self.layers[name]
             if parametrize.is_parametrized(layer, WEIGHT):
@@ -96,19 +133,63 @@ class Pruner(ABC):
                 _move_to_front(layer, WEIGHT)
         return self.sparsity()
 
-    def _trained(self, name: str) -> Tensor:
-        layer = self.layers[name]
-        if not parametrize.is_parametrized(layer, WEIGHT):
-            return layer.weight
-        return layer.get_parameter(f"parametrizations.{WEIGHT}.original")
+    def state_dict(self) -> dict[str, Any]:
+        """Give everything that goes on exactly where this stands, beside the module's and optimiser's own state.
+
+        Tensors, numbers and texts only: `torch.load(..., weights_only=True)` reads it.
+        """
+        return {
+            "format": STATE_FORMAT,
+            "method": type(self).__name__,
+            "planned_steps": self.planned_steps,
+            "steps_done": self.steps_done,
+            "masks": {name: held.mask.clone() for name, held in self._masks.items()},
+            "extra": self.extra_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()` of a prepared pruner of the same method over the same layers, on any device.
+
+        Raises: ModelError when the state is another method's, another network's or another format's.
+        """
+        for key, here in (("format", STATE_FORMAT), ("method", type(self).__name__)):
+            if state.get(key) != here:
+                raise ModelError(
+                    f"pruner state: {key} {state.get(key)!r}; allowed {here!r}. Resume with what wrote it."
+                )
+        masks: Mapping[str, Tensor] = state["masks"]
+        here_shapes = {name: held.mask.shape for name, held in self._masks.items()}
+        if {name: mask.shape for name, mask in masks.items()} != here_shapes:
+            raise ModelError(
+                f"pruner state: its {len(masks)} pruned layers are not the {len(here_shapes)} of this module; "
+                "allowed is a prepared pruner with the same network and recipe."
+            )
+        self.planned_steps, self.steps_done = int(state["planned_steps"]), int(state["steps_done"])
+        for name, held in self._masks.items():
+            held.mask.copy_(masks[name])
+        self.load_extra_state(state["extra"])
+        self._settle()
+
+    def _apply(self, chosen: Masks | None) -> None:
+        if chosen is not None:
+            for name, held in self._masks.items():
+                held.mask.copy_(_as_tensor(chosen[name], held.mask.device))
+            self._settle()
+
+    def _settle(self) -> None:
+        """After masks changed: the same on all ranks, and open or shut for what is pruned."""
+        broadcast(held.mask for held in self._masks.values())
+        for held in self._masks.values():
+            held.revivable = self.revivable()
 
 
-def _array(weight: Tensor) -> NDArray[Any]:
+def as_array(weight: Tensor) -> NDArray[Any]:
+    """Give a weight as an array; 16-bit floats come as float32."""
     weight = weight.detach().cpu()
     return (weight.float() if weight.dtype in (torch.bfloat16, torch.float16) else weight).numpy()
 
 
-def _tensor(mask: NDArray[np.bool_], device: torch.device) -> Tensor:
+def _as_tensor(mask: NDArray[np.bool_], device: torch.device) -> Tensor:
     return torch.tensor(np.ascontiguousarray(mask), device=device)
 
 

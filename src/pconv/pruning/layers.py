@@ -3,17 +3,29 @@
 A layer is named as its module is (`layer1.0.conv1`), which is its weight's name without ".weight".
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
 from pconv.errors import ModelError
-from pconv.recipe import FIRST_MAX_CHANNELS, Kind, LayerInfo, LayerRule
+from pconv.recipe import FIRST_MAX_CHANNELS, Kind, LayerInfo
 
 Layer = nn.Conv2d | nn.Linear
 WEIGHT = "weight"
+
+
+def unwrap(module: nn.Module) -> nn.Module:
+    """Give the user's own module out of DistributedDataParallel or torch.compile: its names are what counts."""
+    while True:
+        if isinstance(module, DistributedDataParallel):
+            module = module.module
+        elif isinstance(compiled := getattr(module, "_orig_mod", None), nn.Module):
+            module = compiled
+        else:
+            return module
 
 
 def find_layers(module: nn.Module) -> dict[str, Layer]:
@@ -51,8 +63,8 @@ def describe_layers(layers: Mapping[str, Layer]) -> list[LayerInfo]:
     ]
 
 
-def require_prunable(module: nn.Module, layers: Mapping[str, Layer], rules: Mapping[str, LayerRule]) -> None:
-    """Refuse weights that a mask cannot own alone.
+def require_prunable(module: nn.Module, layers: Mapping[str, Layer], pruned: Iterable[str]) -> None:
+    """Refuse weights to prune that a mask cannot own alone.
 
     Raises: ModelError for a weight that two modules share, or that is computed from something else.
     """
@@ -60,9 +72,8 @@ def require_prunable(module: nn.Module, layers: Mapping[str, Layer], rules: Mapp
     for path, child in module.named_modules():
         for key, parameter in child.named_parameters(recurse=False):
             owners.setdefault(id(parameter), []).append(f"{path}.{key}".lstrip("."))
-    for name, layer in layers.items():
-        if rules[name].dense:
-            continue
+    for name in pruned:
+        layer = layers[name]
         advice = f'Leave it dense with exclude = ["{name}"].'
         if parametrize.is_parametrized(layer, WEIGHT):
             raise ModelError(f"{name}: its weight is parametrized already; remove that first. {advice}")

@@ -1,9 +1,6 @@
 """One-shot pruning by magnitude: the masks are chosen once, and then hold while the module is fine-tuned."""
 
-from torch import nn
-
 from pconv.masks import magnitude_masks
-from pconv.recipe import Recipe
 
 from .base import Masks, Pruner
 
@@ -17,17 +14,3 @@ class MagnitudePruner(Pruner):
     def select(self, step: int) -> Masks | None:
         """Choose by magnitude at once, then never again."""
         return magnitude_masks(self.weights(), self.rules) if step == 0 else None
-
-
-def prune(module: nn.Module, recipe: Recipe | None = None) -> Pruner:
-    """Prune a module in place, in one shot by magnitude.
-
-        pruner = pconv.prune(module, recipe)
-        for batch in data: ...; optimizer.step(); pruner.step()
-        sparsity = pruner.finish()
-
-    Raises: RecipeError when the recipe does not fit the module; ModelError when its weights cannot be pruned.
-    """
-    pruner = MagnitudePruner(module, recipe or Recipe())
-    pruner.prepare()
-    return pruner

@@ -1,0 +1,156 @@
+"""ADMM: training pulls every weight toward the nearest legal point, ever harder; then masks are cut and held.
+
+loss + rho/2 |W - Z + U|^2 + rho/2 |W - Y + V|^2      Z: nearest with legal shapes        U, V: the duals
+                                                      Y: nearest with legal connectivity
+every few epochs:   Z = project(W + U),  U += W - Z   (and Y, V alike);  rho x 10 by stages
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pconv.errors import RecipeError
+from pconv.recipe import LayerRule, Recipe
+
+from .base import Masks, Pruner, as_array
+from .choice import Choice
+from .mask import masked
+from .ranks import broadcast
+
+
+@dataclass
+class Split:
+    """One constraint: its rules, and per layer the auxiliary copy (Z or Y) and its dual (U or V)."""
+
+    rules: dict[str, LayerRule]
+    nearest: dict[str, Tensor] = field(default_factory=dict)
+    dual: dict[str, Tensor] = field(default_factory=dict)
+
+
+class AdmmPruner(Pruner):
+    """Train toward the masks by ADMM, cut hard after `phase` of the planned steps, and retrain under the masks.
+
+    Add `penalty()` to the loss. rho starts at `rho` and grows by `growth` in each of `stages`; Z, Y, U and V are
+    updated `updates` times a stage.
+
+    Raises: RecipeError for a phase out of 0..1, or a schedule without stages and updates.
+    Source: PatDNN (arXiv 2001.00138), extended ADMM.
+    """
+
+    needs_steps = True
+
+    def __init__(
+        self,
+        module: nn.Module,
+        recipe: Recipe,
+        steps: int | None = None,
+        *,
+        phase: float = 0.5,
+        stages: int = 4,
+        updates: int = 3,
+        rho: float = 1e-4,
+        growth: float = 10.0,
+    ) -> None:
+        super().__init__(module, recipe, steps)
+        if not 0 < phase <= 1 or stages < 1 or updates < 1:
+            raise RecipeError(
+                f"admm: phase {phase:g}, stages {stages}, updates {updates}; allowed is a share of the steps, "
+                "0 < phase <= 1, and at least one stage and update"
+            )
+        self._phase, self._stages, self._updates = phase, stages, updates
+        self._rho, self._growth = rho, growth
+        self._cut = False
+        self._choice: Choice | None = None
+        self._splits = {
+            "shape": Split({n: replace(r, keep=r.shape[1]) for n, r in self.rules.items() if r.patterns}),
+            "connectivity": Split(
+                {n: replace(r, patterns=None) for n, r in self.rules.items() if r.keep < r.shape[1]}
+            ),
+        }
+
+    @property
+    def _end(self) -> int:
+        return max(1, round(self._phase * self.planned_steps))
+
+    @property
+    def rho(self) -> float:
+        """Give the present weight of the penalty."""
+        stage = min(self._stages - 1, self.steps_done * self._stages // self._end)
+        return float(self._rho * self._growth**stage)
+
+    def select(self, step: int) -> Masks | None:
+        """Cut once, at the end of the ADMM phase; until then move Z, Y, U and V."""
+        if self._cut:
+            return None
+        if step >= self._end:
+            return self.last()
+        if step % max(1, self._end // (self._stages * self._updates)) == 0:
+            self._update(step / self._end)
+        return None
+
+    def last(self) -> Masks | None:
+        """Cut now, if that has not happened yet."""
+        if self._cut:
+            return None
+        self._cut = True
+        for split in self._splits.values():
+            split.nearest.clear()
+            split.dual.clear()
+        return self._choices(1.0).masks(self.weights(), self.rules)
+
+    def penalty(self) -> Tensor:
+        """Give rho / 2 times the squared distances of all layers from Z - U and from Y - V."""
+        total = super().penalty()
+        for split in self._splits.values():
+            for name, nearest in split.nearest.items():
+                apart = self.trained(name) - nearest + split.dual[name]
+                total = total + apart.float().square().sum()
+        return total * (self.rho / 2)
+
+    def extra_state(self) -> dict[str, Any]:
+        """Give the auxiliary copies, the duals, and whether the masks are cut."""
+        assert self._choice is not None
+        splits = {
+            kind: {"nearest": _copied(split.nearest), "dual": _copied(split.dual)}
+            for kind, split in self._splits.items()
+        }
+        return {"cut": self._cut, "splits": splits, "choice": self._choice.state()}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `extra_state` gave."""
+        assert self._choice is not None
+        self._cut = bool(state["cut"])
+        self._choice.load(state["choice"])
+        for kind, split in self._splits.items():
+            saved = state["splits"][kind]
+            for mine, theirs in ((split.nearest, saved["nearest"]), (split.dual, saved["dual"])):
+                mine.clear()
+                mine.update({name: tensor.to(self.trained(name).device) for name, tensor in theirs.items()})
+
+    def _choices(self, progress: float) -> Choice:
+        weights = self.weights()
+        if self._choice is None:
+            self._choice = Choice(weights, self.rules)
+        self._choice.shrink(weights, progress)
+        return self._choice
+
+    @torch.no_grad()
+    def _update(self, progress: float) -> None:
+        choice = self._choices(progress)
+        for split in self._splits.values():
+            weights = {name: self.trained(name).detach() for name in split.rules}
+            if not split.dual:
+                split.dual = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+            moved = {name: weight + split.dual[name] for name, weight in weights.items()}
+            masks = choice.masks({name: as_array(tensor) for name, tensor in moved.items()}, split.rules)
+            for name, point in moved.items():
+                split.nearest[name] = masked(point, torch.from_numpy(masks[name].copy()).to(point.device))
+                split.dual[name] = point - split.nearest[name] if progress else split.dual[name]
+            broadcast([*split.nearest.values(), *split.dual.values()])
+
+
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in tensors.items()}

@@ -1,0 +1,136 @@
+"""Gradual pruning: masks are chosen again and again while training, kernels go little by little, then it freezes.
+
+steps  0 ....... each_step ........... ramp ........... freeze ................ end
+shapes every mini-batch  |  now and then                |  held
+kernels ic  ~~ cubic ~~~~~~~~~~~~~~~> keep              |  held
+pruned weights keep learning, and may come back         |  are zero for good
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pconv.errors import RecipeError
+from pconv.recipe import LayerRule, Recipe
+from pconv.sparsity import LayerSparsity
+
+from .base import Masks, Pruner
+from .choice import Choice
+from .mask import masked
+
+
+class GradualPruner(Pruner):
+    """Choose masks while training: at first for every mini-batch, later every `interval` steps, until they settle.
+
+    `each_step`, `ramp` and `freeze` are shares of the planned steps: how long masks are chosen for every mini-batch,
+    when connectivity has reached the recipe's rate by a cubic schedule, and when masks hold at the latest. From
+    `ramp` on they hold as soon as the share of kernels per shape moves by less than `settle` (0..1). While they move,
+    pruned weights get the gradient that they would have without masks, and `decay` pulls them to zero through
+    `penalty()`, so that weak ones do not come back by chance.
+
+    Raises: RecipeError for shares out of order.
+    Source: PCONV (arXiv 1909.05073); the cubic schedule is Zhu and Gupta's (arXiv 1710.01878); gradients and decay
+    of pruned weights are SR-STE's (arXiv 2102.04010).
+    """
+
+    needs_steps = True
+
+    def __init__(
+        self,
+        module: nn.Module,
+        recipe: Recipe,
+        steps: int | None = None,
+        *,
+        each_step: float = 0.05,
+        ramp: float = 0.4,
+        freeze: float = 0.5,
+        interval: int | None = None,
+        settle: float = 0.001,
+        decay: float = 2e-4,
+    ) -> None:
+        super().__init__(module, recipe, steps)
+        if not 0 <= each_step <= ramp <= freeze <= 1:
+            raise RecipeError(
+                f"gradual: each_step {each_step:g}, ramp {ramp:g}, freeze {freeze:g}; "
+                "allowed are shares of the steps, 0 <= each_step <= ramp <= freeze <= 1"
+            )
+        self._each_step, self._ramp, self._freeze = each_step, ramp, freeze
+        self._interval = interval or max(1, self.planned_steps // 100)
+        self._settle_below, self._decay = settle, decay
+        self._frozen = False
+        self._shares: dict[int, float] = {}
+        self._choice: Choice | None = None
+
+    def select(self, step: int) -> Masks | None:
+        """Choose again where the schedule says so."""
+        done = step / self.planned_steps
+        if self._frozen or not (
+            done <= self._each_step or step % self._interval == 0 or done >= self._freeze
+        ):
+            return None
+        return self._choose(done / self._ramp if done < self._ramp else 1.0, done >= self._freeze)
+
+    def last(self) -> Masks | None:
+        """Choose at the recipe's rates if training ended before the masks froze."""
+        return None if self._frozen else self._choose(1.0, freeze=True)
+
+    def revivable(self) -> bool:
+        """Let pruned weights learn until the masks freeze."""
+        return not self._frozen
+
+    def penalty(self) -> Tensor:
+        """Pull pruned weights to zero while they may come back."""
+        total = super().penalty()
+        if not self._frozen:
+            for name, held in self._masks.items():
+                total = total + masked(self.trained(name), ~held.mask).float().square().sum()
+        return total * (self._decay / 2)
+
+    def extra_state(self) -> dict[str, Any]:
+        """Give libraries, groups, and whether the masks hold."""
+        assert self._choice is not None
+        return {"frozen": self._frozen, "shares": dict(self._shares), "choice": self._choice.state()}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `extra_state` gave."""
+        assert self._choice is not None
+        self._frozen, self._shares = bool(state["frozen"]), dict(state["shares"])
+        self._choice.load(state["choice"])
+
+    def _choose(self, progress: float, freeze: bool) -> Masks:
+        weights = self.weights()
+        if self._choice is None:
+            self._choice = Choice(weights, self.rules)
+        self._choice.shrink(weights, progress)
+        rules = {name: _relaxed(rule, progress) for name, rule in self.rules.items()}
+        masks = self._choice.masks(weights, rules)
+        self._frozen = freeze or (progress == 1.0 and self._settled(masks))
+        return masks
+
+    def _settled(self, masks: Masks) -> bool:
+        before, self._shares = self._shares, _shape_shares(masks)
+        moved = sum(
+            abs(self._shares.get(b, 0) - before.get(b, 0)) for b in self._shares.keys() | before.keys()
+        )
+        return moved / 2 < self._settle_below
+
+
+def _relaxed(rule: LayerRule, progress: float) -> LayerRule:
+    """Keep more kernels than the rule asks, down to its number at progress 1, fast at first."""
+    ic, block = rule.shape[1], rule.channel_block
+    extra = int((ic - rule.keep) * (1.0 - progress) ** 3 / block) * block
+    return replace(rule, keep=rule.keep + extra)
+
+
+def _shape_shares(masks: Mapping[str, NDArray[np.bool_]]) -> dict[int, float]:
+    """Count how the kept 3x3 kernels of all layers divide among the shapes."""
+    counts: Counter[int] = Counter()
+    for mask in masks.values():
+        if mask.shape[2:] == (3, 3):
+            counts.update(LayerSparsity.detect(mask).patterns)
+    return {bits: count / counts.total() for bits, count in counts.items()}
