@@ -13,7 +13,7 @@ typedef struct {
     float *const *outputs;
 } pconv_frame;
 
-/* One layer: its tasks are independent, threads claim them in chunks of at least `grain`, a barrier ends the step. */
+/* One layer: its tasks are independent, threads take at least `grain` at a time, a barrier ends the step. */
 typedef struct {
     const char *name;
     void (*run)(const pconv_frame *, int32_t begin, int32_t end);

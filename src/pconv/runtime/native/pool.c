@@ -1,10 +1,10 @@
-/* Tasks are handed out by one atomic word, the ticket:
+/* Every thread owns a range of a step's tasks, the same part of each step: what a thread wrote, the next step finds
+   in that core's cache. A range is one atomic word, begin and end: its owner takes from the front, half of the rest
+   at a time; a thread that has none left takes from the back of another's.
 
-       epoch (24 bits) | chunks (20 bits) | next chunk (20 bits)
-
-   fetch_add(1) claims a chunk and tells in the same breath of which job. The job that a claimed chunk belongs
-   to cannot change before that chunk is reported done, so a worker that comes late, or never (descheduled,
-   lost in a fork), delays nothing: whoever is awake does the work. */
+   A word that is not empty belongs to the present job: a job ends when all its tasks are reported done, and its
+   successor writes the words only then. So a worker that comes late, or never (descheduled, lost in a fork), delays
+   nothing: whoever is awake does its work. */
 #define _GNU_SOURCE
 #include "pool.h"
 
@@ -17,23 +17,29 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FIELD_BITS = 20, MAX_CHUNKS = 2047, STACK_BYTES = 2 << 20, LINE_BYTES = 128 };
-#define FIELD_MASK ((UINT64_C(1) << FIELD_BITS) - 1)
-#define CHUNK(ticket) ((ticket) & FIELD_MASK)
-#define CHUNKS(ticket) ((ticket) >> FIELD_BITS & FIELD_MASK)
-#define EPOCH(ticket) ((ticket) >> 2 * FIELD_BITS)
+enum { STACK_BYTES = 2 << 20, LINE_BYTES = 128 };
+#define RANGE(begin, end) ((uint64_t)(begin) << 32 | (uint32_t)(end))
+#define BEGIN(range) ((int32_t)((range) >> 32))
+#define END(range) ((int32_t)(uint32_t)(range))
 
 /* A worker between two steps spins this long, then sleeps and leaves its core to others. */
 #define IDLE_SPIN_NS 50000
 /* The caller waits for tasks that are running already: sleeping pays only for long ones. */
 #define BARRIER_SPIN_NS 500000
 
+typedef struct {
+    _Alignas(LINE_BYTES) _Atomic uint64_t range; /* the tasks of one thread that nobody has taken yet */
+    pool *pool;
+    int number;
+} seat;
+
 struct pool {
-    _Alignas(LINE_BYTES) _Atomic uint64_t ticket;
-    _Alignas(LINE_BYTES) _Atomic uint64_t left; /* chunks of this job not yet done */
+    seat seats[PCONV_MAX_THREADS]; /* the caller's is the first */
+    _Alignas(LINE_BYTES) atomic_uint epoch; /* counts the jobs */
+    _Alignas(LINE_BYTES) _Atomic int64_t left; /* tasks of this job not yet reported done */
     _Alignas(LINE_BYTES) const pconv_step *step; /* the job: written only while `left` is 0 */
     const pconv_frame *frame;
-    int32_t bounds[MAX_CHUNKS + 1]; /* chunk i is tasks bounds[i] to bounds[i + 1] */
+    atomic_int grain; /* a late worker may read it while the next job writes it */
     bool spins;
     int workers;
     pid_t owner;
@@ -52,17 +58,17 @@ static void relax(void) {
 #endif
 }
 
-static bool job_is_new(pool *p, uint64_t seen) {
-    return EPOCH(atomic_load(&p->ticket)) != seen || atomic_load(&p->stop);
+static bool job_is_new(pool *p, unsigned seen) {
+    return atomic_load(&p->epoch) != seen || atomic_load(&p->stop);
 }
 
-static bool job_is_done(pool *p, uint64_t unused) {
+static bool job_is_done(pool *p, unsigned unused) {
     (void)unused;
     return atomic_load(&p->left) == 0;
 }
 
 /* Wait for `ready` without sleeping, at most `limit_ns`; was it? */
-static bool spin(pool *p, bool (*ready)(pool *, uint64_t), uint64_t argument, int64_t limit_ns) {
+static bool spin(pool *p, bool (*ready)(pool *, unsigned), unsigned argument, int64_t limit_ns) {
     if (ready(p, argument)) return true;
     if (!p->spins) return false;
     for (int64_t end = now_ns() + limit_ns; now_ns() < end;)
@@ -73,37 +79,61 @@ static bool spin(pool *p, bool (*ready)(pool *, uint64_t), uint64_t argument, in
     return false;
 }
 
-/* Do chunks until none is left; the epoch of the job that had none. */
-static uint64_t work(pool *p) {
-    for (uint64_t done = 0;; done++) {
-        uint64_t ticket = atomic_fetch_add(&p->ticket, 1);
-        if (CHUNK(ticket) >= CHUNKS(ticket)) {
-            if (done && atomic_fetch_sub(&p->left, done) == done && atomic_load(&p->caller_sleeps)) {
-                pthread_mutex_lock(&p->mutex);
-                pthread_cond_signal(&p->job_done);
-                pthread_mutex_unlock(&p->mutex);
-            }
-            return EPOCH(ticket);
+/* Take half of what is left of a range, `grain` at least, from its front or its back; how many tasks. */
+static int32_t take(pool *p, seat *from, bool front, int32_t *begin) {
+    uint64_t range = atomic_load(&from->range);
+    for (;;) {
+        int32_t first = BEGIN(range), last = END(range), size = (last - first) / 2;
+        int32_t grain = atomic_load(&p->grain);
+        if (first >= last) return 0;
+        if (size < grain) size = grain;
+        if (size > last - first) size = last - first;
+        uint64_t rest = front ? RANGE(first + size, last) : RANGE(first, last - size);
+        if (atomic_compare_exchange_weak(&from->range, &range, rest)) {
+            *begin = front ? first : last - size;
+            return size;
         }
-        const int32_t *bounds = p->bounds + CHUNK(ticket);
-        p->step->run(p->frame, bounds[0], bounds[1]);
+    }
+}
+
+/* Do tasks, one's own first, until nobody has any left. */
+static void work(pool *p, int number) {
+    int32_t begin, size;
+    int64_t done = 0;
+    for (int i = 0; i <= p->workers;) {
+        seat *from = &p->seats[(number + i) % (p->workers + 1)];
+        if ((size = take(p, from, i == 0, &begin)) == 0) {
+            i++;
+            continue;
+        }
+        p->step->run(p->frame, begin, begin + size);
+        done += size;
+    }
+    if (done && atomic_fetch_sub(&p->left, done) == done && atomic_load(&p->caller_sleeps)) {
+        pthread_mutex_lock(&p->mutex);
+        pthread_cond_signal(&p->job_done);
+        pthread_mutex_unlock(&p->mutex);
     }
 }
 
 static void *worker(void *argument) {
-    pool *p = argument;
-    for (uint64_t seen = 0; !atomic_load(&p->stop); seen = work(p)) {
-        if (spin(p, job_is_new, seen, IDLE_SPIN_NS)) continue;
-        pthread_mutex_lock(&p->mutex);
-        atomic_fetch_add(&p->sleepers, 1);
-        while (!job_is_new(p, seen)) pthread_cond_wait(&p->job_ready, &p->mutex);
-        atomic_fetch_sub(&p->sleepers, 1);
-        pthread_mutex_unlock(&p->mutex);
+    seat *mine = argument;
+    pool *p = mine->pool;
+    for (unsigned seen = 0; !atomic_load(&p->stop);) {
+        if (!spin(p, job_is_new, seen, IDLE_SPIN_NS)) {
+            pthread_mutex_lock(&p->mutex);
+            atomic_fetch_add(&p->sleepers, 1);
+            while (!job_is_new(p, seen)) pthread_cond_wait(&p->job_ready, &p->mutex);
+            atomic_fetch_sub(&p->sleepers, 1);
+            pthread_mutex_unlock(&p->mutex);
+        }
+        seen = atomic_load(&p->epoch);
+        work(p, mine->number);
     }
     return NULL;
 }
 
-/* Wake at most `wanted` sleepers. Whoever is just falling asleep sees the new ticket first, or is counted. */
+/* Wake at most `wanted` sleepers. Whoever is just falling asleep sees the new epoch first, or is counted. */
 static void wake(pool *p, uint64_t wanted) {
     if (atomic_load(&p->sleepers) == 0) return;
     pthread_mutex_lock(&p->mutex);
@@ -113,35 +143,22 @@ static void wake(pool *p, uint64_t wanted) {
     pthread_mutex_unlock(&p->mutex);
 }
 
-/* Cut the tasks into chunks that get smaller: long ones first, which share input in one core's cache, short ones
-   last, so that all threads end together. Their number. */
-static uint64_t cut(pool *p, int64_t tasks, int64_t grain) {
-    uint64_t chunks = 0;
-    for (int64_t begin = 0; begin < tasks;) {
-        int64_t size = (tasks - begin) / (2 * (p->workers + 1));
-        if (size < grain) size = grain;
-        if (chunks + 1 == MAX_CHUNKS || size > tasks - begin) size = tasks - begin;
-        p->bounds[chunks++] = (int32_t)begin;
-        begin += size;
-    }
-    p->bounds[chunks] = (int32_t)tasks;
-    return chunks;
-}
-
 void pool_run(pool *p, const pconv_step *step, const pconv_frame *frame) {
-    int64_t grain = step->grain > 0 ? step->grain : 1;
-    if (p->workers == 0 || step->tasks <= grain) {
+    int64_t tasks = step->tasks, threads = p->workers + 1;
+    int32_t grain = step->grain > 0 ? step->grain : 1;
+    if (p->workers == 0 || tasks <= grain) {
         step->run(frame, 0, step->tasks);
         return;
     }
-    uint64_t epoch = EPOCH(atomic_load(&p->ticket)) + 1; /* wraps around, which the shift below cuts off */
     p->step = step;
     p->frame = frame;
-    uint64_t chunks = cut(p, step->tasks, grain);
-    atomic_store(&p->left, chunks);
-    atomic_store(&p->ticket, epoch << 2 * FIELD_BITS | chunks << FIELD_BITS);
-    wake(p, chunks - 1);
-    work(p);
+    atomic_store(&p->grain, grain);
+    atomic_store(&p->left, tasks);
+    for (int64_t i = 0; i < threads; i++)
+        atomic_store(&p->seats[i].range, RANGE(tasks * i / threads, tasks * (i + 1) / threads));
+    atomic_fetch_add(&p->epoch, 1);
+    wake(p, (uint64_t)((tasks - 1) / grain));
+    work(p, 0);
     if (spin(p, job_is_done, 0, BARRIER_SPIN_NS)) return;
     pthread_mutex_lock(&p->mutex);
     atomic_store(&p->caller_sleeps, true);
@@ -171,7 +188,8 @@ static int start_workers(pool *p, int threads) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* the program's signals are not for our workers */
-    for (int i = 1; i < threads && !pthread_create(&p->threads[p->workers], &attributes, worker, p); i++)
+    for (int i = 0; i < threads; i++) p->seats[i] = (seat){.pool = p, .number = i};
+    for (int i = 1; i < threads && !pthread_create(&p->threads[i - 1], &attributes, worker, &p->seats[i]); i++)
         p->workers++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
