@@ -2,5 +2,5 @@
 
 `data` reads images, `net` is the small network for digits, `train` fits and scores, `jobs` says what differs
 between datasets, `run` does it all and fills a `result`.
-Nothing here is imported by the rest of the package.
+The trainer shares `data`; the rest of the package imports nothing from here.
 """

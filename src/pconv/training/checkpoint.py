@@ -1,0 +1,69 @@
+"""One file that holds a run at one moment, replaced whole: a kill at any time leaves the last good one.
+
+No random states: every step seeds its own chance from seed, step and rank.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pconv.errors import PconvError
+from pconv.files import write_atomically
+
+FILE = "checkpoint.pt"
+BEST = "best.pt"
+FORMAT = 1
+
+
+def save(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a state, whole or not at all.
+
+    Raises: BuildError when the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    buffer.seek(0)
+    write_atomically(path, buffer, "Free some space, then go on with --resume.")
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read what `save` wrote.
+
+    Raises: PconvError when the file is damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise PconvError(f"{path}: cannot be read as a checkpoint; delete it to begin again.") from error
+    return state
+
+
+def require_same(path: Path, saved: str, now: str) -> None:
+    """Refuse to go on with other settings than the run began with.
+
+    Raises: PconvError naming what differs.
+    """
+    before, after = json.loads(saved), json.loads(now)
+    differ = [
+        f"{key} was {before.get(key)!r}, is {after.get(key)!r}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+    if differ:
+        raise PconvError(
+            f"{path}: belongs to a run with other settings ({'; '.join(differ)}). "
+            "Resume with those it began with, or choose another folder with -o."
+        )
+
+
+def clear_drafts(folder: Path) -> None:
+    """Delete the unfinished files of a run that was killed."""
+    for draft in folder.glob(".*.part"):
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,72 @@
+"""Folders of pictures: train/CLASS/*.jpg beside val/CLASS/*.jpg, as ImageNet is usually laid out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pconv.errors import ModelError
+from pconv.training.data.parts import Parts, hold_out
+from pconv.training.data.pictures import PictureSplit, require_pillow
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff", ".gif"))
+
+
+@dataclass(frozen=True)
+class Files:
+    """Pictures in files."""
+
+    paths: tuple[Path, ...]
+
+    def open(self, number: int) -> Image:
+        """Open one file."""
+        from PIL.Image import open as open_image
+
+        return open_image(self.paths[number])
+
+    def name(self, number: int) -> str:
+        """Return its path."""
+        return str(self.paths[number])
+
+
+def find_folders(path: Path, size: int) -> Parts | None:
+    """Read a folder with train/ and val/ (and test/); None where there is no train/.
+
+    With a test/ of its own, val/ is chosen by; without, a twentieth of train/ is, and val/ is the test.
+
+    Raises: ModelError for a part without pictures, or with a class that train/ lacks.
+    """
+    if not (path / "train").is_dir():
+        return None
+    require_pillow()
+    if not (path / "val").is_dir():
+        raise ModelError(f"{path}: has train/ and no val/; allowed are train/CLASS/ and val/CLASS/ folders.")
+    classes = tuple(sorted(entry.name for entry in (path / "train").iterdir() if entry.is_dir()))
+    train, val = _part(path / "train", classes, size), _part(path / "val", classes, size)
+    shape = (1, 3, size, size)
+    if (path / "test").is_dir():
+        return Parts(path.name, train, val, _part(path / "test", classes, size), classes, shape)
+    fitted, held_out = hold_out(train)
+    return Parts(path.name, fitted, held_out, val, classes, shape)
+
+
+def _part(folder: Path, classes: tuple[str, ...], size: int) -> PictureSplit:
+    paths: list[Path] = []
+    labels: list[int] = []
+    for entry in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
+        if entry.name not in classes:
+            raise ModelError(f"{entry}: train/ has no class of this name; allowed are the folders of train/.")
+        found = sorted(file for file in entry.rglob("*") if file.suffix.lower() in SUFFIXES)
+        paths += found
+        labels += [classes.index(entry.name)] * len(found)
+    if not paths:
+        raise ModelError(
+            f"{folder}: holds no pictures; allowed are CLASS/ folders of .jpg, .png and the like."
+        )
+    return PictureSplit(Files(tuple(paths)), np.arange(len(paths)), np.array(labels, np.int64), size)

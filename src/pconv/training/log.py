@@ -1,0 +1,68 @@
+"""What a run says while it goes: JSON lines in a file, TensorBoard where asked for, and events for a display."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pconv.errors import PconvError
+
+FILE = "log.jsonl"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Say where a run is: a text for people, the share that is done, and whether it is worth keeping."""
+
+    text: str
+    share: float | None = None
+    milestone: bool = False
+
+
+OnEvent = Callable[[Event], object]
+
+
+class Log:
+    """Append to a run's log; a silent one has no folder."""
+
+    def __init__(self, folder: Path | None, tensorboard: bool = False) -> None:
+        self._path = None if folder is None else folder / FILE
+        self._board = _writer(folder / "tensorboard") if tensorboard and folder is not None else None
+
+    def bytes(self) -> int:
+        """Return the file's length, which a checkpoint remembers."""
+        return self._path.stat().st_size if self._path is not None and self._path.exists() else 0
+
+    def rewind(self, length: int) -> None:
+        """Forget what was written after a checkpoint: those steps are about to be done again."""
+        if self._path is not None and self.bytes() > length:
+            with self._path.open("r+b") as file:
+                file.truncate(length)
+
+    def write(self, step: int, **values: Any) -> None:
+        """Append one line."""
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+        if self._board is not None:
+            for name, value in values.items():
+                if isinstance(value, float):
+                    self._board.add_scalar(name, value, step)
+            self._board.flush()
+
+    def close(self) -> None:
+        """End the log."""
+        if self._board is not None:
+            self._board.close()
+
+
+def _writer(folder: Path) -> Any:
+    if find_spec("tensorboard") is None:
+        raise PconvError("--tensorboard: the package is not installed; pip install 'pconv[tensorboard]'.")
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder))

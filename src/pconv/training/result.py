@@ -1,0 +1,88 @@
+"""What a finished run leaves: the network as ONNX and as weights, its recipe, and what was measured."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pconv import graph
+from pconv.files import write_atomically
+from pconv.graph.prune import layer_weights, save, write_sparsity
+from pconv.recipe import Recipe
+from pconv.sparsity import SparsityMap
+from pconv.training.evaluate import Change
+
+MODEL, WEIGHTS, RECIPE, RESULT = "model.onnx", "weights.pt", "recipe.toml", "result.json"
+ADVICE = "Name another folder with -o."
+
+
+@dataclass(frozen=True)
+class Result:
+    """Hold what a run measured; accuracies are shares, 0..1.
+
+    `accuracy_dense` and `change` compare with the weights that the run began from, where there were any.
+    """
+
+    folder: Path
+    model: str
+    data: str
+    method: str | None
+    settings: Mapping[str, Any]
+    train_images: int
+    test_images: int
+    shortened: bool
+    epoch: int
+    held_out_accuracy: float | None
+    accuracy: float
+    accuracy_dense: float | None
+    change: Change | None
+    compression_rate: float | None
+    seconds: float
+    machine: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**asdict(self), "folder": str(self.folder)}
+
+
+def write_network(
+    module: nn.Module,
+    name: str,
+    shape: tuple[int, ...],
+    sparsity: SparsityMap | None,
+    recipe: Recipe | None,
+    folder: Path,
+) -> None:
+    """Write a finished network in all its forms; the zeros were checked against the map before.
+
+    Raises: ModelError when the network cannot be exported, or a pruned position is not zero.
+    """
+    module = module.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    model = graph.load(module, inputs=shape)
+    model.graph.name = name
+    if sparsity is not None:
+        sparsity.check(layer_weights(model), balance=False)
+        write_sparsity(model, sparsity)
+    save(model, folder / MODEL)
+    buffer = io.BytesIO()
+    torch.save(module.state_dict(), buffer)
+    buffer.seek(0)
+    write_atomically(folder / WEIGHTS, buffer, ADVICE)
+    if recipe is not None:
+        _write_text(folder / RECIPE, recipe.dumps())
+
+
+def write_result(result: Result) -> None:
+    """Write what was measured, last of all: where it stands, the run is complete."""
+    _write_text(result.folder / RESULT, json.dumps(result.as_json(), indent=1) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    write_atomically(path, io.BytesIO(text.encode()), ADVICE)
