@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from pconv import toolchain
+from pconv import bundle, toolchain
 from pconv.cache import Cache
 from pconv.codegen.program import Program
 from pconv.elf import write_data_object
@@ -42,6 +42,12 @@ def build(
     Raises: BuildError when there is no compiler, it fails, or its output cannot be written.
     """
     cache = cache or Cache()
+    if program.target.arch == "opencl":
+        packed = bundle.pack(program, cache)
+        if out is None:
+            return packed
+        with packed.open("rb") as file:
+            return write_atomically(Path(out), file, "Name another place for the output.")
     compiler = toolchain.choose(cc, program.target)
     key = program_key(program, compiler)
     library = cache.find(key)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache as memoize
 from pathlib import Path
@@ -14,7 +15,8 @@ from pconv.build import build
 from pconv.cache import Cache
 from pconv.errors import ModelError
 from pconv.files import write_atomically
-from pconv.runtime import Engine
+from pconv.runtime import Engine, load
+from pconv.runtime.opencl_device import device_identity
 from pconv.targets import Target
 from pconv.tuning import Tuning
 
@@ -55,7 +57,7 @@ def compile(
         cache=cache,
         progress=progress,
     )
-    return Engine(path, threads=threads)
+    return load(path, threads=threads)
 
 
 def compile_file(
@@ -76,7 +78,7 @@ def compile_file(
     Raises: as `compile` does.
     """
     dense = _names(dense)
-    chosen = targets.get(target or "native", cpu)
+    chosen = _target(target, cpu)
     records = _tuning(chosen, target in (None, "native"), tuned)
     store = Cache()
     shortcut = _shortcut_key(model, inputs, chosen, dense, records, cc) if cache else None
@@ -117,9 +119,10 @@ def inspect(
         text = graph.describe(graph.normalise(graph.load(model, inputs=inputs)))
         return text if layer is None else _only(text, layer)
     from pconv.codegen.c.model import render_kernel
+    from pconv.codegen.opencl import render_step
     from pconv.lower.describe import describe_plan, describe_step
 
-    chosen = targets.get(target or "native", cpu)
+    chosen = _target(target, cpu)
     records = _tuning(chosen, target in (None, "native"), tuned)
     plan = _lower(model, inputs, chosen, _names(dense), records, None)
     if stage == "plan" and layer is None:
@@ -128,11 +131,14 @@ def inspect(
     if layer is None:
         from pconv.codegen import generate
 
-        return generate(plan).sources["model.c"]
+        sources = generate(plan).sources
+        return sources["model.cl" if chosen.arch == "opencl" else "model.c"]
     if layer not in names:
         raise ModelError(_unknown_layer(layer, names))
     step = plan.steps[names.index(layer)]
-    return describe_step(step) if stage == "plan" else render_kernel(step)
+    if stage == "plan":
+        return describe_step(step)
+    return render_step(step, chosen) if chosen.arch == "opencl" else render_kernel(step)
 
 
 def _names(dense: Iterable[str]) -> frozenset[str]:
@@ -169,11 +175,18 @@ def _lower(
     return lower(view, target, dense, progress, tuned.pick if tuned else pick_modelled)
 
 
+def _target(name: str | None, cpu: str | None) -> Target:
+    """Return the target by its name; one for OpenCL is tuned for the device at hand, if there is one."""
+    chosen = targets.get(name or "native", cpu)
+    return replace(chosen, cpu=device_identity()) if chosen.arch == "opencl" else chosen
+
+
 def _tuning(target: Target, native: bool, path: str | os.PathLike[str] | None) -> Tuning | None:
     """Return the records of tuning: this machine's own, or a file's; another target has none of its own."""
     if path is not None:
         return tuning.load(Path(path), target)
-    return tuning.load(tuning.default_path(target), target) if native else None
+    here = native or bool(target.arch == "opencl" and target.cpu)
+    return tuning.load(tuning.default_path(target), target) if here else None
 
 
 def _unknown_layer(name: str, names: list[str]) -> str:
@@ -206,8 +219,10 @@ def _shortcut_key(
                 return None
             digest.update(block)
             before = block[-8:]
-    compiler = toolchain.choose(cc, target)
-    options = (sorted(dense), compiler.version, compiler.command[1:])
+    options: tuple[Any, ...] = (sorted(dense),)
+    if target.arch != "opencl":
+        compiler = toolchain.choose(cc, target)
+        options += (compiler.version, compiler.command[1:])
     records = tuned.dumps() if tuned else ""
     said = (__version__, _own_sources(), target, Path(model).stem, records, *options)
     digest.update(repr(said).encode())

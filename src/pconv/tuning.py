@@ -77,8 +77,8 @@ class Tuning:
 
 
 def cpu_name(target: Target) -> str:
-    """Name what records hold for: the processor and the instruction set."""
-    return f"{cpu_model()}, {target.name}"
+    """Name what records hold for: the processor (or device) and the instruction set."""
+    return f"{target.cpu if target.arch == 'opencl' else cpu_model()}, {target.name}"
 
 
 def default_path(target: Target, cache: Cache | None = None) -> Path:

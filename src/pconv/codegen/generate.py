@@ -16,7 +16,11 @@ ABI = 1
 
 
 def generate(plan: Plan) -> Program:
-    """Print a plan as C, with its constants in one blob and its manifest."""
+    """Print a plan as C (OpenCL C for a GPU), with its constants in one blob and its manifest."""
+    if plan.target.arch == "opencl":
+        from pconv.codegen import opencl
+
+        return opencl.generate(plan)
     blob, places = pack_constants([step.data for step in plan.steps])
     sources = {"model.c": render_model(plan, places)}
     for step in plan.steps:

@@ -119,8 +119,12 @@ class Engine:
     def __repr__(self) -> str:
         name = self.manifest.get("model", {}).get("name", self.path.stem)
         tensors = f"{', '.join(map(str, self.inputs))} -> {', '.join(map(str, self.outputs))}"
-        state = f"{self._threads} threads" if self._close.alive else "closed"
-        return f"<Engine {name}: {tensors}; {self.manifest.get('target', {}).get('name', '?')}, {state}>"
+        target = self.manifest.get("target", {}).get("name", "?")
+        return f"<{type(self).__name__} {name}: {tensors}; {target}, {self._place}>"
+
+    @property
+    def _place(self) -> str:
+        return f"{self._threads} threads" if self._close.alive else "closed"
 
     def _open_model(self) -> int:
         why = ctypes.create_string_buffer(200)
@@ -141,14 +145,6 @@ class Engine:
     def _check_open(self) -> None:
         if not self._close.alive:
             raise InputError(f"{self.path}: this engine is closed; load the file again.")
-
-
-def load(path: str | os.PathLike[str], threads: int | None = None) -> Engine:
-    """Load a compiled model; `threads` defaults to the physical cores at hand.
-
-    Raises: ArtefactError when the file is no model for this machine and version.
-    """
-    return Engine(path, threads)
 
 
 def _check_threads(threads: int) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from pconv.errors import ArtefactError, InputError
 from pconv.files import write_atomically
+from pconv.runtime.engine import Engine
 from pconv.runtime.opencl_device import choose_device, label, load_pyopencl
 from pconv.runtime.opencl_file import read_opencl_file
 from pconv.runtime.report import Report, make_report
@@ -22,8 +23,8 @@ from pconv.runtime.tensors import Array
 OPTIONS = ("-cl-std=CL1.2", "-cl-mad-enable")
 
 
-class OpenclEngine:
-    """A model on an OpenCL device, called as `Engine` is; calls from several threads take turns.
+class OpenclEngine(Engine):
+    """A model on an OpenCL device; calls from several threads take turns.
 
     `device` is part of a device's name, as `pconv.runtime.opencl_device.devices` lists them.
     Raises: ArtefactError when the file is damaged, or no device can run it; PconvError without pyopencl.
@@ -47,18 +48,14 @@ class OpenclEngine:
         self._buffers = self._make_buffers(context, model.constants)
         self._launches = self._make_launches(self._build(context, model.source))
 
-    def __call__(self, *arrays: Any, **named: Any) -> Array | tuple[Array, ...]:
-        """Run the model on arrays given by position or by input name.
+    @property
+    def threads(self) -> int:
+        """One: what runs side by side is the device's affair."""
+        return 1
 
-        Shapes: as `inputs` says, with any N >= 1 in front; the outputs get the same N. One output comes as an
-        array, several as a tuple.
-        Raises: InputError when an array is missing, too many, or of the wrong dtype or shape.
-        """
-        inputs, batch = self._signature.prepare(arrays, named)
-        outputs = self._signature.empty_outputs(batch)
-        with self._lock:
-            self._run(self._queue, inputs, outputs, batch)
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+    @threads.setter
+    def threads(self, threads: int) -> None:
+        raise InputError(f"threads: {threads} has no meaning on {self.device}; leave it as it is.")
 
     @property
     def device(self) -> str:
@@ -75,9 +72,11 @@ class OpenclEngine:
         inputs, batch = self._signature.prepare(x if isinstance(x, (list, tuple)) else (x,), {})
         outputs = self._signature.empty_outputs(batch)
         with self._lock:
-            self._run(self._timed_queue, inputs, outputs, batch)  # the first compiles what is left to compile
+            self._enqueue(
+                self._timed_queue, inputs, outputs, batch
+            )  # the first compiles what is left to compile
             times = [
-                self._run(self._timed_queue, inputs, outputs, batch) / batch for _ in range(max(1, runs))
+                self._enqueue(self._timed_queue, inputs, outputs, batch) / batch for _ in range(max(1, runs))
             ]
         return make_report(self.manifest, min(times, key=np.sum).tolist(), 1, peak_gflops)
 
@@ -96,16 +95,9 @@ class OpenclEngine:
                 buffer.release()
             self._buffers, self._launches = {}, []
 
-    def __enter__(self) -> "OpenclEngine":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        name = self.manifest.get("model", {}).get("name", self.path.stem)
-        tensors = f"{', '.join(map(str, self.inputs))} -> {', '.join(map(str, self.outputs))}"
-        return f"<OpenclEngine {name}: {tensors}; {self.device}>"
+    @property
+    def _place(self) -> str:
+        return self.device if self._buffers else "closed"
 
     def _check_device(self, largest_bytes: int) -> None:
         missing = set(self.manifest["target"]["features"]) - set(self._device.extensions.split())
@@ -131,7 +123,8 @@ class OpenclEngine:
         try:
             return self._cl.Program(context, source).build(list(OPTIONS))
         except self._cl.Error as error:
-            why = " ".join(str(error).split())[:400]
+            lines = str(error).splitlines()
+            why = next((line for line in lines if "error:" in line), lines[0])[:300]
             raise ArtefactError(
                 f"{self.path}: the driver of {self.device} cannot compile it ({why}). Report this, with the "
                 "driver's version."
@@ -163,7 +156,10 @@ class OpenclEngine:
             launches.append((kernel, tuple(launch["global"]), tuple(launch["local"])))
         return launches
 
-    def _run(self, queue: Any, inputs: list[Array], outputs: list[Array], batch: int) -> Any:
+    def _run(self, inputs: list[Array], outputs: list[Array], batch: int) -> None:
+        self._enqueue(self._queue, inputs, outputs, batch)
+
+    def _enqueue(self, queue: Any, inputs: list[Array], outputs: list[Array], batch: int) -> Any:
         """Run all samples; return the nanoseconds of each launch, if the queue keeps them."""
         if not self._buffers:
             raise InputError(f"{self.path}: this engine is closed; load the file again.")

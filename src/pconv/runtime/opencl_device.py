@@ -52,3 +52,12 @@ def choose_device(name: str | None = None) -> Any:
             return device
     said = "; ".join(map(label, found)) or "none, install your GPU's OpenCL driver (or pocl-opencl-icd)"
     raise ArtefactError(f"OpenCL: no device is called {wanted!r}; this machine has {said}.")
+
+
+def device_identity() -> str:
+    """Return what measurements on the device at hand hold for: its name and driver; "" where there is none."""
+    try:
+        device = choose_device()
+    except PconvError:
+        return ""
+    return f"{label(device)}, driver {device.driver_version.strip()}"

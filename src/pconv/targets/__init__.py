@@ -5,15 +5,17 @@ from dataclasses import replace
 from pconv.errors import BuildError
 from pconv.targets.aarch64 import AARCH64, AARCH64_CORES
 from pconv.targets.detect import choose_native, this_platform
+from pconv.targets.opencl import OPENCL_TARGETS
 from pconv.targets.platforms import PLATFORMS, Platform, platform_of
 from pconv.targets.target import Target
 from pconv.targets.x86_64_v3 import X86_64_V3
 from pconv.targets.x86_64_v4 import X86_64_V4
 
-__all__ = ["Target", "cpus", "get", "names", "native", "platforms"]
+__all__ = ["Target", "cpus", "devices", "get", "names", "native", "platforms"]
 
 _ALL = (X86_64_V4, X86_64_V3, AARCH64)
 _CPUS = {target.name: target for target in _ALL} | {target.cpu: target for target in AARCH64_CORES}
+_DEVICES = {target.name: target for target in OPENCL_TARGETS}
 _PLATFORMS = {platform.name: platform for platform in PLATFORMS}
 
 
@@ -25,6 +27,11 @@ def names() -> tuple[str, ...]:
 def platforms() -> tuple[str, ...]:
     """Return the names of the operating systems and architectures that `get` knows."""
     return tuple(_PLATFORMS)
+
+
+def devices() -> tuple[str, ...]:
+    """Return the names of the targets that are not CPUs: whatever this machine's OpenCL driver serves."""
+    return tuple(_DEVICES)
 
 
 def cpus(arch: str) -> tuple[str, ...]:
@@ -42,6 +49,10 @@ def get(name: str = "native", cpu: str | None = None) -> Target:
     """
     if name == "native" and cpu is None:
         return native()
+    if name in _DEVICES:
+        if cpu is not None:
+            raise BuildError(f"cpu {cpu!r}: target {name} has none; leave it out.")
+        return _DEVICES[name]
     if name == "native":
         platform: Platform | None = this_platform(_ALL)
     elif name in names():
@@ -50,7 +61,7 @@ def get(name: str = "native", cpu: str | None = None) -> Target:
     else:
         platform = _PLATFORMS.get(name)
     if platform is None:
-        allowed = ", ".join(("native", *platforms(), *names()))
+        allowed = ", ".join(("native", *platforms(), *names(), *devices()))
         raise BuildError(f"target {name!r} is unknown; allowed {allowed}.")
     allowed_cpus = cpus(platform.arch)
     if (cpu or platform.cpu) not in allowed_cpus:

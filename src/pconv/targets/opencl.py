@@ -1,4 +1,10 @@
-"""A GPU through OpenCL 1.2: no vectors, a work item handles single elements of plain planes."""
+"""A GPU through OpenCL 1.2: no vectors, a work item handles single elements of plain planes.
+
+`opencl` stores and computes in float; `opencl-fp16` stores halves and computes in float, which every device can;
+`opencl-fp16-math` computes in halves as well, where the device has cl_khr_fp16.
+"""
+
+from dataclasses import replace
 
 from pconv.targets.target import Target
 
@@ -16,3 +22,7 @@ OPENCL = Target(
     l1_bytes=16 << 10,
     l2_bytes=1 << 20,
 )
+OPENCL_FP16 = replace(OPENCL, name="opencl-fp16")
+OPENCL_FP16_MATH = replace(OPENCL, name="opencl-fp16-math", features=("cl_khr_fp16",))
+
+OPENCL_TARGETS = (OPENCL, OPENCL_FP16, OPENCL_FP16_MATH)

@@ -1,6 +1,5 @@
 """Plan -> OpenCL C 1.2 and a list of launches: the same specs and load programs as the C, for work items."""
 
-from pconv.codegen.opencl.generate import generate
-from pconv.codegen.opencl.numeric import F16, F16_MATH, F32, NUMERICS, Numeric
+from pconv.codegen.opencl.generate import SOURCE, generate, render_step
 
-__all__ = ["F16", "F16_MATH", "F32", "NUMERICS", "Numeric", "generate"]
+__all__ = ["SOURCE", "generate", "render_step"]

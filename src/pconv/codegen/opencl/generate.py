@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from pconv.codegen.generate import manifest, pack_constants
 from pconv.codegen.opencl import conv, gemm, planes
 from pconv.codegen.opencl.frame import Text, render_kernel
-from pconv.codegen.opencl.numeric import F32, Numeric
+from pconv.codegen.opencl.numeric import NUMERICS, Numeric
 from pconv.codegen.program import Program
 from pconv.lower import kernels as k
 from pconv.lower.plan import Plan, Step, Tensor
+from pconv.targets import Target
 
 SOURCE = "model.cl"
 FLOAT_ARENA_BYTES = 4
@@ -32,19 +33,19 @@ class _Kernel:
     source: str
 
 
-def generate(plan: Plan, numeric: Numeric = F32, locals_: Mapping[str, int] | None = None) -> Program:
-    """Print a plan as OpenCL C; `locals_` are work group sizes by step, where one was measured."""
-    printed = [render_step(step, numeric) for step in plan.steps]
+def generate(plan: Plan) -> Program:
+    """Print a plan as OpenCL C, in the numbers that its target says."""
+    numeric = NUMERICS[plan.target.name]
+    printed = [_print(step, numeric) for step in plan.steps]
     blob, places = pack_constants([_stored(step, numeric) for step in plan.steps])
     sources = {kernel.name: kernel.source for kernel in printed}
     said = manifest(plan, len(blob))
-    said["target"]["features"] = list(numeric.needs)
     said["opencl"] = {
         "numeric": numeric.name,
         "elem_bytes": numeric.elem_bytes,
         "arena_elems": plan.arena_bytes // FLOAT_ARENA_BYTES,
         "launches": [
-            _launch(i, step, kernel, places, (locals_ or {}).get(step.name))
+            _launch(i, step, kernel, places)
             for i, (step, kernel) in enumerate(zip(plan.steps, printed, strict=True))
         ],
     }
@@ -53,10 +54,14 @@ def generate(plan: Plan, numeric: Numeric = F32, locals_: Mapping[str, int] | No
     return Program({SOURCE: numeric.head + "\n" + "\n".join(sources.values())}, blob, said, plan.target)
 
 
-def render_step(step: Step, numeric: Numeric = F32) -> _Kernel:
-    """Print the kernel of one step."""
+def render_step(step: Step, target: Target) -> str:
+    """Return the OpenCL C of one step's kernel."""
+    return _print(step, NUMERICS[target.name]).source
+
+
+def _print(step: Step, numeric: Numeric) -> _Kernel:
     kernel = step.kernel
-    name = f"{numeric.prefix}_{kernel.name.partition('_')[2]}"
+    name = f"{numeric.name}_{kernel.name.partition('_')[2]}"
     text = _text(step, name)
     said = conv.comment(kernel) if isinstance(kernel, k.ConvKernel) else name
     return _Kernel(name, text, render_kernel(name, said, text))
@@ -90,11 +95,8 @@ def _stored(step: Step, numeric: Numeric) -> Mapping[str, NDArray[Any]]:
     }
 
 
-def _launch(
-    i: int, step: Step, kernel: _Kernel, places: Mapping[tuple[int, str], int], local: int | None
-) -> dict[str, Any]:
+def _launch(i: int, step: Step, kernel: _Kernel, places: Mapping[tuple[int, str], int]) -> dict[str, Any]:
     text = kernel.text
-    size = local or text.local
     inputs = [_address(tensor) for tensor in step.inputs]
     return {
         "kernel": kernel.name,
@@ -105,8 +107,8 @@ def _launch(
             places[i, name.removesuffix("_at")] if name.endswith("_at") else step.params[name]
             for name in text.arguments
         ],
-        "global": [-(-text.items // size) * size, text.rows],
-        "local": [size, 1],
+        "global": [-(-text.items // text.local) * text.local, text.rows],
+        "local": [text.local, 1],
     }
 
 

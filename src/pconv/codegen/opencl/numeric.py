@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike
 
+from pconv.targets.opencl import OPENCL, OPENCL_FP16, OPENCL_FP16_MATH
+
 _HEAD = """\
 /* OpenCL C 1.2. `T` is what buffers hold, `real` what is computed with. */
 {pragma}\
@@ -17,13 +19,11 @@ typedef {real} real;
 
 @dataclass(frozen=True, slots=True)
 class Numeric:
-    """How numbers are stored and computed. `prefix` begins every kernel's name; bias and tables stay float."""
+    """How numbers are stored and computed. `name` begins every kernel's name; bias and tables stay float."""
 
     name: str
-    prefix: str
     stored: DTypeLike
     head: str
-    needs: tuple[str, ...] = ()
 
     @property
     def elem_bytes(self) -> int:
@@ -33,12 +33,10 @@ class Numeric:
 
 F32 = Numeric(
     "f32",
-    "f32",
     np.float32,
     _HEAD.format(pragma="", stored="float", real="float", load="(p)[i]", store="(p)[i] = (v)"),
 )
 F16 = Numeric(
-    "f16",
     "f16",
     np.float16,
     _HEAD.format(
@@ -46,11 +44,10 @@ F16 = Numeric(
         stored="half",
         real="float",
         load="vload_half(0, (p) + (i))",
-        store="vstore_half(v, 0, (p) + (i))",
+        store="vstore_half((real)(v), 0, (p) + (i))",
     ),
 )
 F16_MATH = Numeric(
-    "f16-math",
     "f16math",
     np.float16,
     _HEAD.format(
@@ -60,7 +57,6 @@ F16_MATH = Numeric(
         load="(p)[i]",
         store="(p)[i] = (v)",
     ),
-    needs=("cl_khr_fp16",),
 )
 
-NUMERICS = {numeric.name: numeric for numeric in (F32, F16, F16_MATH)}
+NUMERICS = {OPENCL.name: F32, OPENCL_FP16.name: F16, OPENCL_FP16_MATH.name: F16_MATH}
