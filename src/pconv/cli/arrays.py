@@ -15,6 +15,8 @@ Array = NDArray[Any]
 Shapes = Mapping[str, Sequence[int]]
 
 SEED = 0
+PICTURES = (".npy", ".jpg", ".jpeg", ".png", ".bmp", ".webp")
+MOST_FILES = 64
 
 
 def read_inputs(
@@ -35,6 +37,26 @@ def read_inputs(
         if name not in files:
             raise InputError(f"input {name}: no file is given; add --input {name}=FILE.")
     return {name: _read(Path(file), shapes[name], mean, std) for name, file in files.items()}
+
+
+def read_folder(
+    folder: Path, shapes: Shapes, mean: Sequence[float], std: Sequence[float], most: int = MOST_FILES
+) -> list[dict[str, Array]]:
+    """Read the pictures and .npy files of a folder, in the order of their names, `most` at most, as inputs.
+
+    Raises: InputError when a file cannot be read or has another shape, or none is there.
+    """
+    if len(shapes) != 1:
+        raise InputError(f"{folder}: a folder serves models of one input; this one has {', '.join(shapes)}.")
+    ((name, shape),) = shapes.items()
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)[:most]
+    if not files:
+        raise InputError(f"{folder}: no images; allowed are files in {', '.join(PICTURES)}.")
+    arrays = {path: np.asarray(_read(path, shape, mean, std), np.float32) for path in files}
+    for path, array in arrays.items():
+        if array.shape != tuple(shape):
+            raise InputError(f"{path}: shape {array.shape}, allowed {tuple(shape)}.")
+    return [{name: array} for array in arrays.values()]
 
 
 def _split(text: str, shapes: Shapes) -> tuple[str, str]:

@@ -37,11 +37,12 @@ _PROTOBUF_LIMIT_BYTES = (
 
 @dataclass(frozen=True)
 class Layer:
-    """Hold one layer of a model: its description, and the constant that its weights live in."""
+    """Hold one layer of a model: its description, the constant that its weights live in, and its node."""
 
     info: LayerInfo
     weight: ir.Value
     transposed: bool  # stored [in, out]
+    node: ir.Node
 
     @property
     def name(self) -> str:
@@ -86,7 +87,7 @@ def find_layers(model: ir.Model) -> list[Layer]:
         if names[name] > 1:  # the same weight again: each use is a layer of its own name
             name = node_name
         aliases = (node_name,) if node_name != name else ()
-        found.append(Layer(LayerInfo(name, kind, shape, is_first, aliases), weight, transposed))
+        found.append(Layer(LayerInfo(name, kind, shape, is_first, aliases), weight, transposed, node))
     return found
 
 

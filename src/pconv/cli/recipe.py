@@ -1,0 +1,286 @@
+"""`pconv recipe`: one rate per layer, so that a model meets a latency or a number of multiply-adds."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pconv.cli import arrays, console, models, options
+from pconv.cli.forecast import CHECKER, Seconds, Threads, groups, measured, rates
+from pconv.errors import PconvError
+
+if TYPE_CHECKING:
+    from pconv.forecast import Budget, Found, Table
+    from pconv.forecast.search import Sensitivity
+    from pconv.recipe import Recipe
+
+EPILOG = """Examples:
+
+pconv recipe model.onnx --latency 20ms -o recipe.toml
+
+pconv recipe model.onnx --latency 20ms --table forecast.json --sensitivity images/ -o recipe.toml
+
+pconv recipe model.onnx --macs 500M --sensitivity curves.json -o recipe.toml
+
+pconv prune model.onnx --recipe recipe.toml -o pruned.onnx
+"""
+BY_WEIGHTS = "weights"
+DEFAULT_RATES = "1,2.25,4,8,16"
+DEFAULT_GROUPS = "1,4"
+CHECK_S = 2.0
+_MS = {"us": 1e-3, "ms": 1.0, "": 1.0, "s": 1e3}
+_COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    options.add_command(app, recipe, EPILOG)
+
+
+def recipe(
+    model: options.ModelOrName,
+    output: options.Output,
+    latency: Annotated[
+        str | None, typer.Option(metavar="TIME", help="The latency to meet, such as 20ms or 800us.")
+    ] = None,
+    macs: Annotated[
+        str | None, typer.Option(metavar="COUNT", help="Or the multiply-adds to keep, such as 500M or 1.2G.")
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help=r"What pconv forecast --json wrote. \[default: measured now]"),
+    ] = None,
+    sensitivity: Annotated[
+        str,
+        typer.Option(
+            metavar="weights|DIR|FILE",
+            help="What a rate harms: weights (the energy that it cuts), a folder of calibration images (the error "
+            "of each layer's output), or a .json of measured curves.",
+        ),
+    ] = BY_WEIGHTS,
+    compression: Annotated[
+        str | None,
+        typer.Option(metavar="RATE,RATE", help=rf"Rates to choose from. \[default: {DEFAULT_RATES}]"),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="G,G",
+            help=r"Groups to choose one from. \[default: the table's; else " f"{DEFAULT_GROUPS}]",
+        ),
+    ] = None,
+    patterns: options.Patterns = None,
+    exclude: options.Exclude = None,
+    mean: Annotated[str, typer.Option(metavar="M,M,M", help="For images in 0..1: subtract.")] = "0",
+    std: Annotated[str, typer.Option(metavar="S,S,S", help="For images in 0..1: then divide by.")] = "1",
+    threads: Threads = 1,
+    seconds: Seconds = 20.0,
+    json: options.Json = False,
+) -> None:
+    """Choose a compression for every layer, so that the model is as fast as it must be and loses the least.
+
+    Layers that are slow and bear pruning are pruned hard, others little or not at all. Times come from a table that
+    pconv forecast measured on this machine. The recipe that is written serves pconv prune --recipe and pconv.prune
+    in training. At the end the model is pruned and timed with it: expected against measured.
+    """
+    budget = _budget(latency, macs)
+    fixed = options.recipe_settings(patterns=patterns, exclude=exclude)
+    if table is not None and (compression is not None or fixed):
+        raise PconvError(
+            f"--table {table}: its rates and settings were measured; leave out --compression, --patterns and "
+            "--exclude, or leave --table out."
+        )
+    with ExitStack() as stack:
+        draft = stack.enter_context(console.replacing(output))
+        track = stack.enter_context(console.progress(f"reading {model}", quiet=json))
+        found = models.locate(model, stack.enter_context(models.workshop()), track)
+        if not Path(model).exists() and sensitivity == BY_WEIGHTS:
+            console.note(
+                "networks of the zoo have random weights: the rates are right in time, not in accuracy"
+            )
+        used = _table(table, found, compression, group, fixed, threads, seconds, track)
+        harm = _sensitivity(sensitivity, used, found, _groups(group, used), (mean, std), track)
+        result, made = _search(used, harm, budget, found)
+        draft.write_text(_comment(used, result, budget) + made.dumps(), encoding="utf-8")
+        samples = _check(made, found, used.threads, track)
+    if json:
+        console.print_json(_document(output, used, result, made, budget, samples))
+    else:
+        _show(output, used, result, harm[result.group], budget, samples)
+
+
+def _budget(latency: str | None, macs: str | None) -> "Budget":
+    from pconv.forecast import Budget
+
+    if (latency is None) == (macs is None):
+        raise PconvError("recipe: one budget is needed; give --latency, e.g. 20ms, or --macs, e.g. 500M.")
+    if latency is not None:
+        return Budget("ms", _quantity("--latency", latency, _MS, "20ms or 800us"))
+    return Budget("macs", _quantity("--macs", macs or "", _COUNTS, "500M or 1.2G"))
+
+
+def _quantity(option: str, text: str, units: Mapping[str, float], example: str) -> float:
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([a-z]*)", text.strip().lower())
+    value = float(match[1]) * units[match[2]] if match and match[2] in units else 0.0
+    if not 0 < value < math.inf:
+        raise PconvError(f"{option} {text}: allowed is a number above 0 with its unit, such as {example}.")
+    return value
+
+
+def _table(
+    path: Path | None,
+    found: models.Source,
+    compression: str | None,
+    group: str | None,
+    settings: Mapping[str, Any],
+    threads: int,
+    seconds: float,
+    track: console.Tracker,
+) -> "Table":
+    if path is None:
+        chosen, shared = rates(compression or DEFAULT_RATES), groups(group or DEFAULT_GROUPS)
+        return measured(found, chosen, shared, settings, threads, seconds, track)
+    from pconv.forecast import Table
+    from pconv.targets.detect import cpu_model
+
+    table = Table.load(path)
+    if (cpu := table.machine.get("cpu")) != cpu_model():
+        console.note(f"{path} was measured on another machine ({cpu}); its times are not those of this one")
+    return table
+
+
+def _groups(text: str | None, table: "Table") -> tuple[int, ...]:
+    chosen = table.groups if text is None else groups(text)
+    for group in chosen:
+        if group not in table.groups:
+            raise PconvError(
+                f"--group {group}: the table has groups of {', '.join(map(str, table.groups))}. Measure it with "
+                f"pconv forecast --group {group}."
+            )
+    return chosen
+
+
+def _sensitivity(
+    kind: str,
+    table: "Table",
+    found: models.Source,
+    chosen: Sequence[int],
+    scale: tuple[str, str],
+    track: console.Tracker,
+) -> dict[int, "Sensitivity"]:
+    from pconv.forecast import sensitivity as room
+
+    if kind == BY_WEIGHTS:
+        return room.by_pruning(table, found.path, chosen, room.energy_lost, track)
+    path = Path(kind)
+    if path.suffix == ".json":
+        return room.from_curves(path, table, chosen)
+    if not path.is_dir():
+        raise PconvError(
+            f"--sensitivity {kind}: allowed are weights, a folder of images, or a .json of curves."
+        )
+    from pconv.bench import peers
+    from pconv.graph import load, normalise, view
+
+    ready, missing = peers.split([CHECKER])
+    if not ready:
+        raise PconvError(f"--sensitivity {kind}: {missing[CHECKER]}.")
+    graph = view(normalise(load(found.path)))
+    shapes = {name: graph.shapes[name] for name in graph.inputs}
+    inputs = arrays.read_folder(
+        path, shapes, options.numbers(scale[0], "--mean"), options.numbers(scale[1], "--std")
+    )
+    return room.by_pruning(table, found.path, chosen, room.output_error(found.path, inputs, ready[0]), track)
+
+
+def _search(
+    table: "Table", harm: Mapping[int, "Sensitivity"], budget: "Budget", found: models.Source
+) -> tuple["Found", "Recipe"]:
+    from pconv.forecast.rates import recipe_of
+    from pconv.forecast.search import search_groups
+    from pconv.forecast.sensitivity import check_fits
+    from pconv.graph import load
+    from pconv.graph.prune import find_layers
+
+    infos = [layer.info for layer in find_layers(load(found.path))]
+    check_fits(table, infos)
+    result = search_groups(table, harm, budget)
+    return result, recipe_of(result, table, infos)
+
+
+def _comment(table: "Table", result: "Found", budget: "Budget") -> str:
+    return (
+        f"# {table.model} within {budget.text()}: expected {result.ms:.3g} ms on {table.threads} thread(s) of "
+        f"{table.machine.get('cpu', 'an unknown CPU')},\n# {result.macs:,} multiply-adds of the kept weights.\n"
+    )
+
+
+def _check(recipe: "Recipe", found: models.Source, threads: int, track: console.Tracker) -> tuple[float, ...]:
+    from pconv.forecast.measure import measure_one
+
+    with models.workshop() as folder:
+        path = folder / f"{found.name}.onnx"
+        models.prune_file(found, recipe, path, track)
+        return measure_one(path, threads, CHECK_S, track)
+
+
+def _document(
+    output: Path,
+    table: "Table",
+    result: "Found",
+    recipe: "Recipe",
+    budget: "Budget",
+    samples: Sequence[float],
+) -> dict[str, Any]:
+    return {
+        "output": str(output),
+        "budget": {"unit": budget.unit, "limit": budget.limit},
+        "threads": table.threads,
+        "group": result.group,
+        "layers": dict(recipe.layers),
+        "harm": result.harm,
+        "macs": result.macs,
+        "dense_ms": table.dense.median_ms,
+        "expected_ms": result.ms,
+        "measured_ms": median(samples),
+        "samples_ms": [round(sample, 4) for sample in samples],
+    }
+
+
+def _show(
+    output: Path,
+    table: "Table",
+    result: "Found",
+    harm: "Sensitivity",
+    budget: "Budget",
+    samples: Sequence[float],
+) -> None:
+    times = {
+        name: {option.rate: option.ms for option in each}
+        for name, each in table.options(result.group).items()
+    }
+    shown = console.table("layer", "rate", "ms, dense", "ms", "harm")
+    for name, rate in result.rates.items():
+        shown.add_row(
+            name,
+            "dense" if rate == 1 else console.rate(rate),
+            f"{times[name][1.0]:.3f}",
+            f"{times[name][rate]:.3f}",
+            "-" if rate == 1 else f"{harm[name][rate]:.3g}",
+        )
+    console.stdout().print(shown)
+    taken = median(samples)
+    print(f"groups of {result.group}, {result.macs / 1e6:,.1f} M multiply-adds, threads {table.threads}")
+    print(
+        f"expected {console.milliseconds(result.ms)}, measured {console.milliseconds(taken)} "
+        f"({taken / result.ms - 1:+.1%}); dense {console.milliseconds(table.dense.median_ms)}"
+    )
+    print(f"wrote {output}")
+    if budget.unit == "ms" and taken > budget.limit:
+        less = budget.limit * result.ms / taken
+        console.note(f"it takes longer than {budget.text()}: ask for less, e.g. --latency {less:.3g}ms")

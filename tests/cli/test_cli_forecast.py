@@ -1,0 +1,168 @@
+"""`pconv forecast` and `pconv recipe` on a small model."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pconv.bench import peers, timing
+from pconv.recipe import Recipe
+
+pytestmark = pytest.mark.cc
+
+QUICK = ("--seconds", "0")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(timing, "TURN_S", 0.0)
+    monkeypatch.setattr(timing, "lock_path", lambda: tmp_path / "lock")
+    monkeypatch.setattr("pconv.bench.machine.busy", lambda: None)
+    monkeypatch.setattr("pconv.cli.recipe.CHECK_S", 0.0)
+
+
+@pytest.fixture
+def table(cli, model: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "t.json"
+    ran = cli("forecast", model, *QUICK, "--compression", "4.5,9", "--group", "1,4", "--json", path)
+    assert ran.code == 0, ran.err
+    return path
+
+
+def test_forecast_measures_every_variant(cli, model: Path, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("f.html", "f.png", "t.json")]
+    ran = cli(
+        "forecast", model, *QUICK, "--compression", "9", "--group", "4,1", "-o", files[0], "--json", files[2]
+    )
+    assert ran.code == 0, ran.err
+    assert sorted(tmp_path.glob("[ft].*")) == sorted(files)
+    document = json.loads(files[2].read_text())
+    assert [(v["compression"], v["group"]) for v in document["variants"]] == [(1.0, 1), (9.0, 1), (9.0, 4)]
+    for variant in document["variants"]:
+        assert variant["max_rel_err"] <= 1e-4 and len(variant["samples_ms"]) >= 5
+        assert [layer["name"] for layer in variant["layers"]] == ["conv1", "conv2", "fc"]
+        parts = sum(layer["ms"] for layer in variant["layers"]) + variant["rest_ms"]
+        assert parts == pytest.approx(variant["median_ms"])
+    conv2 = document["variants"][1]["layers"][1]
+    assert (conv2["rate"], conv2["macs"]) == (9.0, conv2["dense_macs"] // 9)
+    assert "9x in groups of 4" in ran.out and "raining is " in ran.out
+    assert "compared with ONNX Runtime" in files[0].read_text("utf-8")
+
+
+def test_forecast_prints_nothing_but_json(cli, model: Path) -> None:
+    ran = cli(
+        "forecast", model, *QUICK, "--compression", "9", "--group", "1", "--rate-fc", "1", "--json", "-"
+    )
+    document = json.loads(ran.out)
+    assert document["settings"] == {"rate_fc": 1.0}
+    assert [layer["rate"] for layer in document["variants"][1]["layers"]] == [2.25, 9.0, 1.0]
+
+
+def test_forecast_without_the_checker_says_so(cli, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers.get("onnxruntime"), "available", lambda: "onnxruntime is not installed; pip")
+    ran = cli("forecast", model, *QUICK, "--compression", "9", "--group", "1")
+    assert ran.code == 0, ran.err
+    assert "the answers are not checked: onnxruntime is not installed" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--compression", "1"], "--compression 1: nothing is pruned;"),
+        (["--compression", "x"], "--compression x: allowed are numbers"),
+        (["--compression", "2"], "conv2 (3x3): compression_rate 2 is impossible"),
+        (["--group", "a"], "--group a: allowed are whole numbers"),
+        (["--group", "3"], "group: 3 is unknown;"),
+        (["-o", "f.txt"], "-o f.txt: allowed is a name that ends in .html"),
+        (["-o", "no/f.html"], "no/f.html: cannot write: No such file or directory"),
+    ],
+)
+def test_forecast_errors(
+    cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = cli("forecast", model, *QUICK, *arguments)
+    assert ran.code == 2 and ran.out == ""
+    assert ran.err.startswith(f"pconv: error: {message}") and ran.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recipe_for_multiply_adds(cli, model: Path, table: Path, tmp_path: Path) -> None:
+    macs = {v["compression"]: sum(layer["macs"] for layer in v["layers"]) for v in _variants(table)}
+    path = tmp_path / "r.toml"
+    ran = cli("recipe", model, "--macs", macs[4.5], "--table", table, "--group", "1", "-o", path)
+    assert ran.code == 0, ran.err
+    recipe = Recipe.load(path)
+    assert set(recipe.layers) == {"conv1", "conv2", "fc"} and recipe.group == 1
+    assert f"wrote {path}" in ran.out and "expected" in ran.out and "measured" in ran.out
+    pruned = cli("prune", model, "--recipe", path, "-o", tmp_path / "p.onnx", "--json")
+    assert pruned.code == 0, pruned.err
+    kept = {name: layer["kept_elems"] for name, layer in json.loads(pruned.out)["layers"].items()}
+    assert 64 * (kept["conv1"] + kept["conv2"]) + kept["fc"] <= macs[4.5]
+
+
+def test_recipe_for_a_latency(cli, model: Path, table: Path, tmp_path: Path) -> None:
+    dense = _variants(table)[0]["median_ms"]
+    path = tmp_path / "r.toml"
+    ran = cli("recipe", model, "--latency", f"{2 * dense}ms", "--table", table, "-o", path, "--json")
+    said = json.loads(ran.out)
+    assert set(said["layers"].values()) == {"dense"}, "it is fast enough as it is"
+    assert said["expected_ms"] <= 2 * dense and said["measured_ms"] > 0
+    assert path.read_text().startswith("# tiny within ")
+
+
+def test_recipe_measures_its_own_table_and_reads_images(cli, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for i in range(2):
+        array = np.random.default_rng(i).standard_normal((1, 3, 8, 8), dtype=np.float32)
+        np.save(tmp_path / "images" / f"{i}.npy", array)
+    ran = cli(
+        "recipe", model, "--macs", "40k", "--compression", "9", "--group", "1", *QUICK,
+        "--sensitivity", tmp_path / "images", "-o", tmp_path / "r.toml", "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    said = json.loads(ran.out)
+    assert said["macs"] <= 40_000 and 0 < said["harm"] < 3
+
+
+def test_recipe_reads_curves(cli, model: Path, table: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(json.dumps({"layers": {"conv2": {"16": 1.0}}}))
+    ran = cli(
+        "recipe", model, "--macs", "40k", "--table", table, "--group", "1", "-o", tmp_path / "r.toml",
+        "--sensitivity", tmp_path / "c.json", "--json",
+    )  # fmt: skip
+    assert json.loads(ran.out)["layers"] == {"conv1": "dense", "conv2": 4.5, "fc": "dense"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "recipe: one budget is needed; give --latency, e.g. 20ms, or --macs, e.g. 500M."),
+        (["--latency", "1ms", "--macs", "1M"], "recipe: one budget is needed;"),
+        (["--latency", "fast"], "--latency fast: allowed is a number above 0 with its unit, such as 20ms"),
+        (["--macs", "0"], "--macs 0: allowed is a number above 0 with its unit, such as 500M"),
+        (["--latency", "1us"], "a budget of 0.001 ms is out of reach; the least reachable is "),
+        (["--latency", "1ms", "--group", "8"], "--group 8: the table has groups of 1, 4."),
+        (["--latency", "1ms", "--compression", "9"], "--table t.json: its rates and settings were measured;"),
+        (
+            ["--latency", "1ms", "--sensitivity", "no"],
+            "--sensitivity no: allowed are weights, a folder of images",
+        ),
+        (["--latency", "1ms", "--sensitivity", "empty"], "empty: no images; allowed are files in .npy"),
+    ],
+)
+def test_recipe_errors(
+    cli, model: Path, table: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(table.parent)
+    Path("empty").mkdir()
+    before = set(table.parent.iterdir())
+    ran = cli("recipe", model, "--table", "t.json", "-o", "r.toml", *arguments)
+    assert ran.code == 2 and ran.out == ""
+    assert ran.err.startswith(f"pconv: error: {message}") and ran.err.count("\n") == 1
+    assert set(table.parent.iterdir()) == before
+
+
+def _variants(table: Path) -> list[dict]:
+    return json.loads(table.read_text())["variants"]
