@@ -1,0 +1,247 @@
+"""Pictures arrive as their files say, whatever kind of files, and every refusal names the file."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pconv.errors import ModelError, PconvError
+from pconv.training import data as room
+from pconv.training.augment import centre_crop, crop_and_flip, random_resized_crop
+from pconv.training.data import Draw, Parts, find, hub, in_order, open_data, plan_epoch
+from pconv.training.data.parts import hold_out
+from pconv.training.distributed import ALONE, Ranks
+
+pytestmark = pytest.mark.torch
+CPU = torch.device("cpu")
+COLOURS = {"black": 0, "grey": 128, "white": 255}
+
+
+def batch(seed: int, count: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    return draw.integers(0, 256, (count, 3072), np.uint8), np.arange(count) % 10
+
+
+def first(split: room.Split, count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    return next(split.batches([Draw(np.arange(count))], CPU, ALONE))
+
+
+@pytest.fixture
+def pickles(tmp_path: Path) -> Path:
+    home = tmp_path / "cifar-10-batches-py"
+    home.mkdir()
+    for seed, name in enumerate(("data_batch_1", "data_batch_2", "test_batch")):
+        pixels, labels = batch(seed)
+        (home / name).write_bytes(pickle.dumps({b"data": pixels, b"labels": labels.tolist()}))
+    return tmp_path
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """train/ has 10 pictures of each of three colours, val/ one of each."""
+    for part, count in (("train", 10), ("val", 1)):
+        for name, grey in COLOURS.items():
+            (tmp_path / part / name).mkdir(parents=True)
+            for i in range(count):
+                Image.new("RGB", (20 + i, 12), (grey,) * 3).save(tmp_path / part / name / f"{i}.png")
+    return tmp_path
+
+
+def test_pickles_and_binary_files_hold_the_same(pickles: Path, tmp_path: Path) -> None:
+    home = tmp_path / "binary" / "cifar-10-batches-bin"
+    home.mkdir(parents=True)
+    for seed, name in enumerate(("data_batch_1", "data_batch_2", "test_batch")):
+        pixels, labels = batch(seed)
+        (home / f"{name}.bin").write_bytes(np.c_[labels.astype(np.uint8), pixels].tobytes())
+    one, other = open_data(pickles, 32), open_data(home, 32)
+    for parts in (one, other):
+        assert [len(split) for split in (parts.train, parts.held_out, parts.test)] == [36, 4, 20]
+        assert parts.classes[3] == "cat" and parts.shape == (1, 3, 32, 32)
+    (x, y), (other_x, other_y) = first(one.train), first(other.train)
+    assert torch.equal(x, other_x) and torch.equal(y, other_y)
+    pixel = batch(0)[0][1].reshape(3, 32, 32)[:, 5, 7] / 255
+    assert np.allclose(x[1, :, 5, 7], (pixel - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225], atol=1e-5)
+
+
+class _Evil:
+    def __reduce__(self) -> object:
+        return os.system, ("true",)
+
+
+def test_a_pickle_that_would_run_code_is_refused(pickles: Path) -> None:
+    path = pickles / "cifar-10-batches-py" / "data_batch_1"
+    path.write_bytes(pickle.dumps({b"data": _Evil()}))
+    with pytest.raises(ModelError, match=r"data_batch_1 is no batch of CIFAR-10 \(it names posix\.system"):
+        open_data(pickles, 32)
+
+
+def test_broken_cifar_files_are_named(pickles: Path) -> None:
+    (pickles / "cifar-10-batches-py" / "test_batch").unlink()
+    with pytest.raises(ModelError, match=r"cannot read .*test_batch: No such file"):
+        open_data(pickles, 32)
+    home = pickles / "cifar-10-batches-bin"
+    home.mkdir()
+    (pickles / "cifar-10-batches-py").rename(pickles / "away")
+    (home / "data_batch_1.bin").write_bytes(b"12345")
+    with pytest.raises(ModelError, match=r"data_batch_1\.bin has 5 bytes, allowed is a multiple of 3073"):
+        open_data(pickles, 32)
+
+
+def test_folders_of_pictures(folders: Path) -> None:
+    parts = open_data(folders, 8)
+    assert parts.classes == ("black", "grey", "white")
+    assert [len(split) for split in (parts.train, parts.held_out, parts.test)] == [29, 1, 3]
+    x, y = next(parts.test.batches(in_order(3, 3), CPU, ALONE))
+    assert x.shape == (3, 3, 8, 8) and y.tolist() == [0, 1, 2]
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert np.allclose(
+        x[2, :, 0, 0], (1 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225], atol=1e-5
+    )
+    (folders / "val").rename(folders / "test")
+    (folders / "train" / "white").rename(folders / "elsewhere")
+    with pytest.raises(ModelError, match=r"has train/ and no val/"):
+        open_data(folders, 8)
+
+
+def test_a_test_folder_leaves_val_to_choose_by(folders: Path) -> None:
+    (folders / "test" / "grey").mkdir(parents=True)
+    Image.new("L", (9, 9)).save(folders / "test" / "grey" / "one.png")
+    parts = open_data(folders, 8)
+    assert [len(split) for split in (parts.train, parts.held_out, parts.test)] == [30, 3, 1]
+    assert parts.test.labels.tolist() == [1]
+
+
+def test_worker_processes_give_the_same_pictures(folders: Path) -> None:
+    train = open_data(folders, 8).train
+    draws = plan_epoch(len(train), 8, seed=1, epoch=0)[:2]
+    alone, helped = (list(train.batches(draws, CPU, ALONE, workers)) for workers in (0, 1))
+    assert all(
+        torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(alone, helped, strict=True)
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_picture_is_named(folders: Path, workers: int) -> None:
+    path = folders / "val" / "black" / "0.png"
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(
+        ModelError, match=rf"^{path}: cannot be read as a picture \(.*\)\. Remove or replace it\.$"
+    ):
+        list(open_data(folders, 8).test.batches(in_order(3, 3), CPU, ALONE, workers))
+
+
+def test_classes_and_folders_that_do_not_fit(folders: Path, tmp_path: Path) -> None:
+    (folders / "val" / "red").mkdir()
+    with pytest.raises(ModelError, match=r"val/red: train/ has no class of this name"):
+        open_data(folders, 8)
+    (folders / "val" / "red").rmdir()
+    for file in (folders / "val").rglob("*.png"):
+        file.unlink()
+    with pytest.raises(ModelError, match=r"val: holds no pictures"):
+        open_data(folders, 8)
+    empty = tmp_path / "empty"
+    with pytest.raises(ModelError, match=r"empty: no such folder; give one with CIFAR-10's files"):
+        open_data(empty, 8)
+    empty.mkdir()
+    with pytest.raises(ModelError, match=r"empty: holds no data that is known; allowed are CIFAR-10's files"):
+        open_data(empty, 8)
+
+
+def saved(path: Path, **splits: list[int]) -> Path:
+    import datasets
+
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["dark", "light"])}
+    )
+    made = {}
+    for name, labels in splits.items():
+        pictures = [Image.new("RGB", (10, 10), (250 * max(label, 0),) * 3) for label in labels]
+        made[name] = datasets.Dataset.from_dict({"image": pictures, "label": labels}, features=features)
+    datasets.DatasetDict(made).save_to_disk(path)
+    return path
+
+
+def test_saved_hugging_face_datasets(tmp_path: Path) -> None:
+    both = open_data(saved(tmp_path / "a", train=[0, 1] * 4, validation=[0, 1], test=[1]), 8)
+    assert [len(split) for split in (both.train, both.held_out, both.test)] == [8, 2, 1]
+    assert both.classes == ("dark", "light")
+    x, y = first(both.train, 2)
+    assert y.tolist() == [0, 1] and x[0].max() < x[1].min()
+    unlabelled = open_data(saved(tmp_path / "b", train=[0, 1] * 20, validation=[0, 1], test=[-1]), 8)
+    assert [len(split) for split in (unlabelled.train, unlabelled.held_out, unlabelled.test)] == [38, 2, 2]
+
+
+def test_saved_datasets_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    alone = saved(tmp_path / "a", train=[0, 1])
+    with pytest.raises(ModelError, match=r"has no labelled split validation or test; it has train\."):
+        open_data(alone, 8)
+    with pytest.raises(ModelError, match=r"train: one split alone; allowed is a saved DatasetDict"):
+        open_data(alone / "train", 8)
+    datasets.DatasetDict({"train": datasets.Dataset.from_dict({"n": [1]})}).save_to_disk(tmp_path / "b")
+    with pytest.raises(
+        ModelError, match=r"needs a column of Image and one of ClassLabel; it has n \(Value\)"
+    ):
+        open_data(tmp_path / "b", 8)
+    monkeypatch.setattr(hub, "find_spec", lambda name: None)
+    with pytest.raises(
+        PconvError, match=r"datasets package is not installed; pip install 'pconv\[datasets\]'"
+    ):
+        open_data(alone, 8)
+
+
+def test_shortened_data_keep_the_rest(pickles: Path) -> None:
+    whole = open_data(pickles, 32)
+    short = open_data(pickles, 32, images=5)
+    assert (len(short.train), len(short.held_out), len(short.test)) == (5, 4, 20)
+    assert len(find.shorten(whole, 1000).train) == len(whole.train)
+
+
+@given(count=st.integers(1, 200), batch=st.integers(1, 64), epoch=st.integers(0, 5))
+def test_an_epoch_sees_every_image_at_most_once(count: int, batch: int, epoch: int) -> None:
+    draws = plan_epoch(count, batch, seed=3, epoch=epoch)
+    rows = np.concatenate([draw.rows for draw in draws])
+    assert len(np.unique(rows)) == len(rows) > count - batch
+    assert len({draw.seed for draw in draws}) == len(draws)
+    again = plan_epoch(count, batch, seed=3, epoch=epoch)
+    assert all(np.array_equal(a.rows, b.rows) and a.seed == b.seed for a, b in zip(draws, again, strict=True))
+
+
+@given(world=st.integers(1, 4))
+def test_ranks_share_a_batch(world: int) -> None:
+    draw = Draw(np.arange(12), 7)
+    parts = [np.arange(12)[draw.share(Ranks(rank, world))] for rank in range(world)]
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(12))
+
+
+@given(seed=st.integers(0, 1000))
+def test_cropping_shifts_and_mirrors(seed: int) -> None:
+    x = torch.arange(1, 1 + 2 * 6 * 6).reshape(1, 2, 6, 6)
+    y = crop_and_flip(x, torch.Generator().manual_seed(seed), pad=2)
+    padded = torch.nn.functional.pad(x, (2,) * 4)
+    windows = [padded[:, :, t : t + 6, left : left + 6] for t in range(5) for left in range(5)]
+    assert any(torch.equal(y, window) or torch.equal(y, window.flip(-1)) for window in windows)
+    assert torch.equal(y, crop_and_flip(x, torch.Generator().manual_seed(seed), pad=2))
+
+
+def test_random_crops_vary_by_seed_and_fit_any_picture() -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8))
+    one, same, other = (np.asarray(random_resized_crop(picture, 16, seed)) for seed in (1, 1, 2))
+    assert one.shape == (16, 16, 3)
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+    assert random_resized_crop(Image.new("RGB", (500, 1)), 8, 0).size == (8, 8)
+    assert centre_crop(Image.new("RGB", (500, 3)), 8).size == (8, 8)
+
+
+def test_held_out_images_are_not_trained_on(folders: Path) -> None:
+    parts: Parts = open_data(folders, 8)
+    train, held_out = hold_out(parts.train)
+    assert not set(train.numbers) & set(held_out.numbers)
+    assert len(train) + len(held_out) == len(parts.train)

@@ -1,0 +1,96 @@
+"""Killed at any moment, a run goes on with the same result, bit by bit."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_run
+import torch
+
+from pconv.errors import BuildError, PconvError
+from pconv.training import checkpoint
+
+pytestmark = pytest.mark.torch
+
+
+def killed(folder: Path, when: str) -> None:
+    done = subprocess.run(
+        [sys.executable, tiny_run.__file__, str(folder), when], capture_output=True, text=True
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def lines(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, torch.Tensor]]:
+    folder = tmp_path_factory.mktemp("whole")
+    run = tiny_run.loop(folder)
+    run.run()
+    return folder, run.module.state_dict()
+
+
+def test_a_run_that_was_killed_twice_ends_in_the_same_bits(tmp_path: Path, uninterrupted) -> None:
+    killed(tmp_path, "step:9")  # in the middle of the second epoch
+    killed(tmp_path, "replace:2")  # the new checkpoint is written, and not yet in place
+    assert list(tmp_path.glob(".*.part")), "the kill was meant to leave a draft"
+    run = tiny_run.loop(tmp_path)
+    assert run.resume()
+    assert 0 < run.step < run.total
+    run.run()
+    whole, expected = uninterrupted
+    state = run.module.state_dict()
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[key], expected[key]) for key in expected)
+    assert lines(tmp_path) == lines(whole)
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_finished_run_resumes_to_its_result(tmp_path: Path, uninterrupted) -> None:
+    whole, expected = uninterrupted
+    again = tiny_run.loop(whole)
+    assert again.resume() and again.step == again.total
+    again.run()
+    assert all(torch.equal(value, expected[key]) for key, value in again.module.state_dict().items())
+
+
+def test_killed_before_the_first_checkpoint_a_run_begins_again(tmp_path: Path, uninterrupted) -> None:
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n')
+    run = tiny_run.loop(tmp_path)
+    assert not run.resume()
+    run.run()
+    assert lines(tmp_path) == lines(uninterrupted[0])
+
+
+def test_other_settings_are_refused(uninterrupted) -> None:
+    whole, _ = uninterrupted
+    with pytest.raises(PconvError, match=r"other settings \(lr was 0.1, is 0.2\)\. Resume with those"):
+        tiny_run.loop(whole, lr=0.2).resume()
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / checkpoint.FILE).write_bytes(b"PK\x03\x04nothing")
+    with pytest.raises(PconvError, match=r"checkpoint\.pt: cannot be read as a checkpoint; delete it"):
+        tiny_run.loop(tmp_path).resume()
+
+
+def test_an_unwritable_checkpoint_leaves_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c.pt"
+    checkpoint.save(path, {"step": 1})
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pconv.files.shutil.copyfileobj", full)
+        with pytest.raises(BuildError, match=r"No space left on device.*Free some space"):
+            checkpoint.save(path, {"step": 2})
+    assert checkpoint.load(path) == {"step": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["c.pt"]
