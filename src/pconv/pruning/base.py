@@ -20,7 +20,7 @@ from pconv.recipe import LayerRule, Recipe, plan_layers
 from pconv.sparsity import SparsityMap
 
 from .layers import WEIGHT, Layer, describe_layers, find_layers, require_prunable, unwrap
-from .mask import Mask
+from .mask import Mask, attach
 from .ranks import broadcast
 
 Masks = Mapping[str, NDArray[np.bool_]]
@@ -106,7 +106,7 @@ class Pruner(ABC):
             layer = self.layers[name]
             mask = chosen.get(name, np.broadcast_to(np.True_, layer.weight.shape))
             self._masks[name] = Mask(_as_tensor(mask, layer.weight.device))
-            parametrize.register_parametrization(layer, WEIGHT, self._masks[name])
+            attach(layer, WEIGHT, self._masks[name])
         self._settle()
 
     def step(self) -> None:

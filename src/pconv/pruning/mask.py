@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 
 class Mask(nn.Module):
@@ -25,6 +26,20 @@ class Mask(nn.Module):
             through: Tensor = _StraightThrough.apply(weight, self.mask)  # type: ignore[no-untyped-call]
             return through
         return masked(weight, self.mask)
+
+
+def attach(layer: nn.Module, name: str, mask: Mask) -> None:
+    """Put a mask on a parameter, which stays the same object to optimisers and to DistributedDataParallel.
+
+    torch sets the parameter to itself on the way, which would cut it from the hooks that add gradients up over
+    ranks; so for that moment there is nothing to set.
+    """
+    parameter = getattr(layer, name)
+    parameter.set_ = lambda same: same
+    try:
+        parametrize.register_parametrization(layer, name, mask)
+    finally:
+        del parameter.set_
 
 
 def masked(weight: Tensor, mask: Tensor) -> Tensor:

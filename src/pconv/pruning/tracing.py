@@ -1,0 +1,136 @@
+"""A torch module as a graph of named values, run as far as somebody asks.
+
+Owns what post-training needs to know of a network: what a layer reads, what its output is added to, and where the
+network can be cut in two. Refuses modules that torch.fx cannot trace.
+"""
+
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from pconv.errors import UnsupportedError
+
+_ADDS = (operator.add, operator.iadd, torch.add, "add", "add_")
+
+
+def trace(module: nn.Module) -> fx.GraphModule:
+    """Trace a module; the graph runs the module's own layers, so that changing them changes it.
+
+    Raises: UnsupportedError when its forward depends on values, or has several inputs.
+    """
+    try:
+        graph = fx.symbolic_trace(module)
+    except Exception as error:  # whatever a forward does with a proxy
+        raise UnsupportedError(
+            f"{type(module).__name__}: post-training pruning cannot trace its forward ({str(error).splitlines()[0]}); "
+            "allowed is one without branches on values. Export it, and prune the ONNX file with --calibrate."
+        ) from error
+    if len([node for node in graph.graph.nodes if node.op == "placeholder"]) != 1:
+        raise UnsupportedError(
+            f"{type(module).__name__}: post-training pruning feeds one input; allowed are modules with one."
+        )
+    return graph
+
+
+class Values:
+    """Run a traced network's nodes when their values are asked for; drop each value after its last reader."""
+
+    def __init__(self, graph: fx.GraphModule, images: Tensor) -> None:
+        self._interpreter = fx.Interpreter(graph)
+        self._order = list(graph.graph.nodes)
+        self._env: dict[fx.Node, Any] = self._interpreter.env
+        self._unread = {node: set(node.users) for node in self._order}
+        self._done: set[fx.Node] = set()
+        start = next(node for node in self._order if node.op == "placeholder")
+        self._env[start] = images
+        self._done.add(start)
+
+    @torch.no_grad()
+    def at(self, wanted: fx.Node) -> Tensor:
+        """Give a node's value; it must not have been dropped."""
+        needed = ancestors(wanted) - self._done
+        for node in self._order:
+            if node in needed:
+                self._env[node] = self._interpreter.run_node(node)
+                self._done.add(node)
+                for source in node.all_input_nodes:
+                    self._unread[source].discard(node)
+                    if not self._unread[source]:
+                        del self._env[source]
+        value: Tensor = self._env[wanted]
+        return value
+
+
+def run(graph: fx.GraphModule, nodes: Iterable[fx.Node], known: Mapping[fx.Node, Any]) -> dict[fx.Node, Any]:
+    """Run some nodes in order, given the values that they read, and return all values; gradients flow."""
+    interpreter = fx.Interpreter(graph)
+    interpreter.env = dict(known)
+    for node in nodes:
+        interpreter.env[node] = interpreter.run_node(node)
+    return interpreter.env
+
+
+def ancestors(node: fx.Node) -> set[fx.Node]:
+    """Collect a node and all that it depends on."""
+    found: set[fx.Node] = set()
+    queue = [node]
+    while queue:
+        node = queue.pop()
+        if node not in found:
+            found.add(node)
+            queue += node.all_input_nodes
+    return found
+
+
+def calls(graph: fx.GraphModule, names: Iterable[str]) -> dict[str, fx.Node]:
+    """Find the node that runs each layer, in the order of execution; layers that never run are left out.
+
+    Raises: UnsupportedError for a layer that runs more than once.
+    """
+    wanted = set(names)
+    found: dict[str, fx.Node] = {}
+    for node in graph.graph.nodes:
+        if node.op == "call_module" and node.target in wanted:
+            if node.target in found:
+                raise UnsupportedError(
+                    f"{node.target}: it runs more than once; post-training pruning allows layers that run once. "
+                    "Prune it while training, with pconv.prune."
+                )
+            found[node.target] = node
+    return found
+
+
+def batch_norm_after(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """Find the batch norm that alone reads a node."""
+    readers = list(node.users)
+    if len(readers) == 1 and readers[0].op == "call_module":
+        module = graph.get_submodule(str(readers[0].target))
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+            return readers[0]
+    return None
+
+
+def added_to(node: fx.Node, layers: Iterable[fx.Node]) -> fx.Node | None:
+    """Find what a node's value is added to, where that is known before any of `layers` runs."""
+    readers = list(node.users)
+    if len(readers) != 1 or readers[0].target not in _ADDS:
+        return None
+    others = [arg for arg in readers[0].args if arg is not node]
+    if len(others) != 1 or not isinstance(others[0], fx.Node):
+        return None
+    return None if ancestors(others[0]) & set(layers) else others[0]
+
+
+def cuts(graph: fx.GraphModule) -> list[fx.Node]:
+    """List the nodes whose value is all that the rest of the network needs, in order."""
+    nodes = [node for node in graph.graph.nodes if node.op != "get_attr"]
+    last = {node: max((nodes.index(user) for user in node.users), default=-1) for node in nodes}
+    found, reach = [], 0
+    for i, node in enumerate(nodes):
+        if reach <= i and node.op != "output":
+            found.append(node)
+        reach = max(reach, last[node])
+    return found

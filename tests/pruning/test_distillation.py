@@ -1,0 +1,50 @@
+"""Distillation: a frozen teacher, and a loss that is the formula."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch.nn import functional  # noqa: E402
+
+from pconv.errors import RecipeError  # noqa: E402
+from pconv.pruning import Distillation, prune  # noqa: E402
+from pconv.recipe import Recipe  # noqa: E402
+
+pytestmark = pytest.mark.torch
+X, Y = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([1, 2, 3, 4])
+
+
+def test_the_loss_is_the_formula(module, network) -> None:
+    loss = Distillation(module, temperature=3.0, weight=0.7)
+    student = network(seed=1)(X)
+    with torch.no_grad():
+        teacher = module.eval()(X)
+    soft = (
+        (
+            functional.softmax(teacher / 3, 1)
+            * (functional.log_softmax(teacher / 3, 1) - functional.log_softmax(student / 3, 1))
+        )
+        .sum(1)
+        .mean()
+    )
+    expected = 0.7 * 9 * soft + 0.3 * functional.cross_entropy(student, Y)
+    assert loss(student, X, Y).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert loss(student, X).item() == pytest.approx(9 * soft.item(), rel=1e-5)
+
+
+def test_the_teacher_stays_as_it_was(module) -> None:
+    loss = Distillation(module)
+    before = {key: value.clone() for key, value in loss.teacher.state_dict().items()}
+    pruner = prune(module.train(), Recipe(compression_rate=4))
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)
+    (loss(module(X), X, Y) + pruner.penalty()).backward()
+    optimizer.step()
+    pruner.finish()
+    assert not loss.teacher.training and not any(p.requires_grad for p in loss.teacher.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in loss.teacher.state_dict().items())
+    assert loss.teacher.fc.weight.all() and not module.fc.weight.all()
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": 0.0}, {"weight": 1.5}])
+def test_what_is_not_allowed(module, wrong) -> None:
+    with pytest.raises(RecipeError, match=r"distillation: .*allowed are a temperature above 0 and a weight"):
+        Distillation(module, **wrong)

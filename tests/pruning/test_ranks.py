@@ -1,0 +1,65 @@
+"""Two processes train one module: the masks are rank 0's on both, whatever each rank would choose."""
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import distributed, nn  # noqa: E402
+from torch.nn.parallel import DistributedDataParallel  # noqa: E402
+
+from pconv.patterns import library  # noqa: E402
+from pconv.pruning import prune  # noqa: E402
+from pconv.recipe import Recipe  # noqa: E402
+
+pytestmark = pytest.mark.torch
+STEPS = 8
+
+
+def make(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4),
+    )  # fmt: skip
+
+
+def work(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    results = {}
+    for method in ("magnitude", "gradual", "admm"):
+        for wrapped_first in (False, True):
+            module = make(seed=rank)  # another start on each rank
+            if wrapped_first:
+                module = DistributedDataParallel(module)
+            pruner = prune(module, Recipe(compression_rate=4.5), method, STEPS)
+            if not wrapped_first:
+                module = DistributedDataParallel(module)
+            optimizer = torch.optim.SGD(module.parameters(), 0.1, momentum=0.9)
+            generator = torch.Generator().manual_seed(rank)  # other images on each rank
+            masks = []
+            for _ in range(STEPS):
+                loss = module(torch.randn(4, 3, 8, 8, generator=generator)).square().sum() + pruner.penalty()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                pruner.step()
+                masks.append(pruner.sparsity().to_json())
+            sparsity = pruner.finish()
+            plain = module.module
+            results[method, wrapped_first] = masks, sparsity.to_json(), plain.state_dict()
+            arrays = {name: layer.weight.detach().numpy() for name, layer in pruner.layers.items()}
+            assert sorted(arrays) == ["0", "2", "6"]  # names without DistributedDataParallel's "module."
+            assert sparsity.verify(arrays, library("scp8")) == []
+    torch.save(results, f"{folder}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def test_masks_are_the_same_on_all_ranks(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert len(first) == 6
+    for key, (masks, sparsity, state) in first.items():
+        assert (masks, sparsity) == second[key][:2], key
+        assert all(torch.equal(value, second[key][2][name]) for name, value in state.items()), key
