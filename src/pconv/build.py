@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pconv import bundle, toolchain
@@ -24,7 +24,15 @@ from pconv.toolchain import Toolchain
 NATIVE = Path(__file__).parent / "runtime" / "native"
 RUNTIME_SOURCES = ("runtime.c", "pool.c", "cpu.c")
 
+# Where no C library is linked (native/bare/bare.h says why), these take its place.
+BARE_LIBRARY = ("bare/bare.c", "bare/threads.c", "bare/text.c")
+BARE_ARCHIVE = ("bare/bare.c", "bare/threads.c")
+BARE_PROGRAM = (*BARE_LIBRARY, "bare/start.c")
+ELF_SYSTEMS = ("linux", "android")
+
 Progress = Callable[[str, int, int], None]
+
+_ADVICE = "Name another place for the output."
 
 
 def build(
@@ -44,23 +52,37 @@ def build(
     cache = cache or Cache()
     if program.target.arch == "opencl":
         packed = bundle.pack(program, cache)
-        if out is None:
-            return packed
-        with packed.open("rb") as file:
-            return write_atomically(Path(out), file, "Name another place for the output.")
+        return packed if out is None else _copy(packed, out)
     compiler = toolchain.choose(cc, program.target)
     key = program_key(program, compiler)
     library = cache.find(key)
     if library is None:
         with cache.scratch() as work:
-            job = _Job(program, compiler, work, cache)
+            job = _Job(program, compiler, work, cache, _bare(program, BARE_LIBRARY))
             objects = job.compile(program.sources, progress)
             made = job.link(objects, compiler.library_flags(program.target), "model.so")
             library = cache.store(key, made)
-    if out is None:
-        return library
-    with library.open("rb") as file:
-        return write_atomically(Path(out), file, "Name another place for the output.")
+    return library if out is None else _copy(library, out)
+
+
+def build_static(
+    program: Program,
+    names: Mapping[str, str],
+    out: str | os.PathLike[str],
+    *,
+    cc: str | None = None,
+    cache: Cache | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Compile a program to a static library in which every symbol has the name that `names` gives it.
+
+    Raises: BuildError as `build` does.
+    """
+    cache = cache or Cache()
+    compiler = toolchain.choose(cc, program.target)
+    with cache.scratch() as work:
+        job = _Job(program, compiler, work, cache, _bare(program, BARE_ARCHIVE), names)
+        return _copy(job.archive(job.compile(program.sources, progress)), out)
 
 
 def build_executable(
@@ -68,25 +90,52 @@ def build_executable(
     main_c: str,
     out: str | os.PathLike[str],
     *,
+    bare: bool = False,
     cc: str | None = None,
     cache: Cache | None = None,
 ) -> Path:
     """Compile a program and a C `main` that includes "pconv.h" to one executable file.
 
-    It needs the target's C library where it runs: under qemu, `-L` names a directory with one.
+    It needs the target's C library where it runs: under qemu, `-L` names a directory with one. With `bare` it
+    is static and needs nothing but Linux (or Android); its `main` may use what native/bare/bare.h has.
 
     Raises: BuildError as `build` does.
     """
     cache = cache or Cache()
-    compiler = toolchain.choose(cc, program.target)
+    target = program.target
+    compiler = toolchain.choose(cc, target)
     with cache.scratch() as work:
-        job = _Job(program, compiler, work, cache)
+        job = _Job(program, compiler, work, cache, BARE_PROGRAM if bare else ())
         objects = job.compile({**program.sources, "main.c": main_c}, None)
-        made = job.link(objects, compiler.executable_flags(program.target), "main")
-        with made.open("rb") as file:
-            path = write_atomically(Path(out), file, "Name another place for the output.")
+        flags = compiler.bare_executable_flags(target) if bare else compiler.executable_flags(target)
+        path = _copy(job.link(objects, flags, "main"), out)
         path.chmod(0o755)
     return path
+
+
+def build_bench(
+    program: Program,
+    out: str | os.PathLike[str],
+    *,
+    cc: str | None = None,
+    cache: Cache | None = None,
+) -> Path:
+    """Compile a program to pconv_bench: an executable that prints what each layer takes, as JSON.
+
+    Raises: BuildError as `build` does.
+    """
+    main_c = (NATIVE / "bench.c").read_text()
+    bare = program.target.os in ELF_SYSTEMS
+    return build_executable(program, main_c, out, bare=bare, cc=cc, cache=cache)
+
+
+def _bare(program: Program, sources: tuple[str, ...]) -> tuple[str, ...]:
+    return sources if program.target.os == "android" else ()
+
+
+def _copy(made: Path, out: str | os.PathLike[str]) -> Path:
+    with made.open("rb") as file:
+        return write_atomically(Path(out), file, _ADVICE)
 
 
 def program_key(program: Program, compiler: Toolchain) -> str:
@@ -95,7 +144,7 @@ def program_key(program: Program, compiler: Toolchain) -> str:
     flags = (compiler.base_flags, compiler.cpu_flags, compiler.library_flags)
     said = {
         "sources": program.sources,
-        "runtime": {path.name: path.read_text() for path in NATIVE.glob("*.[ch]")},
+        "runtime": {str(path.relative_to(NATIVE)): path.read_text() for path in NATIVE.rglob("*.[ch]")},
         "manifest": program.manifest,
         "compiler": [compiler.version, *compiler.command[1:]],
         "flags": [flag(program.target) for flag in flags],
@@ -114,6 +163,8 @@ class _Job:
     compiler: Toolchain
     work: Path
     cache: Cache
+    bare: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def compile(self, sources: Mapping[str, str], progress: Progress | None) -> list[Path]:
         """Write `sources` and the run time down and compile them, as many at a time as there are cores."""
@@ -123,10 +174,16 @@ class _Job:
         names = sorted((n for n in sources if n.endswith(".c")), key=lambda n: -len(sources[n]))
         target = self.program.target
         base = (*self.compiler.base_flags(target), f"-I{NATIVE}")
+        if self.bare:
+            base = (*base, f"-I{NATIVE / 'bare'}")
+        if self.names:
+            renames = self.work / "names.h"
+            renames.write_text("".join(f"#define {old} {new}\n" for old, new in self.names.items()))
+            base = (*base, "-include", str(renames))
         tuned = (*base, *self.compiler.cpu_flags(target))
         plain = (*base, f'-DPCONV_FEATURES="{",".join(target.features)}"')
         jobs = [(self.work / name, tuned) for name in names]
-        jobs += [(NATIVE / name, plain) for name in RUNTIME_SOURCES]
+        jobs += [(NATIVE / name, plain) for name in (*RUNTIME_SOURCES, *self.bare)]
         with ThreadPoolExecutor(_cores()) as threads:
             running = [threads.submit(self._compile_one, source, flags) for source, flags in jobs]
             running.append(threads.submit(self._take_in_blobs, base))
@@ -148,6 +205,12 @@ class _Job:
         self._run([*map(str, objects), "-o", str(made), *flags], name)
         return made
 
+    def archive(self, objects: Iterable[Path]) -> Path:
+        """Put `objects` in one static library."""
+        made = self.work / "model.a"
+        self._run(["rcsD", str(made), *map(str, objects)], made.name, self.compiler.archiver)
+        return made
+
     def _compile_one(self, source: Path, flags: tuple[str, ...]) -> Path:
         made = self.work / f"{source.parent.name}-{source.stem}.o"  # the model may have a pool.c of its own
         self._run([*flags, "-c", str(source), "-o", str(made)], source.name)
@@ -157,8 +220,9 @@ class _Job:
         """Make the object that holds the weights and the manifest."""
         manifest = json.dumps(self.program.manifest).encode()
         weights = self.program.weights
-        if self.program.target.os == "linux":
+        if self.program.target.os in ELF_SYSTEMS:
             blobs = {"pconv_weights": weights, "pconv_manifest_json": manifest}
+            blobs = {self.names.get(name, name): blob for name, blob in blobs.items()}
             return write_data_object(self.work / "blobs.o", self.program.target.arch, blobs)
         files = {"WEIGHTS": self.work / "weights.bin", "MANIFEST": self.work / "manifest.json"}
         files["WEIGHTS"].write_bytes(weights)
@@ -166,9 +230,10 @@ class _Job:
         defines = (f'-DPCONV_{name}_FILE="{file}"' for name, file in files.items())
         return self._compile_one(NATIVE / "blobs.c", (*flags, *defines))
 
-    def _run(self, arguments: list[str], name: str) -> None:
+    def _run(self, arguments: list[str], name: str, command: tuple[str, ...] = ()) -> None:
+        command = command or self.compiler.command
         done = subprocess.run(
-            [*self.compiler.command, *arguments],
+            [*command, *arguments],
             capture_output=True,
             text=True,
             errors="replace",
@@ -185,7 +250,7 @@ class _Job:
                 "PCONV_CACHE."
             )
         raise BuildError(
-            f"{name}: {' '.join(self.compiler.command)} failed (exit code {done.returncode}): {said}. The C "
+            f"{name}: {' '.join(command)} failed (exit code {done.returncode}): {said}. The C "
             f"text is kept in {self._keep()}; try another compiler with PCONV_CC, or report this as a bug."
         )
 

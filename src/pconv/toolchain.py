@@ -21,6 +21,15 @@ COMMON_FLAGS = (
 )
 
 
+# Android's own code keeps a second stack in x18. (zig drops clang's flag for it.)
+_ZIG_KEEPS_X18 = ("-Xclang", "-target-feature", "-Xclang", "+reserve-x18")
+# Android's loader looks for symbols in NEEDED libraries alone, and pages there have up to 16 KiB.
+_ANDROID_LINK = ("-nostdlib", "-Wl,-z,max-page-size=16384", "-Wl,-z,common-page-size=16384")
+# -Bsymbolic: a model's functions call each other, whatever other model the program loaded.
+_ELF_LIBRARY = ("-shared", "-Wl,-z,defs", "-Wl,-Bsymbolic")
+_LIBC = ("-lm", "-lpthread")
+
+
 @dataclass(frozen=True, slots=True)
 class Toolchain:
     """A compiler's command, what it calls itself, and whether it is zig's."""
@@ -31,26 +40,48 @@ class Toolchain:
 
     def base_flags(self, target: Target) -> tuple[str, ...]:
         """Return the flags for code that must run on any CPU of the target's architecture."""
+        flags: tuple[str, ...] = COMMON_FLAGS
+        if target.arch == "aarch64" and target.os in ("linux", "android"):
+            flags = (*flags, "-mno-outline-atomics")  # those would need a helper library at link time
+        if target.arch == "aarch64" and target.os == "android":
+            flags = (*flags, *(_ZIG_KEEPS_X18 if self.zig else ("-ffixed-x18",)))
         if not self.zig:
-            return COMMON_FLAGS
+            return flags
         # zig's default is to turn undefined behaviour into traps.
-        return (*_zig_target(target), *COMMON_FLAGS, "-fno-sanitize=all")
+        return (*_zig_target(target), *flags, "-fno-sanitize=all", *_ios_headers(target))
 
     def cpu_flags(self, target: Target) -> tuple[str, ...]:
         """Return the flags that let the compiler use all of the target's instructions."""
         return target.zig_cflags if self.zig else target.cflags
 
     def library_flags(self, target: Target) -> tuple[str, ...]:
-        """Return the flags that link a shared library which leaves nothing undefined."""
-        checks = ("-Wl,-z,defs",) if target.os == "linux" else ()
-        return ("-shared", *checks, *self.executable_flags(target))
+        """Return the flags that link a shared library which leaves nothing undefined.
+
+        Raises: BuildError where the system takes no shared libraries of an app's.
+        """
+        if target.os == "ios":
+            raise BuildError(
+                "target ios-arm64: apps there link models statically; allowed `pconv export --target ios-arm64`."
+            )
+        if target.os == "android":
+            return (*_ELF_LIBRARY, *(_zig_target(target) if self.zig else ()), *_ANDROID_LINK)
+        return (*(_ELF_LIBRARY if target.os == "linux" else ("-shared",)), *self.executable_flags(target))
 
     def executable_flags(self, target: Target) -> tuple[str, ...]:
         """Return the flags that link with the C library."""
         if not self.zig:
-            return ("-lm", "-lpthread")
+            return _LIBC
         # Without -nostdlib zig compiles its own run-time support first, for half a minute; we need none.
-        return (*_zig_target(target), "-nostdlib", "-lc", "-lm", "-lpthread")
+        return (*_zig_target(target), "-nostdlib", "-lc", *_LIBC)
+
+    def bare_executable_flags(self, target: Target) -> tuple[str, ...]:
+        """Return the flags that link a static executable without a C library, for Linux and Android."""
+        return ("-static", *(_zig_target(target) if self.zig else ("-no-pie",)), *_ANDROID_LINK)
+
+    @property
+    def archiver(self) -> tuple[str, ...]:
+        """Return the command that makes static libraries."""
+        return (*self.command[:-1], "ar") if self.zig else ("ar",)
 
 
 def choose(cc: str | None, target: Target) -> Toolchain:
@@ -70,9 +101,12 @@ def choose(cc: str | None, target: Target) -> Toolchain:
             "no C compiler was found; allowed zig's (pip install ziglang), clang or gcc. Install one, or "
             "name one in PCONV_CC."
         )
-    if target.arch != platform.machine().replace("arm64", "aarch64"):
+    here = "macos" if platform.system() == "Darwin" else "linux"
+    foreign = target.os not in {"linux": ("linux", "android"), "macos": ("macos",)}[here]
+    if foreign or target.arch != platform.machine().replace("arm64", "aarch64"):
         raise BuildError(
-            f"target {target.name}: this machine's {host} compiles for {platform.machine()} only. "
+            f"target {target.name} on {target.os}: this machine's {host} compiles for {here} on "
+            f"{platform.machine()} only. "
             "Run `pip install ziglang`, or name a cross compiler in PCONV_CC."
         )
     return _probe((host,), host)
@@ -85,6 +119,14 @@ def environment(zig_global: Path, zig_local: Path) -> Mapping[str, str]:
 
 def _zig_target(target: Target) -> tuple[str, ...]:
     return ("-target", target.zig_target) if target.zig_target else ()
+
+
+def _ios_headers(target: Target) -> tuple[str, ...]:
+    """Name zig's headers of Darwin, which it takes by itself for macOS only."""
+    zig = _wheel_zig()
+    if target.os != "ios" or zig is None:
+        return ()
+    return ("-isystem", str(zig.parent / "lib" / "libc" / "include" / "any-darwin-any"))
 
 
 def _wheel_zig() -> Path | None:

@@ -11,10 +11,9 @@ AARCH64 = Target(
     lanes_f32=4,
     vector_registers=32,
     fma_units=2,
-    # Outlined atomics would need a helper library at link time.
-    cflags=("-march=armv8-a", "-mno-outline-atomics"),
+    cflags=("-march=armv8-a",),
     zig_target="aarch64-linux-gnu.2.28",
-    zig_cflags=("-mcpu=generic", "-mno-outline-atomics"),
+    zig_cflags=("-mcpu=generic",),
     features=("asimd", "fp"),
     l1_bytes=32 << 10,
     l2_bytes=256 << 10,

@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "pool.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -72,7 +71,11 @@ pconv_model *pconv_open(int threads, char *error, size_t error_len) {
     pconv_model *m = NULL;
     const char *why = open_model(&m, threads);
     if (!why) return m;
-    if (error && error_len) snprintf(error, error_len, "%s", why);
+    for (size_t i = 0; error && i < error_len; i++) {
+        error[i] = i + 1 < error_len ? *why : 0;
+        if (!error[i]) break;
+        why++;
+    }
     pconv_close(m);
     return NULL;
 }
