@@ -10,7 +10,19 @@ def require_torch(what: str) -> None:
 
     Raises: PconvError when torch is missing.
     """
-    if find_spec("torch") is None:
+    _require("torch", what)
+
+
+def require_safetensors(what: str) -> None:
+    """Check that safetensors is installed before `what` imports it.
+
+    Raises: PconvError when safetensors is missing.
+    """
+    _require("safetensors", what)
+
+
+def _require(package: str, what: str) -> None:
+    if find_spec(package) is None:
         raise PconvError(
-            f"{what}: torch is not installed, and this step needs it; pip install 'pconv[torch]'."
+            f"{what}: {package} is not installed, and this step needs it; pip install 'pconv[torch]'."
         )

@@ -14,6 +14,7 @@ from .gradual import GradualPruner  # noqa: E402
 from .keep import KeepPruner  # noqa: E402
 from .magnitude import MagnitudePruner  # noqa: E402
 from .methods import METHODS, prune  # noqa: E402
+from .storage import load_sparse, read_sparse, save_sparse  # noqa: E402
 
 __all__ = [
     "METHODS",
@@ -23,5 +24,8 @@ __all__ = [
     "KeepPruner",
     "MagnitudePruner",
     "Pruner",
+    "load_sparse",
     "prune",
+    "read_sparse",
+    "save_sparse",
 ]
