@@ -161,6 +161,41 @@ def test_inspect_report_of_a_compiled_model(cli, compiled: Path) -> None:
     assert {"conv1", "conv2"} <= {layer["name"] for layer in said["layers"]}
 
 
+def test_inspect_report_says_why_it_is_not_faster(cli, model: Path) -> None:
+    arguments = (
+        "inspect",
+        model,
+        "--stage",
+        "report",
+        "--compression",
+        "9",
+        "--threads",
+        "1",
+        "--peak",
+        "200",
+    )
+    said = json.loads(cli(*arguments, "--json").out)
+    assert said["peak_gflops"] == 200
+    conv2 = next(layer for layer in said["layers"] if layer["name"] == "conv2")
+    assert conv2["limit"].startswith(f"bound by {conv2['bound']}")
+    assert conv2["peak_percent"] == pytest.approx(conv2["gflops"] / 2)
+    assert conv2["runner_up"] and conv2["weights_bytes"] and conv2["activation_bytes"] == 4 * 24 * 64
+    text = cli(*arguments).out
+    assert "FMA peak 200.0 GFLOP/s" in text and "why not faster: bound by" in text and "runner-up: " in text
+
+
+def test_a_remembered_peak_that_is_too_low_is_measured_again(
+    cli, compiled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        "pconv.bench.known_peak.known_peak_gflops",
+        lambda threads, again=False: asked.append(again) or (1e6 if again else 1e-6),
+    )
+    said = json.loads(cli("inspect", compiled, "--stage", "report", "--json").out)
+    assert (asked, said["peak_gflops"]) == ([False, True], 1e6)
+
+
 @pytest.mark.parametrize("stage", ["report", "sparsity"])
 def test_inspect_of_a_layer_that_is_none(cli, model: Path, stage: str) -> None:
     ran = cli("inspect", model, "--stage", stage, "--layer", "conv3")

@@ -53,6 +53,14 @@ def inspect(
     ] = Stage.graph,
     layer: Annotated[str | None, typer.Option(metavar="NAME", help="Only this layer.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="For the report.")] = None,
+    peak: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GFLOPS",
+            min=0.001,
+            help=r"For the report: what all threads reach at most. \[default: measured once on this machine]",
+        ),
+    ] = None,
     target: options.Target = None,
     cpu: options.Cpu = None,
     dense: options.Dense = None,
@@ -66,7 +74,8 @@ def inspect(
 ) -> None:
     """Show what pconv makes of a model: no step is hidden.
 
-    The report says for each layer which micro-kernel runs it, how fast, and why a sparse layer runs dense.
+    The report says for each layer which micro-kernel runs it, how fast, why a sparse layer runs dense, and why it is
+    not faster: what limits it, and what the runner-up was.
     """
     settings = options.recipe_settings(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
@@ -74,7 +83,7 @@ def inspect(
     build: dict[str, Any] = {"inputs": options.shapes(input), "target": target, "cpu": cpu}
     build |= {"dense": tuple(dense or ())}
     if stage is Stage.report:
-        _report(model, layer, threads, settings, build, json)
+        _report(model, layer, threads, peak, settings, build, json)
     elif stage is Stage.sparsity:
         _sparsity(model, layer, settings, json)
     else:
@@ -110,18 +119,23 @@ def _report(
     model: str,
     layer: str | None,
     threads: int | None,
+    peak_gflops: float | None,
     settings: dict[str, Any],
     build: dict[str, Any],
     json: bool,
 ) -> None:
-    from pconv.bench import peak
+    from pconv.bench.known_peak import known_peak_gflops
 
     with console.progress(f"loading {model}", quiet=json) as track:
         engine = models.engine(model, threads, track, settings, **build)
         track("measuring the FMA peak")
-        peak_gflops = peak.measure_if_possible(engine.threads)
+        limit = peak_gflops or known_peak_gflops(engine.threads)
         track("measuring every layer")
-        report = engine.report(peak_gflops=peak_gflops)
+        report = engine.report(peak_gflops=limit)
+        if peak_gflops is None and any((one.peak_percent or 0) > 100 for one in report.layers):
+            track("measuring the FMA peak again")  # what was remembered is too low
+            limit = known_peak_gflops(engine.threads, again=True)
+            report = engine.report(peak_gflops=limit)
     if layer is not None:
         _require_layer(layer, (one.name for one in report.layers))
         report = replace(report, layers=tuple(one for one in report.layers if one.name == layer))

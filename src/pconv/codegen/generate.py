@@ -108,4 +108,5 @@ def _layer(step: Step) -> dict[str, Any]:
         "runner_up": work.runner_up,
         "bound": work.bound,
         "modelled_cycles": round(work.modelled_cycles),
+        "idle_lanes": round(step.output.layout.idle_share, 4),
     }

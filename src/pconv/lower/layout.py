@@ -96,6 +96,16 @@ class Layout:
         return self.cols * self.block_w != self.width
 
     @property
+    def idle_share(self) -> float:
+        """Share of the lanes' elements that lie beyond the image, 0..1: computed for nothing."""
+        return 1.0 - self.height * self.width / (self.lanes * self.block_h * self.block_w)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the blocks hold every element; else some are in the halo only, or nowhere, as nobody reads them."""
+        return self.rows * self.block_h >= self.height and self.cols * self.block_w >= self.width
+
+    @property
     def geometry(self) -> tuple[int, int, int, int]:
         """What two tensors must share to be combined lane by lane: the grid and the block."""
         return self.rows, self.cols, self.block_h, self.block_w

@@ -68,7 +68,7 @@ class Engine:
             self._threads = int(self._c.pconv_set_threads(self._handle, _check_threads(threads)))
 
     def report(self, x: Any = None, *, runs: int = 5, peak_gflops: float | None = None) -> Report:
-        """Measure every layer: the fastest of `runs` runs on `x` (an array, or one for each input; random).
+        """Measure every layer: its fastest of `runs` runs on `x` (an array, or one for each input; random).
 
         Raises: InputError as a call does.
         """
@@ -91,7 +91,10 @@ class Engine:
                 times.append(list(ns))
             self._c.pconv_profile(self._handle, 0)
         return make_report(
-            self.manifest, [t / batch for t in min(times, key=sum)], self._threads, peak_gflops
+            self.manifest,
+            [min(each) / batch for each in zip(*times, strict=True)],
+            self._threads,
+            peak_gflops,
         )
 
     def save(self, path: str | os.PathLike[str]) -> Path:

@@ -1,9 +1,28 @@
-"""What each layer of a model costs, measured, and which micro-kernel runs it."""
+"""What each layer of a model costs, measured, which micro-kernel runs it, and what keeps it from being faster."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import prod
+from statistics import median
 from typing import Any
+
+IDLE_LANES = 0.05
+SLOWER = 1.5
+"""From this factor on, a layer that is slower than the model expects, against the others, says so."""
+
+_HEAD = (
+    "layer",
+    "micro-kernel",
+    "ms",
+    "%",
+    "GFLOP/s",
+    "dense eq.",
+    "peak %",
+    "GB/s",
+    "weights KiB",
+    "act. KiB",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +30,9 @@ class LayerReport:
     """One layer. `ms` is the time of one sample; GFLOP/s count a multiply-add as two operations.
 
     `gflops` counts what is executed, `dense_gflops` what the dense layer would have to execute in that time.
+    `bytes` are those of the weights and their index, `activation_bytes` those of inputs and outputs; `gbytes_per_s`
+    is both over the time. `limit` says why it is not faster, `runner_up` what the compiler would have taken
+    instead; both are empty where nothing is known.
     """
 
     name: str
@@ -21,7 +43,15 @@ class LayerReport:
     dense_gflops: float
     peak_percent: float | None
     bytes: int
+    weights_bytes: int
+    index_bytes: int
+    activation_bytes: int
+    gbytes_per_s: float
     reason: str
+    runner_up: str
+    limit: str
+    bound: str
+    modelled_cycles: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +62,7 @@ class Report:
     target: str
     threads: int
     layers: tuple[LayerReport, ...]
+    peak_gflops: float | None = None
 
     @property
     def ms(self) -> float:
@@ -43,23 +74,21 @@ class Report:
         return json.dumps({**asdict(self), "ms": self.ms}, indent=2)
 
     def __str__(self) -> str:
-        rows = [("layer", "op", "micro-kernel", "ms", "%", "GFLOP/s", "dense eq.", "peak %", "KiB", "note")]
-        for layer in self.layers:
-            share = 100 * layer.ms / self.ms if self.ms else 0.0
-            peak = "" if layer.peak_percent is None else f"{layer.peak_percent:.0f}"
-            rates = (f"{layer.gflops:.1f}", f"{layer.dense_gflops:.1f}") if layer.dense_gflops else ("", "")
-            numbers = (f"{layer.ms:.3f}", f"{share:.1f}", *rates, peak, f"{layer.bytes / 1024:.1f}")
-            rows.append((layer.name, layer.op, layer.micro_kernel, *numbers, layer.reason))
+        rows = [_HEAD, *(_row(layer, self.ms) for layer in self.layers)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
             "  ".join(
-                cell.rjust(width) if 3 <= i <= 8 else cell.ljust(width)
+                cell.rjust(width) if i > 1 else cell.ljust(width)
                 for i, (cell, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in rows
         ]
         lines.insert(1, "  ".join("-" * width for width in widths))
+        for i, layer in reversed(list(enumerate(self.layers, start=2))):
+            lines[i + 1 : i + 1] = [f"    {text}" for text in _words(layer)]
         head = f"{self.model} on {self.target}, {self.threads} threads: {self.ms:.3f} ms"
+        if self.peak_gflops is not None:
+            head += f"; FMA peak {self.peak_gflops:.1f} GFLOP/s"
         return "\n".join([head, *lines])
 
 
@@ -67,22 +96,75 @@ def make_report(
     manifest: Mapping[str, Any], ns: Sequence[float], threads: int, peak_gflops: float | None
 ) -> Report:
     """Join the manifest's layers with the nanoseconds that each took for one sample."""
-    layers = []
-    for layer, took in zip(manifest["layers"], ns, strict=True):
-        per_ns = 2 / took if took else 0.0
-        gflops = layer.get("macs", 0) * per_ns
-        layers.append(
-            LayerReport(
-                name=layer["name"],
-                op=layer["op"],
-                micro_kernel=layer.get("micro_kernel", ""),
-                ms=took / 1e6,
-                gflops=gflops,
-                dense_gflops=layer.get("dense_macs", 0) * per_ns,
-                peak_percent=100 * gflops / peak_gflops if peak_gflops else None,
-                bytes=layer.get("weights_bytes", 0) + layer.get("index_bytes", 0),
-                reason=layer.get("reason") or "",
-            )
-        )
+    steps = manifest["layers"]
+    per_cycle = [
+        took / step["modelled_cycles"]
+        for step, took in zip(steps, ns, strict=True)
+        if step.get("modelled_cycles")
+    ]
+    usual = median(per_cycle) if per_cycle else 0.0
+    layers = tuple(_layer(step, took, peak_gflops, usual) for step, took in zip(steps, ns, strict=True))
     name = manifest.get("model", {}).get("name", "model")
-    return Report(name, manifest.get("target", {}).get("name", "?"), threads, tuple(layers))
+    return Report(name, manifest.get("target", {}).get("name", "?"), threads, layers, peak_gflops)
+
+
+def _layer(step: Mapping[str, Any], took: float, peak_gflops: float | None, usual: float) -> LayerReport:
+    per_ns = 1 / took if took else 0.0
+    gflops = 2 * step.get("macs", 0) * per_ns
+    weights, index = step.get("weights_bytes", 0), step.get("index_bytes", 0)
+    activations = 4 * sum(prod(shape) for key in ("in_shape", "out_shape") if (shape := step.get(key)))
+    return LayerReport(
+        name=step["name"],
+        op=step["op"],
+        micro_kernel=step.get("micro_kernel", ""),
+        ms=took / 1e6,
+        gflops=gflops,
+        dense_gflops=2 * step.get("dense_macs", 0) * per_ns,
+        peak_percent=100 * gflops / peak_gflops if peak_gflops else None,
+        bytes=weights + index,
+        weights_bytes=weights,
+        index_bytes=index,
+        activation_bytes=activations,
+        gbytes_per_s=(weights + index + activations) * per_ns,
+        reason=step.get("reason") or "",
+        runner_up=step.get("runner_up") or "",
+        limit=_limit(step, took, usual),
+        bound=step.get("bound") or "",
+        modelled_cycles=step.get("modelled_cycles", 0),
+    )
+
+
+def _limit(step: Mapping[str, Any], took: float, usual: float) -> str:
+    """Say what keeps a layer from being faster: by the cost model, the image's shape, and the clock."""
+    said = [f"bound by {step['bound']}"] if step.get("bound") else []
+    idle = step.get("idle_lanes", 0.0)
+    if idle >= IDLE_LANES and step.get("macs"):
+        said.append(f"the image leaves {idle:.0%} of the lanes idle")
+    if cycles := step.get("modelled_cycles"):
+        slower = took / cycles / usual if usual else 0.0
+        if slower >= SLOWER:
+            said.append(f"{slower:.1f}x slower than modelled, against the other layers")
+    return ", ".join(said)
+
+
+def _row(layer: LayerReport, whole_ms: float) -> tuple[str, ...]:
+    share = 100 * layer.ms / whole_ms if whole_ms else 0.0
+    rates = (f"{layer.gflops:.1f}", f"{layer.dense_gflops:.1f}") if layer.dense_gflops else ("", "")
+    peak = "" if layer.peak_percent is None or not layer.gflops else f"{layer.peak_percent:.0f}"
+    return (
+        layer.name,
+        layer.micro_kernel,
+        f"{layer.ms:.3f}",
+        f"{share:.1f}",
+        *rates,
+        peak,
+        f"{layer.gbytes_per_s:.1f}",
+        f"{layer.bytes / 1024:.1f}",
+        f"{layer.activation_bytes / 1024:.0f}",
+    )
+
+
+def _words(layer: LayerReport) -> list[str]:
+    """Return the lines under a layer's numbers."""
+    said = {"": layer.reason, "why not faster: ": layer.limit, "runner-up: ": layer.runner_up}
+    return [f"{begin}{text}" for begin, text in said.items() if text]
