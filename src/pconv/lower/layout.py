@@ -98,7 +98,7 @@ class Layout:
     @property
     def idle_share(self) -> float:
         """Share of the lanes' elements that lie beyond the image, 0..1: computed for nothing."""
-        return 1.0 - self.height * self.width / (self.lanes * self.block_h * self.block_w)
+        return max(0.0, 1.0 - self.height * self.width / (self.lanes * self.block_h * self.block_w))
 
     @property
     def whole(self) -> bool:
