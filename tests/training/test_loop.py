@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_the_rate_warms_up_and_falls_to_zero() -> None:
     rates = [rate(0.1, step, 100, 0.1) for step in range(100)]
     assert rates[:10] == pytest.approx([0.01 * (i + 1) for i in range(10)])
     assert max(rates) == 0.1
-    assert all(a >= b for a, b in zip(rates[9:], rates[10:], strict=False))
+    assert all(a >= b for a, b in pairwise(rates[9:]))
     assert rates[-1] < 1e-4
     assert rate(0.1, 0, 10, 0.0) == 0.1
 

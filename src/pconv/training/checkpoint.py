@@ -18,8 +18,7 @@ from pconv.errors import PconvError
 from pconv.files import write_atomically
 
 FILE = "checkpoint.pt"
-BEST = "best.pt"
-FORMAT = 1
+BEST = "best-epoch{}.pt"
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
@@ -63,7 +62,14 @@ def require_same(path: Path, saved: str, now: str) -> None:
         )
 
 
-def clear_drafts(folder: Path) -> None:
-    """Delete the unfinished files of a run that was killed."""
-    for draft in folder.glob(".*.part"):
-        draft.unlink(missing_ok=True)
+def best_path(folder: Path, epoch: int) -> Path:
+    """Name the file of the best network: by its epoch, so that a checkpoint never meets a later one."""
+    return folder / BEST.format(epoch)
+
+
+def clear(folder: Path, best: int | None) -> None:
+    """Delete what a new checkpoint no longer needs: other best networks, and drafts of a run that was killed."""
+    keep = None if best is None else best_path(folder, best)
+    for path in (*folder.glob(BEST.format("*")), *folder.glob(".*.part")):
+        if path != keep:
+            path.unlink(missing_ok=True)

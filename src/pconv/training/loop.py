@@ -116,9 +116,8 @@ class Loop:
             self.pruner.load_state_dict(state["pruner"])
         self.step, self.loss_sum = state["step"], state["loss_sum"]
         if state["best"] is not None:
-            self.best = checkpoint.load(self.folder / checkpoint.BEST)
+            self.best = checkpoint.load(checkpoint.best_path(self.folder, state["best"]))
         if self.ranks.first:
-            checkpoint.clear_drafts(self.folder)
             self.log.rewind(state["log_bytes"])
         return True
 
@@ -181,7 +180,7 @@ class Loop:
         self.loss_sum = 0.0
         self.log.write(self.step, epoch=epoch + 1, epoch_loss=loss, held_out=right, best=better)
         if better and self.folder is not None and self.ranks.first:
-            checkpoint.save(self.folder / checkpoint.BEST, self.best or {})
+            checkpoint.save(checkpoint.best_path(self.folder, epoch + 1), self.best or {})
         self.on_event(
             Event(
                 f"epoch {epoch + 1}/{self.settings.epochs}: loss {loss:.3f}, held-out {100 * right:.2f}%"
@@ -212,6 +211,7 @@ class Loop:
             "log_bytes": self.log.bytes(),
         }
         checkpoint.save(self.folder / checkpoint.FILE, state)
+        checkpoint.clear(self.folder, best)
 
 
 def epoch_steps(images: int, batch: int) -> int:

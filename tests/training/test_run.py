@@ -1,0 +1,131 @@
+"""The whole run leaves a folder that the rest of pconv understands."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pconv import Recipe, zoo
+from pconv.errors import ModelError, PconvError
+from pconv.graph import load
+from pconv.graph.prune import layer_weights, read_sparsity
+from pconv.pruning.layers import describe_layers, find_layers
+from pconv.recipe import plan_layers
+from pconv.training import default_settings, train
+from pconv.training.distributed import Ranks
+from pconv.training.run import _require_batch
+
+pytestmark = pytest.mark.torch
+RECIPES = Path(__file__).parents[2] / "recipes"
+TINY = {"epochs": 1, "batch": 4, "threads": 1, "device": "cpu"}
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ImageNet of two classes: 9 training pictures, 4 to test."""
+    root = tmp_path_factory.mktemp("imagenet")
+    draw = np.random.default_rng(0)
+    for part, count in (("train", 9), ("val", 4)):
+        for i in range(count):
+            home = root / part / f"n{i % 2}"
+            home.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(draw.integers(0, 256, (40, 50, 3), np.uint8)).save(home / f"{i}.jpg")
+    return root
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "dense.pt"
+    torch.save(zoo.create("resnet20_cifar", num_classes=2).state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe", "layer", "rate"),
+    [
+        ("resnet50", "resnet50_imagenet.toml", "layer3.2.conv2", 4.4),
+        ("vgg16_cifar", "vgg16_imagenet.toml", "features.30", 8.0),
+    ],
+)
+def test_the_imagenet_recipes_run(
+    tmp_path: Path, folder: Path, model: str, recipe: str, layer: str, rate: float
+) -> None:
+    settings = default_settings(tuning=False, distill=False, **TINY)
+    used = Recipe.load(RECIPES / recipe)
+    done = train(folder, model, tmp_path, recipe=used, method="magnitude", settings=settings, image_size=32)
+    assert done is not None and done.train_images == 8 and done.test_images == 4
+    assert {"model.onnx", "weights.pt", "recipe.toml", "result.json", "log.jsonl"} <= {
+        entry.name for entry in tmp_path.iterdir()
+    }
+    assert Recipe.load(tmp_path / "recipe.toml") == used
+    written = load(tmp_path / "model.onnx")
+    sparsity = read_sparsity(written)
+    assert sparsity is not None and written.graph.name == model
+    assert sparsity.verify(layer_weights(written)) == []
+    assert sparsity.layers[layer].compression_rate == pytest.approx(rate, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("network", "layers", "rate"),
+    [("vgg16", ["features.2", "features.28"], 8.0), ("resnet50", ["layer1.1.conv1"], 4.4)],
+)
+def test_the_imagenet_recipes_fit_the_full_networks(network: str, layers: list[str], rate: float) -> None:
+    module = zoo.create(network)
+    rules = plan_layers(
+        Recipe.load(RECIPES / f"{network}_imagenet.toml"), describe_layers(find_layers(module))
+    )
+    assert all(rules[layer].compression_rate == pytest.approx(rate, rel=0.05) for layer in layers)
+    assert all(rule.dense for name, rule in rules.items() if name.startswith(("fc", "classifier")))
+
+
+def test_pruning_from_weights_tells_the_change(tmp_path: Path, folder: Path, weights: Path) -> None:
+    settings = default_settings(tuning=True, distill=True, images=8, **TINY)
+    recipe = Recipe(compression_rate=4.0, exclude=("linear",))
+    done = train(
+        folder, "resnet20_cifar", tmp_path, weights=weights, recipe=recipe, method="magnitude",
+        distill=True, settings=settings,
+    )  # fmt: skip
+    assert done is not None and done.accuracy_dense is not None and done.change is not None
+    assert done.change.points == pytest.approx(100 * (done.accuracy - done.accuracy_dense))
+    said = json.loads((tmp_path / "result.json").read_text())
+    assert said["shortened"] and said["settings"]["seed"] == 0 and said["machine"]["versions"]["torch"]
+    assert said["compression_rate"] == done.compression_rate > 3.5
+
+    # A pruned network goes on being trained, and no zero is filled in.
+    kept = train(
+        folder, "resnet20_cifar", tmp_path / "on", weights=tmp_path / "weights.pt", recipe=Recipe(), method="keep",
+        settings=default_settings(tuning=True, distill=False, **TINY),
+    )  # fmt: skip
+    before, after = (torch.load(home / "weights.pt") for home in (tmp_path, tmp_path / "on"))
+    assert kept is not None and not torch.equal(before["conv1.weight"], after["conv1.weight"])
+    assert all(bool((after[key][value == 0] == 0).all()) for key, value in before.items() if value.ndim == 4)
+
+
+def test_what_does_not_fit_is_refused_before_training(tmp_path: Path, folder: Path, weights: Path) -> None:
+    settings = default_settings(tuning=False, distill=False, **TINY)
+    with pytest.raises(
+        PconvError, match=r"--distill: the teacher is the network to begin from; name it with"
+    ):
+        train(folder, "resnet20_cifar", tmp_path, distill=True, settings=settings)
+    with pytest.raises(ModelError, match=r"dncnn: num_classes=2, but this network does not classify"):
+        train(folder, "dncnn", tmp_path, settings=settings, image_size=32)
+    with pytest.raises(ModelError, match=r"resnet18_cifar: the weights do not fit"):
+        train(folder, "resnet18_cifar", tmp_path, weights=weights, settings=settings)
+    (tmp_path / "checkpoint.pt").touch()
+    with pytest.raises(
+        PconvError, match=r"holds an earlier run; go on with --resume, or name another folder"
+    ):
+        train(folder, "resnet20_cifar", tmp_path, settings=settings)
+
+
+def test_a_batch_that_does_not_divide(folder: Path) -> None:
+    from pconv.training.data import open_data
+
+    settings = default_settings(tuning=False, distill=False, **TINY)
+    with pytest.raises(
+        PconvError, match=r"--batch 4: does not divide among 3 processes; allowed are multiples of 3"
+    ):
+        _require_batch(settings, open_data(folder, 32), Ranks(0, 3))
