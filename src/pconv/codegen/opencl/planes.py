@@ -101,7 +101,7 @@ def elementwise(kernel: ElementwiseKernel, planes: int) -> Text:
     if kernel.op == "affine":
         arrays = constant("float", "scale") + constant("float", "shift")
         arguments = ("scale_at", "shift_at")
-    lines += [f"real v = {value};", f"v = {activate(kernel.activation, 'v')};"]
+    lines += [f"const real s = {value};", f"const real v = {activate(kernel.activation, 's')};"]
     return Text(arrays + over_plane(kernel.output, lines), arguments, kernel.output.plane_elems, planes)
 
 
