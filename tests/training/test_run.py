@@ -17,6 +17,7 @@ from pconv.recipe import plan_layers
 from pconv.training import default_settings, train
 from pconv.training.distributed import Ranks
 from pconv.training.run import _require_batch
+from pconv.zoo import resnet, vgg
 
 pytestmark = pytest.mark.torch
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -73,7 +74,10 @@ def test_the_imagenet_recipes_run(
     [("vgg16", ["features.2", "features.28"], 8.0), ("resnet50", ["layer1.1.conv1"], 4.4)],
 )
 def test_the_imagenet_recipes_fit_the_full_networks(network: str, layers: list[str], rate: float) -> None:
-    module = zoo.create(network)
+    with torch.device("meta"):
+        module = {"vgg16": vgg.build(1000), "resnet50": resnet.build(1000, (3, 4, 6, 3), bottleneck=True)}[
+            network
+        ]
     rules = plan_layers(
         Recipe.load(RECIPES / f"{network}_imagenet.toml"), describe_layers(find_layers(module))
     )
