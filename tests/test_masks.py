@@ -69,3 +69,44 @@ def test_huge_weights_do_not_overflow() -> None:
     weights[0, 2] = 3e38
     mask = magnitude_masks({"conv": weights}, {"conv": LayerRule((1, 4, 3, 3), 1, "scp8")})["conv"]
     assert mask.any(axis=(2, 3)).tolist() == [[False, False, True, False]]
+
+
+@pytest.mark.parametrize("patterns", ["scp8", "natural-6"])
+@pytest.mark.parametrize("block", [1, 4])
+@pytest.mark.parametrize("sharing", ["shape", "connectivity"])
+def test_alike_filters_share_wherever_they_stand(patterns: str, block: int, sharing: str) -> None:
+    infos = [INFOS[1], INFOS[3]]
+    weights = weights_of(infos)
+    recipe = Recipe(patterns, 4.5, group=4, permute=True, sharing=sharing, channel_block=block)
+    masks = magnitude_masks(weights, plan_layers(recipe, infos))
+    for mask in masks.values():
+        kernels = mask.any(axis=(2, 3))
+        shared = mask if sharing == "shape" else kernels
+        alike = np.unique(shared.reshape(len(mask), -1), axis=0, return_counts=True)[1]
+        assert (alike % 4 == 0).all()
+        neighbours = kernels.reshape(-1, 4, mask.shape[1])
+        assert not (neighbours == neighbours[:, :1]).all()
+        blocks = mask.reshape(mask.shape[0], -1, block, *mask.shape[2:])
+        assert (blocks == blocks[:, :, :1]).all()
+        assert (kernels.sum(axis=1) == kernels.sum(axis=1)[0]).all()
+
+
+def test_sharing_connectivity_alone_keeps_more() -> None:
+    weights = weights_of(INFOS)
+
+    def norm(**keys: object) -> float:
+        masks = magnitude_masks(weights, plan_layers(Recipe(group=8, **keys), INFOS))
+        return sum(float(np.square(weights[name][mask]).sum()) for name, mask in masks.items())
+
+    assert norm() < norm(permute=True) < norm(permute=True, sharing="connectivity")
+
+
+def test_the_compiler_finds_groups_wherever_their_filters_stand() -> None:
+    from pconv.lower.reorder import classes, pattern_shapes
+
+    infos = [INFOS[1]]
+    weights = weights_of(infos)
+    mask = magnitude_masks(weights, plan_layers(Recipe(group=8, permute=True), infos))["conv"]
+    shapes = pattern_shapes((weights["conv"] * mask).astype(np.float32), 1)
+    assert shapes is not None and all(len(filters) % 8 == 0 for filters in classes(shapes))
+    assert SparsityMap.detect({"conv": mask}).layers["conv"].group == 8

@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 from pconv.errors import RecipeError
 from pconv.patterns import (
     CENTRE,
+    CENTRE3,
     LIBRARIES,
     LIBRARY_NAMES,
     Pattern,
     filter_groups,
     library,
+    most_frequent,
     natural,
     project,
 )
@@ -107,3 +109,19 @@ def test_every_name_is_found() -> None:
     for name in LIBRARY_NAMES:
         expected = int(name.split("-")[1]) if "-" in name else len(LIBRARIES[name])
         assert len(library(name, weights)) == expected
+
+
+def test_shrinking_libraries_need_training() -> None:
+    with pytest.raises(
+        RecipeError, match='"shrinking-8" is found while training, with method="gradual" or "admm"'
+    ):
+        library("shrinking-8")
+
+
+def test_the_rarest_shapes_are_dropped() -> None:
+    weights = np.zeros((4, 3, 3, 3))
+    for i, shape in enumerate([CENTRE3[5]] * 6 + [CENTRE3[9]] * 3 + [CENTRE3[2]] * 2):
+        weights[i % 4, i // 4] = shape.mask()
+    assert most_frequent([weights], CENTRE3, 2) == (CENTRE3[5], CENTRE3[9])
+    assert most_frequent([weights], CENTRE3, 3) == (CENTRE3[2], CENTRE3[5], CENTRE3[9])
+    assert most_frequent([weights], CENTRE3, 56) == CENTRE3

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pconv.errors import RecipeError
-from pconv.patterns import LIBRARY_NAMES
+from pconv.patterns import LIBRARY_NAMES, SHRINKING
 from pconv.recipe import LayerInfo, LayerRule, Recipe, plan_layers
 
 NETWORK = [
@@ -25,11 +25,14 @@ rates = st.floats(1, 1e6)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 recipes = st.builds(
     Recipe,
-    patterns=st.sampled_from(LIBRARY_NAMES),
+    patterns=st.sampled_from([*LIBRARY_NAMES, *SHRINKING]),
     compression_rate=rates,
     rate_1x1=st.none() | rates,
     rate_fc=st.none() | rates,
     group=st.sampled_from([1, 2, 4, 8, 16]),
+    sharing=st.sampled_from(["shape", "connectivity"]),
+    permute=st.booleans(),
+    channel_block=st.sampled_from([1, 4]),
     fc_group=st.sampled_from([1, 2, 4, 8, 16]),
     first=st.sampled_from(["pattern", "dense"]),
     depthwise=st.sampled_from(["pattern", "dense"]),
@@ -68,6 +71,9 @@ def test_a_file_of_toml(tmp_path: Path) -> None:
         ("rate_1x1 = 0", "rate_1x1: 0"),
         ("group = 3", "group: 3 is unknown; allowed: 1, 2, 4, 8, 16"),
         ("group = true", "group: True"),
+        ('sharing = "all"', "sharing: 'all' is unknown; allowed: shape, connectivity"),
+        ("permute = 1", "permute: 1 is unknown; allowed: False, True"),
+        ("channel_block = 2", "channel_block: 2 is unknown; allowed: 1, 4"),
         ("group = 4.0", "group: 4.0"),
         ("fc_group = 32", "fc_group: 32"),
         ('first = "sparse"', "first: 'sparse' is unknown; allowed: pattern, dense"),
@@ -174,3 +180,14 @@ def test_exclude_globs_match_names_and_aliases() -> None:
 def test_a_recipe_that_does_not_fit(recipe: Recipe, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         plan_layers(recipe, NETWORK)
+
+
+def test_blocks_of_channels_are_whole() -> None:
+    recipe = Recipe(compression_rate=6, channel_block=4, exclude=("depth*",))
+    rules = plan_layers(recipe, NETWORK)
+    assert {rule.keep % 4 for name, rule in rules.items() if name != "stem"} <= {0, 1}
+    assert rules["stem"].keep == 3 and rules["conv2"].keep == 24
+    odd = [LayerInfo("odd", "conv", (8, 18, 3, 3))]
+    with pytest.raises(RecipeError, match=r'odd: 18 input channels do not divide into blocks of 4; .*"odd"'):
+        plan_layers(recipe.__class__(channel_block=4), odd)
+    assert plan_layers(Recipe(compression_rate=2.25, channel_block=4), odd)["odd"].keep == 18

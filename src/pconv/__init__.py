@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         RecipeError,
         UnsupportedError,
     )
+    from .graph.round_trip import export, load_weights
     from .pruning import prune as prune
     from .recipe import Recipe
     from .runtime import Engine, load
@@ -31,6 +32,8 @@ _HOME = {
     "load": "runtime",
     "Engine": "runtime",
     "prune": "pruning",
+    "export": "graph.round_trip",
+    "load_weights": "graph.round_trip",
     "Recipe": "recipe",
     "SparsityMap": "sparsity",
     "PconvError": "errors",
@@ -56,7 +59,9 @@ __all__ = [
     "__version__",
     "compile",
     "compile_file",
+    "export",
     "load",
+    "load_weights",
     "prune",
 ]
 

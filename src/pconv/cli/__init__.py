@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from pconv._version import __version__
-from pconv.cli import bench, compile, demo, forecast, inspect, prune, recipe, run, train, tune
+from pconv.cli import bench, compile, demo, export, forecast, inspect, prune, recipe, run, train, tune, verify
 from pconv.cli.console import complain
 from pconv.errors import PconvError
 
@@ -31,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (prune, train, compile, run, inspect, bench, demo, tune, forecast, recipe):
+for _command in (prune, train, compile, export, run, inspect, verify, bench, demo, tune, forecast, recipe):
     _command.register(app)
 
 

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     import torch
 
 
-def export(module: "torch.nn.Module", inputs: Inputs | None) -> ir.Model:
+def export(module: "torch.nn.Module", inputs: Inputs | None, fold: bool = True) -> ir.Model:
     """Export a module in eval mode by torch.onnx.export; the module's own mode is restored.
 
-    `inputs` are example tensors or shapes: one, several in order, or by the names of forward's parameters.
+    `inputs` are example tensors or shapes: one, several in order, or by the names of forward's parameters. Without
+    `fold`, batch norms stay apart, and every parameter stands in the model under its own name.
 
     Raises:
         ModelError: no inputs are given, or torch cannot export the module.
@@ -43,7 +44,13 @@ def export(module: "torch.nn.Module", inputs: Inputs | None) -> ir.Model:
     modes = [(part, part.training) for part in module.modules()]
     try:
         with _quiet(), torch.no_grad():
-            program = torch.onnx.export(module.eval(), args, kwargs=kwargs, dynamo=True, verbose=False)
+            program = torch.onnx.export(
+                module.eval(), args, kwargs=kwargs, dynamo=True, verbose=False, optimize=fold
+            )
+            assert program is not None
+            model: ir.Model = program.model
+            if not fold:
+                _tidy(model)
     except Exception as error:  # the exporter raises many kinds; each ends here as one line
         raise ModelError(
             f"{name}: torch.onnx.export failed ({reason(error)}). "
@@ -52,10 +59,17 @@ def export(module: "torch.nn.Module", inputs: Inputs | None) -> ir.Model:
     finally:
         for part, training in modes:
             part.training = training
-    assert program is not None
-    model: ir.Model = program.model
     model.graph.name = name
     return model
+
+
+def _tidy(model: ir.Model) -> None:
+    """Compute what is constant, and leave the weights as they are."""
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+    from onnxscript import optimizer
+
+    optimizer.fold_constants(model)
+    RemoveUnusedNodesPass()(model)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,156 @@
+"""`pconv verify`: proof that what was pruned is still zero, in legal shapes, the same amount in every filter."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pconv.cli import console, models, options
+from pconv.errors import ModelError, PconvError
+
+if TYPE_CHECKING:
+    from pconv.patterns import Pattern
+    from pconv.sparsity import LayerSparsity, SparsityMap
+
+PROBLEMS = 1
+
+EPILOG = """Examples:
+
+pconv verify pruned.onnx
+
+pconv verify tuned.onnx --against pruned.onnx --patterns scp8
+
+Exit code: 0 nothing is wrong, 1 problems were found, 2 a file cannot be read.
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    options.add_command(app, verify, EPILOG)
+
+
+def verify(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file.")],
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What must still be zero: an ONNX file with a sparsity map or with zeros, or a map as JSON. "
+            r"\[default: the map in MODEL's own metadata]",
+        ),
+    ] = None,
+    patterns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIBRARY",
+            help="Allow only the shapes of this library; natural-k and shrinking-k: at most k shapes in all. "
+            r"\[default: any shapes, of one size in each layer]",
+        ),
+    ] = None,
+    balance: Annotated[
+        bool, typer.Option(help="Every filter of a layer keeps the same number of kernels.")
+    ] = True,
+    json: options.Json = False,
+) -> None:
+    """Check a pruned model: nothing filled in, legal shapes, balanced filters.
+
+    Pruning writes a sparsity map into the file: a promise of what stays zero. Training, exporting or another tool may
+    break it, and one weight in a pruned place costs a whole kernel. Every broken promise is listed.
+    """
+    from pconv.graph import load
+    from pconv.graph.prune import layer_weights, read_sparsity
+    from pconv.sparsity import SparsityMap
+
+    shapes, most = _allowed(patterns)
+    with console.progress(f"reading {model}", quiet=json) as track, models.workshop() as folder:
+        source = load(models.locate(model, folder, track).path)
+        weights = layer_weights(source)
+        promised = read_sparsity(source) if against is None else _read(against)
+        track("comparing")
+        said = promised or SparsityMap.detect(weights)
+        problems = said.verify(weights, shapes, balance)
+        problems += [f"{n}: {text}" for n, layer in said.layers.items() for text in _unequal(layer)]
+        used = {bits for layer in said.layers.values() if _patterned(layer) for bits in layer.patterns}
+    if most is not None and len(used) > most:
+        problems.append(f"the network has {len(used)} shapes; {patterns} allows {most}")
+    pruned = sum(layer.density < 1.0 for layer in said.layers.values())
+    basis = str(against) if against else ("its own map" if promised else None)
+    if json:
+        console.print_json(
+            {
+                "model": model,
+                "against": basis,
+                "layers": len(said.layers),
+                "pruned_layers": pruned,
+                "shapes": len(used),
+                "problems": problems,
+            }
+        )
+    else:
+        _show(model, basis, pruned, len(used), balance, problems)
+    if problems:
+        raise typer.Exit(PROBLEMS)
+
+
+def _show(
+    model: str, basis: str | None, pruned: int, shapes: int, balance: bool, problems: list[str]
+) -> None:
+    out = console.stdout()
+    for problem in problems:
+        out.print(problem, markup=False, soft_wrap=True)
+    if problems:
+        out.print(f"{model}: {len(problems)} problems", markup=False)
+        return
+    filled = f"nothing filled in, by {basis}" if basis else "no map to compare with (--against FILE)"
+    even = "filters balanced" if balance else "balance not looked at"
+    out.print(
+        f"{model}: {pruned} pruned layers; {filled}; {shapes} legal shapes; {even}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _read(path: Path) -> "SparsityMap":
+    """Read what must be zero: a map as JSON, or an ONNX file with a map or with zeros."""
+    from pconv.graph import load
+    from pconv.graph.prune import layer_weights, read_sparsity
+    from pconv.sparsity import SparsityMap
+
+    if path.suffix != ".json":
+        model = load(path)
+        return read_sparsity(model) or SparsityMap.detect(layer_weights(model))
+    try:
+        return SparsityMap.from_json(path.read_text("utf-8"))
+    except (ModelError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _allowed(patterns: str | None) -> "tuple[tuple[Pattern, ...] | None, int | None]":
+    """Say which shapes are legal, and how many of them the network may use."""
+    from pconv.patterns import CENTRE3, LIBRARIES, LIBRARY_NAMES, SHRINKING
+
+    if patterns is None:
+        return None, None
+    if patterns in LIBRARIES:
+        return LIBRARIES[patterns], None
+    if patterns not in (*LIBRARY_NAMES, *SHRINKING):
+        raise PconvError(
+            f"--patterns {patterns}: no such library; allowed {', '.join((*LIBRARY_NAMES, *SHRINKING))}."
+        )
+    return CENTRE3, int(patterns.rpartition("-")[2])
+
+
+def _patterned(layer: "LayerSparsity") -> bool:
+    """Say whether a layer's 3x3 kernels have shapes, rather than being whole or gone."""
+    return layer.shape[2:] == (3, 3) and any(bits != 0x1FF for bits in layer.patterns)
+
+
+def _unequal(layer: "LayerSparsity") -> list[str]:
+    """Find shapes that no shape of the layer's full size covers: a weight may be zero by chance."""
+    if not _patterned(layer):
+        return []
+    size = max(bits.bit_count() for bits in layer.patterns)
+    full = [bits for bits in layer.patterns if bits.bit_count() == size]
+    odd = [bits for bits in layer.patterns if all(bits & ~whole for whole in full)]
+    kernels = sum(layer.patterns[bits] for bits in odd)
+    return [f"{kernels} kernels keep fewer than {size} weights, in {len(odd)} other shapes"] if odd else []

@@ -1,0 +1,84 @@
+"""A pruned torch module to an ONNX file that carries its sparsity map, and its weights back into torch.
+
+    module, map --export--> file.onnx (zeros, map in its metadata) --load_weights--> module, map --prune(keep)--> ...
+
+Nothing is filled in on the way: the zeros are checked against the map in both directions.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import ModelError
+from ..sparsity import SparsityMap
+from .load import load
+from .prune import layer_weights, read_sparsity, save, write_sparsity
+from .shapes import Inputs
+from .torch_export import export as export_module
+
+if TYPE_CHECKING:
+    from torch import nn
+
+COUNTERS = ("num_batches_tracked",)  # what a file need not have: it changes no answer
+
+
+def export(
+    module: "nn.Module",
+    path: str | os.PathLike[str],
+    inputs: Inputs,
+    sparsity: SparsityMap | None = None,
+    fold: bool = True,
+) -> Path:
+    """Write a module as an ONNX file, with its sparsity map in the metadata.
+
+        pconv.export(module, "net.onnx", (1, 3, 32, 32), sparsity)
+
+    `sparsity` is what pruning returned; without it the map is read off the zeros. With `fold=False` batch norms stay
+    apart, so that `load_weights` can read the file back into a module; it compiles to the same.
+
+    Raises: ModelError when the module cannot be exported, the file not written, or a weight that the map calls pruned
+    is not zero.
+    """
+    model = load(module, inputs=inputs) if fold else load(export_module(module, inputs, fold=False))
+    weights = layer_weights(model)
+    found = SparsityMap.detect(weights) if sparsity is None else sparsity
+    found.check(weights, balance=False)
+    write_sparsity(model, found)
+    save(model, path)
+    return Path(path)
+
+
+def load_weights(module: "nn.Module", path: str | os.PathLike[str]) -> SparsityMap:
+    """Load the weights of a file that `export(..., fold=False)` wrote into a module, and return its sparsity map.
+
+        sparsity = pconv.load_weights(module, "net.onnx")
+        pruner = pconv.prune(module, method="keep", sparsity=sparsity)
+
+    Raises: ModelError when the file lacks a parameter, holds another shape, or a pruned weight that is not zero; the
+    module is then as it was.
+    """
+    import torch
+
+    model = load(path)
+    found = {
+        name: np.array(value.const_value.numpy())
+        for name, value in model.graph.initializers.items()
+        if value.const_value is not None
+    }
+    state = module.state_dict()
+    for name, tensor in state.items():
+        if name not in found and name.endswith(COUNTERS):
+            continue
+        if name not in found or found[name].shape != tuple(tensor.shape):
+            shown = list(found[name].shape) if name in found else "nothing"
+            raise ModelError(
+                f"{path}: {name} is {list(tensor.shape)} in this {type(module).__name__}, the file has {shown}; "
+                "allowed is a file of the same network from pconv.export(..., fold=False)."
+            )
+    weights = layer_weights(model)
+    sparsity = read_sparsity(model) or SparsityMap.detect(weights)
+    sparsity.check(weights, balance=False)
+    module.load_state_dict({n: torch.from_numpy(found[n]) if n in found else t for n, t in state.items()})
+    return sparsity

@@ -1,0 +1,122 @@
+"""`pconv verify`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from pconv.graph import load
+from pconv.graph.prune import read_sparsity
+
+
+@pytest.fixture
+def pruned(cli, model: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "pruned.onnx"
+    assert cli("prune", model, "-o", path, "--compression", "4.5").code == 0
+    return path
+
+
+def change(path: Path, edit) -> Path:
+    """Write a copy whose conv2 weights were edited, with the map as it was."""
+    proto = onnx.load(path)
+    for tensor in proto.graph.initializer:
+        if tensor.name == "conv2.weight":
+            weights = numpy_helper.to_array(tensor).copy()
+            edit(weights)
+            tensor.CopyFrom(numpy_helper.from_array(weights, tensor.name))
+    changed = path.with_name("changed.onnx")
+    onnx.save(proto, changed)
+    return changed
+
+
+def fill(weights: np.ndarray) -> None:
+    weights[3, :2] = 0.5
+
+
+def drop(weights: np.ndarray) -> None:
+    weights[weights == weights.max()] = 0
+
+
+def without_map(path: Path) -> Path:
+    proto = onnx.load(path)
+    del proto.metadata_props[:]
+    bare = path.with_name(f"bare-{path.name}")
+    onnx.save(proto, bare)
+    return bare
+
+
+def test_a_pruned_file_is_as_it_should_be(cli, pruned: Path) -> None:
+    ran = cli("verify", pruned, "--patterns", "scp8")
+    assert ran.code == 0, ran.out + ran.err
+    assert "3 pruned layers; nothing filled in, by its own map;" in ran.out and "filters balanced" in ran.out
+    assert cli("verify", pruned).code == 0
+
+
+def test_weights_that_became_zero_by_training_are_no_problem(cli, pruned: Path) -> None:
+    assert cli("verify", change(pruned, drop)).code == 0
+
+
+def test_filled_in_weights_are_listed(cli, pruned: Path) -> None:
+    changed = change(pruned, fill)
+    ran = cli("verify", changed)
+    assert ran.code == 1
+    assert "conv2: " in ran.out and "pruned weights are no longer zero, the first at [3, " in ran.out
+    said = json.loads(cli("verify", changed, "--json").out)
+    assert said["against"] == "its own map" and len(said["problems"]) == 1
+
+
+@pytest.mark.parametrize("kind", ["onnx", "json"])
+def test_against_another_file(cli, pruned: Path, kind: str) -> None:
+    bare = without_map(change(pruned, fill))
+    before = pruned
+    if kind == "json":
+        sparsity = read_sparsity(load(pruned))
+        assert sparsity is not None
+        before = pruned.with_name("map.json")
+        before.write_text(sparsity.to_json())
+    assert cli("verify", without_map(pruned), "--against", before).code == 0
+    ran = cli("verify", bare, "--against", before)
+    assert ran.code == 1 and "no longer zero" in ran.out
+
+
+def test_shapes_outside_the_library_and_of_unequal_size(cli, pruned: Path) -> None:
+    ran = cli("verify", pruned, "--patterns", "elog4")
+    assert ran.code == 1 and "kernels have shapes outside the library" in ran.out
+    ran = cli("verify", pruned, "--patterns", "natural-4")
+    assert ran.code == 1 and "shapes; natural-4 allows 4" in ran.out
+
+    ran = cli("verify", without_map(change(pruned, uneven)))
+    assert ran.code == 1 and "conv2: 16 kernels keep fewer than 4 weights, in 1 other shapes" in ran.out
+
+
+def uneven(weights: np.ndarray) -> None:
+    """Kernel 0 of each filter keeps two weights in a row, kernel 1 a block of four elsewhere."""
+    weights[:] = 0
+    weights[:, 0, 2, 1:] = 1
+    weights[:, 1, :2, :2] = 1
+
+
+def test_unbalanced_filters(cli, pruned: Path) -> None:
+    def thin(weights: np.ndarray) -> None:
+        weights[0] = 0
+
+    bare = without_map(change(pruned, thin))
+    ran = cli("verify", bare)
+    assert ran.code == 1 and "conv2: filters keep 0 to 4 kernels; balance needs the same number" in ran.out
+    ran = cli("verify", bare, "--no-balance")
+    assert ran.code == 0 and "no map to compare with (--against FILE)" in ran.out
+
+
+def test_what_cannot_be_read(cli, pruned: Path, tmp_path: Path) -> None:
+    (tmp_path / "map.json").write_text("{")
+    for arguments, message in [
+        ((tmp_path / "none.onnx",), "none.onnx: no such file"),
+        ((pruned, "--against", tmp_path / "none.json"), "none.json: No such file"),
+        ((pruned, "--against", tmp_path / "map.json"), "map.json: sparsity map: cannot be read"),
+        ((pruned, "--patterns", "scp9"), "--patterns scp9: no such library; allowed elog4, "),
+    ]:
+        ran = cli("verify", *arguments)
+        assert ran.code == 2 and message in ran.err and ran.err.count("\n") == 1

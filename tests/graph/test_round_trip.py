@@ -1,0 +1,102 @@
+"""Out to ONNX, back into torch, on with training, out again: nothing is filled in."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+import pconv  # noqa: E402
+from pconv.errors import ModelError  # noqa: E402
+from pconv.graph import load  # noqa: E402
+from pconv.graph.prune import layer_weights, read_sparsity  # noqa: E402
+
+pytestmark = pytest.mark.torch
+INPUTS = (1, 3, 8, 8)
+
+
+def make(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    module = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10),
+    )  # fmt: skip
+    for norm in (module[1], module[4]):
+        nn.init.uniform_(norm.running_var, 0.5, 2)
+        nn.init.normal_(norm.running_mean)
+    return module
+
+
+def train(module: nn.Module, pruner, steps: int = 3) -> None:
+    optimizer = torch.optim.SGD(module.parameters(), 0.1, momentum=0.9)
+    for _ in range(steps):
+        loss = nn.functional.cross_entropy(
+            module.train()(torch.randn(8, 3, 8, 8)), torch.randint(0, 10, (8,))
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        pruner.step()
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_the_file_answers_as_the_module_does(tmp_path: Path, fold: bool) -> None:
+    module = make()
+    sparsity = pconv.prune(module, pconv.Recipe(compression_rate=4)).finish()
+    path = pconv.export(module, tmp_path / "net.onnx", INPUTS, sparsity, fold=fold)
+    model = load(path)
+    assert read_sparsity(model) == sparsity
+    assert any(node.op_type == "BatchNormalization" for node in model.graph) is not fold
+    x = torch.randn(INPUTS)
+    with torch.no_grad():
+        expected = module.eval()(x).numpy()
+    np.testing.assert_allclose(pconv.compile(path)(x.numpy()), expected, atol=1e-5)
+
+
+def test_training_goes_on_and_nothing_is_filled_in(tmp_path: Path) -> None:
+    first = make()
+    pruner = pconv.prune(first, pconv.Recipe(compression_rate=4))
+    train(first, pruner)
+    sparsity = pruner.finish()
+    path = pconv.export(first, tmp_path / "first.onnx", INPUTS, sparsity, fold=False)
+
+    second = make(seed=1)
+    loaded = pconv.load_weights(second, path)
+    assert loaded == sparsity
+    x = torch.randn(INPUTS)
+    assert torch.equal(second.eval()(x), first.eval()(x))
+    pruner = pconv.prune(second, method="keep", sparsity=loaded)
+    train(second, pruner)
+    again = pconv.export(second, tmp_path / "second.onnx", INPUTS, pruner.finish())
+    assert sparsity.verify(layer_weights(load(again))) == []
+    assert read_sparsity(load(again)) == sparsity
+    assert not torch.equal(second[3].weight, first[3].weight)
+
+
+def test_a_filled_module_is_not_written(tmp_path: Path) -> None:
+    module = make()
+    sparsity = pconv.prune(module, pconv.Recipe(compression_rate=4)).finish()
+    with torch.no_grad():
+        module[3].weight.fill_(1)
+    with pytest.raises(ModelError, match=r"3: \d+ pruned weights are no longer zero"):
+        pconv.export(module, tmp_path / "net.onnx", INPUTS, sparsity)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_not_this_network_is_refused(tmp_path: Path) -> None:
+    module = make()
+    folded = pconv.export(module, tmp_path / "folded.onnx", INPUTS)
+    before = copy.deepcopy(module.state_dict())
+    with pytest.raises(
+        ModelError, match=r"1\.weight is \[16\] in this Sequential, the file has nothing; .*fold=False"
+    ):
+        pconv.load_weights(module, folded)
+    whole = pconv.export(module, tmp_path / "whole.onnx", INPUTS, fold=False)
+    other = nn.Sequential(nn.Conv2d(3, 8, 3))
+    with pytest.raises(ModelError, match=r"0\.weight is \[8, 3, 3, 3\] .*the file has \[16, 3, 3, 3\]"):
+        pconv.load_weights(other, whole)
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
