@@ -7,7 +7,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache as memoize
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pconv import targets, toolchain, tuning
 from pconv._version import __version__
@@ -19,6 +19,9 @@ from pconv.runtime import Engine, load
 from pconv.runtime.opencl_device import device_identity
 from pconv.targets import Target
 from pconv.tuning import Tuning
+
+if TYPE_CHECKING:
+    from pconv.codegen.program import Program
 
 Progress = Callable[[str, int, int], None]
 
@@ -94,6 +97,27 @@ def compile_file(
         return library
     with library.open("rb") as file:
         return write_atomically(Path(out), file, "Name another place for the output.")
+
+
+def generate_program(
+    model: Any,
+    *,
+    inputs: Any = None,
+    target: str | None = None,
+    cpu: str | None = None,
+    dense: Iterable[str] = (),
+    tuned: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> "Program":
+    """Compile a model as far as C text and weights: what `build` and `pconv.export` start from.
+
+    Raises: as `compile` does.
+    """
+    from pconv.codegen import generate
+
+    chosen = _target(target, cpu)
+    records = _tuning(chosen, target in (None, "native"), tuned)
+    return generate(_lower(model, inputs, chosen, _names(dense), records, progress))
 
 
 def inspect(

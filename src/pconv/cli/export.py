@@ -1,0 +1,83 @@
+"""`pconv export`: a model as a folder for an app's developer."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pconv.cli import console, models, options
+
+EPILOG = """Examples:
+
+pconv export pruned.onnx --target android-arm64 -o out/
+
+pconv export resnet18 --compression 8 --target ios-arm64 -o out/ --name classifier
+
+cd out && cc -Iinclude example/classify.c lib/*/*.a -lpthread && ./a.out image.npy labels.txt
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    options.add_command(app, export, EPILOG)
+
+
+def export(
+    model: options.ModelOrName,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The folder to write.")],
+    target: options.Target = None,
+    cpu: options.Cpu = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help=r"What C calls the model: NAME_open, ... \[default: the file's name]"
+        ),
+    ] = None,
+    input: options.Shapes = None,
+    cc: options.Compiler = None,
+    tuning: options.Tuning = None,
+    dense: options.Dense = None,
+    compression: options.Compression = None,
+    patterns: options.Patterns = None,
+    group: options.Group = None,
+    rate_1x1: options.Rate1x1 = None,
+    rate_fc: options.RateFc = None,
+    json: options.Json = False,
+) -> None:
+    """Write all that an app needs of a model: C header, shared and static library, C text, wrappers, example.
+
+    The C text builds by itself with CMake, also with Android's NDK; pconv_bench is an executable to push to a
+    device, which prints the latency of each layer. README.md in the folder says how each part is used.
+    """
+    from pconv.compiler import generate_program
+    from pconv.export import export as write
+
+    settings = options.recipe_settings(
+        compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
+    )
+    with (
+        console.progress(f"reading {model}", quiet=json) as track,
+        models.source(model, track, settings) as found,
+    ):
+        program = generate_program(
+            found.path,
+            inputs=options.shapes(input),
+            target=target,
+            cpu=cpu,
+            dense=tuple(dense or ()),
+            tuned=tuning,
+            progress=track.steps,
+        )
+        made = write(program, output, name=name or found.name, cc=cc, progress=track.steps)
+    if json:
+        files = [str(path) for path in made.files]
+        console.print_json(
+            {"output": str(output), "name": made.name, "platform": made.platform, "files": files}
+        )
+        return
+    console.stdout().print(
+        f"wrote {output}: {made.name} for {made.platform}, {len(made.files)} files; begin with "
+        f"{output / 'README.md'}",
+        markup=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,174 @@
+"""Write the folder: libraries from the build, C text from the program, the rest from templates."""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from pconv.build import NATIVE, RUNTIME_SOURCES, build, build_bench, build_static
+from pconv.codegen.program import Program
+from pconv.errors import BuildError
+from pconv.export import names
+from pconv.files import unwritable
+from pconv.targets.platforms import platform_of
+from pconv.toolchain import COMMON_FLAGS
+
+Progress = Callable[[str, int, int], None]
+
+TEMPLATES = Path(__file__).parent / "templates"
+_SUFFIX = {"linux": ".so", "android": ".so", "macos": ".dylib"}
+_MARK = Path("src", "manifest.json")
+_ADVICE = "Name another folder with -o."
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the folder, the model's name in C, its platform, and the files, relative to the folder."""
+
+    folder: Path
+    name: str
+    platform: str
+    files: tuple[Path, ...]
+
+
+def export(
+    program: Program,
+    out: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    cc: str | None = None,
+    progress: Progress | None = None,
+) -> Exported:
+    """Write a program as a folder that an app's developer drops in; all of it, or nothing.
+
+    `name` is the model's in C (default: its own). A folder that an export wrote is replaced.
+
+    Raises: BuildError when there is no such platform for apps, the compiler fails, or the folder cannot be
+    written or holds something else.
+    """
+    target = program.target
+    platform = platform_of(target.os, target.arch)
+    if platform is None:
+        raise BuildError(f"target {target.name}: it cannot be exported; allowed CPUs, e.g. android-arm64.")
+    prefix = names.identifier(name or str(program.manifest["model"]["name"]))
+    with _replacing(Path(out)) as draft:
+        binaries = _write_binaries(program, prefix, platform.name, draft, cc, progress)
+        _write_sources(program, prefix, draft / "src")
+        _write_templates(program, prefix, platform.name, binaries, draft)
+        files = tuple(sorted(path.relative_to(draft) for path in draft.rglob("*") if path.is_file()))
+    return Exported(Path(out), prefix, platform.name, files)
+
+
+def _write_binaries(
+    program: Program, name: str, platform: str, folder: Path, cc: str | None, progress: Progress | None
+) -> list[str]:
+    libraries = folder / "lib" / platform
+    libraries.mkdir(parents=True)
+    renames = names.renames(program, name)
+    build_static(program, renames, libraries / f"lib{name}.a", cc=cc, progress=progress)
+    made = [f"lib/{platform}/lib{name}.a"]
+    if program.target.os in _SUFFIX:
+        shared = f"lib{name}{_SUFFIX[program.target.os]}"
+        build(program, cc=cc, out=libraries / shared, progress=progress)
+        binaries = folder / "bin" / platform
+        binaries.mkdir(parents=True)
+        build_bench(program, binaries / "pconv_bench", cc=cc)
+        made += [f"lib/{platform}/{shared}", f"bin/{platform}/pconv_bench"]
+    return made
+
+
+def _write_sources(program: Program, name: str, folder: Path) -> None:
+    folder.mkdir()
+    for file, text in program.sources.items():
+        (folder / file).write_text(text)
+    for file in (*RUNTIME_SOURCES, "model.h", "pool.h", "blobs.c", "bench.c"):
+        shutil.copyfile(NATIVE / file, folder / file)
+    lines = [f"#define {old} {new}\n" for old, new in names.renames(program, name).items()]
+    (folder / "names.h").write_text("".join(lines))
+    (folder / "weights.bin").write_bytes(program.weights)
+    (folder / "manifest.json").write_text(json.dumps(program.manifest))
+
+
+def _write_templates(
+    program: Program, name: str, platform: str, binaries: Sequence[str], folder: Path
+) -> None:
+    values = _values(program, name, platform, binaries)
+    (folder / "include").mkdir()
+    shutil.copyfile(NATIVE / "pconv.h", folder / "include" / "pconv.h")
+    for template in sorted(TEMPLATES.rglob("*")):
+        if template.is_file():
+            place = folder / _fill(str(template.relative_to(TEMPLATES)), values)
+            place.parent.mkdir(exist_ok=True)
+            place.write_text(_fill(template.read_text(), values))
+
+
+def _values(program: Program, name: str, platform: str, binaries: Sequence[str]) -> dict[str, str]:
+    """Return what stands for each @PLACE@ of the templates."""
+    manifest, target = program.manifest, program.target
+    kernels = sorted(file for file in program.sources if file.endswith(".c"))
+    layers = manifest["layers"]
+    return {
+        "NAME": name,
+        "UPPER": name.upper(),
+        "CLASS": names.class_name(name),
+        "MODEL": str(manifest["model"]["name"]),
+        "PLATFORM": platform,
+        "CPU": target.cpu or target.name,
+        "VERSION": str(manifest.get("pconv", "")),
+        "FUNCTIONS": names.declarations(name),
+        "FEATURES": ",".join(target.features),
+        "FEATURE_NAMES": ", ".join(target.features),
+        "CPU_FLAGS": " ".join(target.cflags),
+        "COMMON_FLAGS": " ".join(f for f in COMMON_FLAGS if f not in ("-fPIC", "-g0", "-std=gnu11")),
+        "KERNELS": "\n    ".join(f"src/{file}" for file in kernels),
+        "RUNTIME": "\n    ".join(f"src/{file}" for file in RUNTIME_SOURCES),
+        "INPUT_ELEMS": _elems(manifest["inputs"]),
+        "OUTPUT_ELEMS": _elems(manifest["outputs"]),
+        "TENSORS": "\n".join(
+            f"| {kind} {i} | `{t['name']}` | {'x'.join(map(str, t['shape']))} | {t['dtype']} |"
+            for kind, tensors in (("input", manifest["inputs"]), ("output", manifest["outputs"]))
+            for i, t in enumerate(tensors)
+        ),
+        "LAYERS": str(len(layers)),
+        "MACS": f"{sum(layer['macs'] for layer in layers) / 1e6:.1f}",
+        "DENSE_MACS": f"{sum(layer['dense_macs'] for layer in layers) / 1e6:.1f}",
+        "BINARIES": "\n".join(f"- `{path}`" for path in binaries),
+    }
+
+
+def _elems(tensors: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(str(prod(tensor["shape"])) for tensor in tensors)
+
+
+def _fill(text: str, values: dict[str, str]) -> str:
+    for place, value in values.items():
+        text = text.replace(f"@{place}@", value)
+    return text
+
+
+@contextmanager
+def _replacing(out: Path) -> Iterator[Path]:
+    """Give a draft folder beside `out`, which takes its place when the block ends well."""
+    if out.exists() and not (out / _MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise BuildError(
+            f"{out}: it is there already and no export wrote it; allowed a new folder or an export's. {_ADVICE}"
+        )
+    suffix = secrets.token_hex(4)
+    draft, old = out.with_name(f".{out.name}.{suffix}.part"), out.with_name(f".{out.name}.{suffix}.old")
+    try:
+        draft.mkdir(parents=False)
+        yield draft
+        if out.exists():
+            out.rename(old)
+        draft.rename(out)
+    except OSError as error:
+        raise unwritable(out, error, _ADVICE) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,55 @@
+/* The bridge between @CLASS@.kt and the model. Built by CMakeLists.txt as lib@NAME@_jni.so. */
+#include "@NAME@.h"
+
+#include <jni.h>
+#include <stdint.h>
+
+enum { MAX_TENSORS = 16 };
+
+JNIEXPORT jlong JNICALL Java_pconv_@CLASS@_nativeOpen(JNIEnv *env, jobject self, jint threads) {
+    (void)self;
+    char error[128];
+    pconv_model *model = @NAME@_open(threads, error, sizeof error);
+    if (!model) (*env)->ThrowNew(env, (*env)->FindClass(env, "java/lang/IllegalStateException"), error);
+    return (jlong)(intptr_t)model;
+}
+
+JNIEXPORT void JNICALL Java_pconv_@CLASS@_nativeClose(JNIEnv *env, jobject self, jlong model) {
+    (void)env, (void)self;
+    @NAME@_close((pconv_model *)(intptr_t)model);
+}
+
+/* Borrow the floats of every array, or give them back (`mode` as for ReleaseFloatArrayElements). */
+static void borrow(JNIEnv *env, jobjectArray arrays, jint count, float **floats) {
+    for (jint i = 0; i < count; i++) {
+        jfloatArray array = (*env)->GetObjectArrayElement(env, arrays, i);
+        floats[i] = (*env)->GetFloatArrayElements(env, array, NULL);
+        (*env)->DeleteLocalRef(env, array);
+    }
+}
+
+static void give_back(JNIEnv *env, jobjectArray arrays, jint count, float **floats, jint mode) {
+    for (jint i = 0; i < count; i++) {
+        jfloatArray array = (*env)->GetObjectArrayElement(env, arrays, i);
+        if (floats[i]) (*env)->ReleaseFloatArrayElements(env, array, floats[i], mode);
+        (*env)->DeleteLocalRef(env, array);
+    }
+}
+
+/* @CLASS@.kt has checked the number and sizes of all arrays. */
+JNIEXPORT jint JNICALL Java_pconv_@CLASS@_nativeRun(JNIEnv *env, jobject self, jlong model, jobjectArray inputs,
+                                                jobjectArray outputs) {
+    (void)self;
+    float *in[MAX_TENSORS], *out[MAX_TENSORS];
+    jint ins = @NAME@_input_count(), outs = @NAME@_output_count();
+    if (ins > MAX_TENSORS || outs > MAX_TENSORS) return -1;
+    borrow(env, inputs, ins, in);
+    borrow(env, outputs, outs, out);
+    int ready = 1, code = -1;
+    for (jint i = 0; i < ins; i++) ready &= in[i] != NULL;
+    for (jint i = 0; i < outs; i++) ready &= out[i] != NULL;
+    if (ready) code = @NAME@_run((pconv_model *)(intptr_t)model, (const float *const *)in, out, 1);
+    give_back(env, inputs, ins, in, JNI_ABORT);
+    give_back(env, outputs, outs, out, 0);
+    return code;
+}

@@ -1,0 +1,296 @@
+"""An exported folder is all that a program needs, and several models fit in one program."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pconv import targets, toolchain
+from pconv.build import build
+from pconv.cache import Cache
+from pconv.codegen.program import Program
+from pconv.elf import read_loading
+from pconv.errors import BuildError
+from pconv.export import Exported, export
+from pconv.export.names import class_name, identifier, renames
+from pconv.runtime import Engine
+
+pytestmark = pytest.mark.cc
+Maker = Callable[..., Program]
+HERE = "linux-x86_64" if targets.native().arch == "x86_64" else "linux-aarch64"
+X = np.random.default_rng(0).standard_normal((1, 64, 32), np.float32)
+Y = 2 * X + np.arange(64 * 32, dtype=np.float32).reshape(64, 32)  # what the hand-written program computes
+
+
+@pytest.fixture(scope="module")
+def folder(make_program: Maker, session_cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The hand-written program, exported for this machine."""
+    return export(make_program(HERE), tmp_path_factory.mktemp("export") / "out", name="Tiny-Net")
+
+
+@pytest.fixture(scope="module")
+def android(make_program: Maker, session_cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return export(make_program("android-arm64"), tmp_path_factory.mktemp("export") / "out")
+
+
+@pytest.fixture
+def compile_c(session_cache: Cache, tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Compile and link C for a Linux target with the C library, as an app's own build would."""
+
+    def run(name: str, *arguments: str | Path) -> Path:
+        target = targets.get(name)
+        compiler = toolchain.choose(None, target)
+        flags = [*compiler.base_flags(target), "-Wextra", "-Werror", *map(str, arguments)]
+        environment = toolchain.environment(session_cache.root / "zig", session_cache.root / "zig")
+        command = [
+            *compiler.command,
+            *flags,
+            "-o",
+            str(tmp_path / "made"),
+            *compiler.executable_flags(target),
+        ]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return tmp_path / "made"
+
+    yield run
+
+
+def classify(command: list[str | Path], tmp_path: Path) -> list[tuple[int, float]]:
+    """Run the example on X; return the classes and scores that it prints."""
+    np.save(tmp_path / "x.npy", X)
+    labels = tmp_path / "labels.txt"
+    labels.write_text("".join(f"class {i}\n" for i in range(2048)))
+    done = subprocess.run([*command, tmp_path / "x.npy", labels, "2"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert all(row[1] == row[3] and row[2] == "class" for row in rows)
+    return [(int(row[1]), float(row[0])) for row in rows]
+
+
+def check_classes(found: list[tuple[int, float]]) -> None:
+    best = np.argsort(-Y.ravel())[:5]
+    assert [index for index, _ in found] == best.tolist()
+    np.testing.assert_allclose([score for _, score in found], Y.ravel()[best], rtol=1e-4)
+
+
+def test_files(folder: Exported) -> None:
+    assert (folder.name, folder.platform) == ("tiny_net", HERE)
+    written = {str(path) for path in folder.files}
+    assert written == {
+        str(path.relative_to(folder.folder)) for path in folder.folder.rglob("*") if path.is_file()
+    }
+    assert written >= {
+        *(f"lib/{HERE}/libtiny_net{suffix}" for suffix in (".so", ".a")),
+        *(f"include/{name}.h" for name in ("pconv", "tiny_net")),
+        *(f"src/{name}" for name in ("model.c", "pool.c", "weights.bin", "manifest.json", "names.h")),
+        *("kotlin/TinyNet.kt", "kotlin/pconv_jni.c", "swift/TinyNet.swift", "swift/module.modulemap"),
+        *("README.md", "CMakeLists.txt", "example/classify.c", f"bin/{HERE}/pconv_bench"),
+    }
+    for path in folder.files:
+        if path.suffix in (".md", ".txt", ".h", ".kt", ".swift", ".modulemap", ".c"):
+            assert not re.search(r"@[A-Z_]+@", (folder.folder / path).read_text()), path
+    assert (folder.folder / "example" / "classify.c").read_text().count("\n") <= 60
+
+
+def test_shared_library_runs(folder: Exported) -> None:
+    with Engine(folder.folder / "lib" / HERE / "libtiny_net.so", threads=2) as engine:
+        np.testing.assert_array_equal(engine(X)[0], Y)
+
+
+def test_bench_runs(folder: Exported) -> None:
+    bench = folder.folder / "bin" / HERE / "pconv_bench"
+    done = subprocess.run([bench, "--repeat", "2"], capture_output=True, text=True, check=True)
+    assert len(json.loads(done.stdout)["layers"]) == 3
+
+
+def test_example_compiles_from_the_folder_alone(
+    folder: Exported, compile_c: Callable[..., Path], tmp_path: Path
+) -> None:
+    alone = shutil.copytree(folder.folder, tmp_path / "alone")
+    library = alone / "lib" / HERE / "libtiny_net.a"
+    made = compile_c(HERE, f"-I{alone / 'include'}", alone / "example" / "classify.c", library)
+    check_classes(classify([made], tmp_path))
+    failed = subprocess.run([made, "/nope"], capture_output=True, text=True)
+    assert (failed.returncode, failed.stderr) == (2, "/nope: not 2048 float32 numbers\n")
+
+
+def test_cmake_builds_the_folder(folder: Exported, tmp_path: Path) -> None:
+    if not (shutil.which("cmake") and shutil.which("make") and shutil.which("gcc")):
+        pytest.fail("this test needs cmake, make and gcc (Debian: packages of these names)")
+    alone = shutil.copytree(folder.folder, tmp_path / "alone")
+    shutil.rmtree(alone / "lib")
+    made = tmp_path / "build"
+    for command in (
+        ["cmake", "-S", alone, "-B", made, "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_C_FLAGS=-Wall -Werror"],
+        ["cmake", "--build", made],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CC": "gcc"})
+        assert done.returncode == 0, done.stdout + done.stderr
+    check_classes(classify([made / "classify"], tmp_path))
+    with Engine(made / "libtiny_net.so", threads=2) as engine:
+        np.testing.assert_array_equal(engine(X)[0], Y)
+    bench = subprocess.run(
+        [made / "pconv_bench", "--repeat", "1"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(bench.stdout)["manifest"]["model"] == {"name": "affine"}
+
+
+def test_two_models_in_one_program(
+    make_program: Maker, compile_c: Callable[..., Path], tmp_path: Path
+) -> None:
+    made = [export(make_program(HERE), tmp_path / name, name=name) for name in ("one", "two")]
+    calls = "".join(
+        f"""
+    pconv_model *{name} = {name}_open(2, error, sizeof error);
+    if (!{name} || {name}_run({name}, inputs, outputs, 1) || y[2047] != 2 * x[2047] + 2047) return 1;
+    {name}_close({name});"""
+        for name in ("one", "two")
+    )
+    (tmp_path / "main.c").write_text(
+        f"""
+#include "one.h"
+#include "two.h"
+static float x[2048], y[2048], sums[64];
+int main(void) {{
+    char error[100];
+    const float *inputs[] = {{x}};
+    float *outputs[] = {{y, sums}};
+    x[2047] = 3;{calls}
+    return 0;
+}}
+"""
+    )
+    places = [e.folder / "lib" / HERE / f"lib{e.name}.a" for e in made]
+    includes = [f"-I{e.folder / 'include'}" for e in made]
+    subprocess.run([compile_c(HERE, *includes, tmp_path / "main.c", *places)], check=True)
+
+
+def symbols(archive: Path, *flags: str) -> set[str]:
+    if not shutil.which("nm"):
+        pytest.fail("this test needs nm (Debian: binutils)")
+    done = subprocess.run(["nm", *flags, archive], capture_output=True, text=True, check=True)
+    return {line.split()[-1] for line in done.stdout.splitlines() if line and not line.endswith(":")}
+
+
+def test_static_names_are_the_models_own(folder: Exported, android: Exported) -> None:
+    for made, platform in ((folder, HERE), (android, "android-arm64")):
+        archive = made.folder / "lib" / platform / f"lib{made.name}.a"
+        assert {
+            s for s in symbols(archive, "-g", "--defined-only") if not s.startswith(made.name + "_")
+        } == set()
+    archive = android.folder / "lib" / "android-arm64" / "libaffine.a"
+    wanted = {s for s in symbols(archive, "-u") if not s.startswith("affine_")}
+    assert wanted <= {
+        "memcpy",
+        "memmove",
+        "memset",
+        "memcmp",
+        "bcmp",
+        "strlen",
+        "strcmp",
+        "strncmp",
+        "strcspn",
+    }
+
+
+@pytest.mark.qemu
+def test_android_static_library_in_a_program(
+    android: Exported, compile_c: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The example, linked with the Android archive and some C library, as an app's own library would be."""
+    qemu = shutil.which("qemu-aarch64") or pytest.fail("this test needs qemu-aarch64 (Debian: qemu-user)")
+    base = android.folder
+    library = base / "lib" / "android-arm64" / "libaffine.a"
+    made = compile_c("linux-aarch64", f"-I{base / 'include'}", base / "example" / "classify.c", library)
+    found = classify([qemu, "-L", "/usr/aarch64-linux-gnu", "-cpu", "cortex-a53", made], tmp_path)
+    check_classes(found)
+
+
+def test_android_library_needs_nothing(android: Exported) -> None:
+    loading = read_loading(android.folder / "lib" / "android-arm64" / "libaffine.so")
+    assert (loading.needed, loading.undefined, loading.page_bytes) == ((), (), 16384)
+    assert read_loading(android.folder / "bin" / "android-arm64" / "pconv_bench").needed == ()
+
+
+def test_jni_bridge_compiles(android: Exported, compile_c: Callable[..., Path]) -> None:
+    bridge = android.folder / "kotlin" / "pconv_jni.c"
+    includes = [f"-I{android.folder / 'include'}", f"-I{Path(__file__).parent}"]
+    made = compile_c("linux-aarch64", "-c", *includes, bridge)
+    functions = symbols(made, "-g", "--defined-only")
+    assert functions == {f"Java_pconv_Affine_native{what}" for what in ("Open", "Close", "Run")}
+    kotlin = (android.folder / "kotlin" / "Affine.kt").read_text()
+    assert "package pconv" in kotlin and "class Affine(" in kotlin
+    assert re.findall(r"external fun native(\w+)", kotlin) == ["Open", "Run", "Close"]
+
+
+def test_ios_has_a_static_library_only(make_program: Maker, tmp_path: Path) -> None:
+    made = export(make_program("ios-arm64"), tmp_path / "out")
+    assert [str(p) for p in made.files if p.parts[0] in ("lib", "bin")] == ["lib/ios-arm64/libaffine.a"]
+    swift = (made.folder / "swift" / "Affine.swift").read_text()
+    assert "import CAffine" in swift and "affine_open(threads, &why, why.count)" in swift
+    assert "inputElems: [Int] = [2048]" in swift and "outputElems: [Int] = [2048, 64]" in swift
+
+
+def test_an_export_is_replaced_and_nothing_else(make_program: Maker, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(make_program(HERE), out, name="first")
+    export(make_program(HERE), out, name="second")
+    assert sorted(path.name for path in (out / "include").iterdir()) == ["pconv.h", "second.h"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "letter.txt").write_text("dear")
+    with pytest.raises(
+        BuildError, match=r"mine: it is there already and no export wrote it; allowed a new folder"
+    ):
+        export(make_program(HERE), mine)
+    assert [path.name for path in mine.iterdir()] == ["letter.txt"]
+
+
+def test_failure_leaves_nothing(make_program: Maker, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"model\.c: .* failed"):
+        export(make_program(HERE, "#error broken\n"), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(
+        BuildError, match=r"no/out: cannot be written \(No such file or directory\)\. Name another"
+    ):
+        export(make_program(HERE), tmp_path / "no" / "out")
+
+
+def test_names() -> None:
+    assert identifier("ResNet-18 (v1.5)") == "resnet_18_v1_5"
+    assert identifier("3d") == "model_3d"
+    assert class_name("resnet_18_v1_5") == "Resnet18V15"
+    for bad in ("", "--", "pconv", "Pool"):
+        with pytest.raises(
+            BuildError, match=r"no name for a C library; allowed letters and digits\. Use --name\."
+        ):
+            identifier(bad)
+
+
+def test_renames_reach_every_kernel(make_program: Maker) -> None:
+    program = make_program(HERE)
+    found = renames(Program({"model.c": "", "f32_k.c": ""}, b"", program.manifest, program.target), "net")
+    assert found["f32_k"] == "net_f32_k" and found["pconv_open"] == "net_open"
+    assert found["pool_run"] == "net_pool_run" and len(set(found.values())) == len(found)
+
+
+def test_opencl_is_not_exported(make_program: Maker, tmp_path: Path) -> None:
+    with pytest.raises(
+        BuildError, match=r"target opencl: it cannot be exported; allowed CPUs, e\.g\. android"
+    ):
+        export(make_program("opencl"), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_build_is_the_same_without_export(folder: Exported, make_program: Maker) -> None:
+    """The exported shared library is the one that `pconv compile` makes."""
+    shared = folder.folder / "lib" / HERE / "libtiny_net.so"
+    assert shared.read_bytes() == build(make_program(HERE)).read_bytes()
