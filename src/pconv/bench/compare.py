@@ -1,10 +1,12 @@
 """Owns one comparison: the same network in our engine, dense and pruned, and in the peers.
 
-Before anything is timed, every answer is compared with a reference on the same weights: the first peer, or
-onnx's own evaluator where there is no peer. A wrong answer is an error, not a number.
+Before anything is timed, every answer is compared with a reference on the same weights: an fp32 peer without
+short cuts, or onnx's own evaluator where there is none. A wrong answer is not timed: ours is an error, a
+peer's is a reason to leave it out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -14,27 +16,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pconv.bench import timing
-from pconv.bench.peers import Call, Peer
+from pconv.bench.peers import PEERS, Call, Inputs, Peer
+from pconv.bench.peers.base import FP32_MAX_REL_ERR
+from pconv.bench.peers.running import Here, Running, start
 from pconv.errors import PconvError
 
 if TYPE_CHECKING:
     from pconv.runtime import Engine
 
-MAX_REL_ERR = 1e-4
+MAX_REL_ERR = FP32_MAX_REL_ERR
 OURS = "pconv"
 SEED = 0
 
-Inputs = Mapping[str, NDArray[Any]]
 Event = Callable[[str, float | None], object]
+Skip = Callable[[str, str], object]
 
 
 @dataclass(frozen=True)
 class Network:
-    """One set of weights: its ONNX file, our engine for it, and its compression rate (1.0 = dense)."""
+    """One set of weights: its ONNX file, our engine for it, and how it was pruned.
+
+    `compression` is 1.0 where it is dense; `group` is 0 there and where nobody said.
+    """
 
     path: Path
     engine: "Engine"
     compression: float
+    group: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,8 +51,10 @@ class Result:
 
     model: str
     engine: str
+    dtype: str
     threads: int
     compression: float
+    group: int
     median_ms: float
     min_ms: float
     samples_ms: tuple[float, ...]
@@ -58,8 +68,9 @@ class Result:
 @dataclass(frozen=True)
 class _Contender:
     engine: str
-    compression: float
-    call: Callable[[], object]
+    dtype: str
+    network: Network
+    running: Running
     max_rel_err: float | None
 
 
@@ -72,10 +83,13 @@ def compare(
     *,
     on_event: Event = lambda text, share: None,
     on_wait: Callable[[], object] | None = None,
+    on_skip: Skip = lambda peer, reason: None,
 ) -> list[Result]:
-    """Time our engine on every network, and each peer on the first (the dense) one, per thread count.
+    """Time our engine on every network, and the peers on the first (the dense) one, per thread count.
 
-    Raises: PconvError when an answer is off by more than MAX_REL_ERR.
+    Peers that make use of zeros run every network. `on_skip` hears of a peer that cannot run one, or runs it wrong.
+
+    Raises: PconvError when an answer of ours is off by more than MAX_REL_ERR, or the reference does not run.
     """
     inputs = random_inputs({info.name: info.shape for info in networks[0].engine.inputs})
     references = []
@@ -84,17 +98,20 @@ def compare(
         references.append(reference_outputs(network.path, inputs, peers))
     results = []
     for count in threads:
-        on_event(f"checking {model} on {count} thread{'s' * (count > 1)}", None)
-        contenders = _peers(model, networks[0], peers, count, inputs, references[0])
-        contenders += _ours(model, networks, count, inputs, references)
-        calls = {str(i): contender.call for i, contender in enumerate(contenders)}
-        with timing.alone(on_wait):
-            samples = timing.interleave(
-                calls,
-                seconds,
-                settle_s=timing.SETTLE_S if count > 1 else 0.0,
-                on_round=lambda share, count=count: on_event(f"timing {model}, threads {count}", share),  # type: ignore[misc]
-            )
+        with ExitStack() as stack:
+            contenders = []
+            for contender in _contenders(
+                model, networks, references, peers, count, inputs, on_event, on_skip
+            ):
+                stack.callback(contender.running.close)
+                contenders.append(contender)
+            with timing.alone(on_wait):
+                samples = timing.interleave(
+                    {str(i): contender.running for i, contender in enumerate(contenders)},
+                    seconds,
+                    settle_s=timing.SETTLE_S if count > 1 else 0.0,
+                    on_round=lambda share, count=count: on_event(f"timing {model}, threads {count}", share),  # type: ignore[misc]
+                )
         results += [
             _result(model, contender, count, taken)
             for contender, taken in zip(contenders, samples.values(), strict=True)
@@ -119,10 +136,25 @@ def random_inputs(shapes: Mapping[str, Sequence[int]], seed: int = SEED) -> dict
     return {name: draw.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
 
 
+def reference(peers: Sequence[Peer]) -> Peer | None:
+    """Choose the peer whose answers count: the first exact one of these, or of all that are installed."""
+    for peer in (*peers, *PEERS.values()):
+        if peer.max_rel_err <= MAX_REL_ERR and peer.available() is None:
+            return peer
+    return None
+
+
 def reference_outputs(path: Path, inputs: Inputs, peers: Sequence[Peer]) -> list[NDArray[Any]]:
-    """Run a file in the first peer, or in onnx's own (slow) evaluator when there is none."""
-    if peers:
-        return peers[0].load(path, threads=1)(inputs)
+    """Run a file in the reference, or in onnx's own (slow) evaluator when there is none.
+
+    Raises: PconvError when the reference cannot run it.
+    """
+    if (peer := reference(peers)) is not None:
+        running = start(peer, path, 1, inputs)
+        try:
+            return running.answer()
+        finally:
+            running.close()
     import onnx
     from onnx.reference import ReferenceEvaluator
 
@@ -145,62 +177,76 @@ def max_rel_err(outputs: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]
     return worst
 
 
-def checked(what: str, outputs: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]]) -> float:
-    """Return the largest relative error of an answer.
+def checked(
+    what: str,
+    outputs: Sequence[NDArray[Any]],
+    expected: Sequence[NDArray[Any]],
+    allowed: float = MAX_REL_ERR,
+) -> float:
+    """Return the error of an answer.
 
-    Raises: PconvError when it is above MAX_REL_ERR; `what` says whose answer it is.
+    Raises: PconvError when it is larger than `allowed`.
     """
     error = max_rel_err(outputs, expected)
-    if error > MAX_REL_ERR:
+    if error > allowed:
         raise PconvError(
             f"{what}: the answer differs from the reference by {error:.1e} of its largest value; "
-            f"allowed {MAX_REL_ERR:.0e}. Nothing was timed."
+            f"allowed {allowed:.0e}. Nothing was timed."
         )
     return error
 
 
-def _peers(
+def _contenders(
     model: str,
-    network: Network,
+    networks: Sequence[Network],
+    references: Sequence[list[NDArray[Any]]],
     peers: Sequence[Peer],
     threads: int,
     inputs: Inputs,
-    expected: list[NDArray[Any]],
-) -> list[_Contender]:
-    made = []
-    for i, peer in enumerate(peers):
-        call = peer.load(network.path, threads)
-        error = checked(f"{model} in {peer.name}", call(inputs), expected)
-        made.append(_Contender(peer.name, network.compression, _bound(call, inputs), error if i else None))
-    return made
-
-
-def _ours(
-    model: str,
-    networks: Sequence[Network],
-    threads: int,
-    inputs: Inputs,
-    references: Sequence[list[NDArray[Any]]],
-) -> list[_Contender]:
-    made = []
+    on_event: Event,
+    on_skip: Skip,
+) -> Iterator[_Contender]:
+    """Make ready, one after the other, whoever takes part and gives the right answer."""
+    exact = reference(peers)
     for network, expected in zip(networks, references, strict=True):
+        for peer in peers:
+            if network is not networks[0] and not peer.prunable:
+                continue
+            on_event(f"{peer.title} reads {model} at {network.compression:g}x", None)
+            try:
+                yield _peer(peer, network, threads, inputs, expected, peer is exact)
+            except PconvError as error:
+                if peer is exact:
+                    raise
+                on_skip(peer.name, str(error))
+    for network, expected in zip(networks, references, strict=True):
+        on_event(f"checking {model} at {network.compression:g}x in {OURS}", None)
         network.engine.threads = threads
-        call = engine_call(network.engine)
-        error = checked(f"{model} at {network.compression:g}x in {OURS}", call(inputs), expected)
-        made.append(_Contender(OURS, network.compression, _bound(call, inputs), error))
-    return made
+        running = Here(engine_call(network.engine), inputs)
+        found = checked(f"{model} at {network.compression:g}x in {OURS}", running.answer(), expected)
+        yield _Contender(OURS, "float32", network, running, found)
 
 
-def _bound(call: Call, inputs: Inputs) -> Callable[[], object]:
-    return lambda: call(inputs)
+def _peer(
+    peer: Peer, network: Network, threads: int, inputs: Inputs, expected: list[NDArray[Any]], exact: bool
+) -> _Contender:
+    running = start(peer, network.path, threads, inputs)
+    try:
+        error = checked(peer.name, running.answer(), expected, peer.max_rel_err)
+    except BaseException:
+        running.close()
+        raise
+    return _Contender(peer.name, peer.dtype, network, running, None if exact else error)
 
 
 def _result(model: str, contender: _Contender, threads: int, samples: Sequence[float]) -> Result:
     return Result(
         model=model,
         engine=contender.engine,
+        dtype=contender.dtype,
         threads=threads,
-        compression=contender.compression,
+        compression=contender.network.compression,
+        group=contender.network.group,
         median_ms=median(samples),
         min_ms=min(samples),
         samples_ms=tuple(samples),

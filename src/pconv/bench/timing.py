@@ -2,7 +2,8 @@
 
 Contenders take turns, so that a machine that slows down slows all of them. A turn is: settle, one untimed
 call (so that caches and threads are as in a program that runs one inference after another), then timed
-calls until TURN_S has passed, at least one.
+calls until TURN_S has passed, at least one. A contender with a method `turn` runs in another process and
+times its calls there.
 """
 
 import os
@@ -10,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 try:
@@ -46,13 +48,14 @@ def interleave(
     for call in callables.values():
         for _ in range(warmup):
             call()
+    turns = {name: getattr(call, "turn", partial(turn, call)) for name, call in callables.items()}
     names = list(callables)
     start = time.perf_counter()
     rounds = 0
     while names and (rounds < min_rounds or time.perf_counter() - start < seconds):
         for name in names:
             time.sleep(settle_s)
-            samples[name] += _turn(callables[name])
+            samples[name] += turns[name](TURN_S)
         names = names[1:] + names[:1]  # nobody always runs after the same neighbour
         names = names[::-1] if rounds % 2 else names
         rounds += 1
@@ -61,10 +64,11 @@ def interleave(
     return samples
 
 
-def _turn(call: Callable[[], object]) -> list[float]:
+def turn(call: Callable[[], object], seconds: float) -> list[float]:
+    """Call once, then time calls until `seconds` have passed, at least one. Units: milliseconds."""
     call()
     samples: list[float] = []
-    end = time.perf_counter() + TURN_S
+    end = time.perf_counter() + seconds
     while not samples or time.perf_counter() < end:
         begin = time.perf_counter()
         call()

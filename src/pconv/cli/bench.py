@@ -16,7 +16,7 @@ pconv bench resnet18 --compression 8
 
 pconv bench vgg16 --compression 8 --group 4 --threads 1,2 --seconds 30 --json vgg16.json
 
-pconv bench pruned.onnx
+pconv bench pruned.onnx --peers all
 """
 
 
@@ -36,7 +36,10 @@ def bench(
         str, typer.Option(metavar="N,N", help="Thread counts, each its own comparison.")
     ] = "1",
     peers: Annotated[
-        str, typer.Option(metavar="NAME,NAME", help='Engines to compare with; "" for none.')
+        str,
+        typer.Option(
+            metavar="NAME,NAME", help='Engines to compare with, such as openvino,ncnn; `all`, or "" for none.'
+        ),
     ] = "onnxruntime",
     seconds: Annotated[float, typer.Option(min=0, help="How long to time, per thread count.")] = 10.0,
     json: Annotated[
@@ -46,8 +49,10 @@ def bench(
     """Time a model: dense in the peers and in pconv, and pruned in pconv.
 
     With --compression the model is pruned by magnitude first (zoo networks have random weights: right for
-    timing, not for accuracy). A file without it is compared as it is. Every answer is checked against the
-    peer on the same weights before anything is timed, and the engines take turns on the same machine.
+    timing, not for accuracy). A file without it is compared as it is. Every answer is checked against an
+    fp32 engine's on the same weights before anything is timed, and the engines take turns on the same machine.
+    A peer that is not installed, or cannot run the model, is left out with the reason; a model that a peer
+    has to convert is converted once and kept, which may take minutes.
     """
     from pconv.bench import machine, session
     from pconv.bench import peers as peer_room
@@ -58,7 +63,7 @@ def bench(
     if settings and compression is None:
         raise PconvError("bench: pruning options without a rate; add --compression, e.g. --compression 8.")
     counts = options.thread_counts(threads)
-    ready, missing = peer_room.split([name for name in peers.split(",") if name])
+    ready, missing = peer_room.split(peer_room.named(peers))
     for reason in missing.values():
         console.note(f"skipped: {reason}")
     if (warning := machine.busy()) is not None:
@@ -83,7 +88,9 @@ def bench(
             settings=settings,
             on_event=track,
             on_wait=lambda: console.note("another benchmark is running on this machine; waiting for its end"),
+            on_skip=lambda peer, reason: console.note(f"skipped: {reason}"),
         )
+        document["skipped"] = missing | document["skipped"]
         if draft is not None:
             draft.write_text(json_module.dumps(document, indent=1) + "\n", encoding="utf-8")
     if to_stdout:
@@ -95,15 +102,15 @@ def bench(
 
 
 def show(document: dict[str, Any]) -> None:
-    """Print the results per thread count, with speed-ups over the first peer."""
+    """Print the results per thread count, the fastest first, with speed-ups over the fastest dense fp32 engine."""
     from pconv.bench.machine import line
 
     table = console.table(
         "engine", "threads", "compression", "median", "fastest", "speed-up", "max rel. error"
     )
-    base: dict[int, float] = {}  # per thread count, the first contender: a peer where there is one
-    for result in document["results"]:
-        base.setdefault(result["threads"], result["median_ms"])
+    results = sorted(document["results"], key=lambda result: (result["threads"], result["median_ms"]))
+    bases = _bases(results)
+    for result in results:
         error = result["max_rel_err"]
         table.add_row(
             result["engine"],
@@ -111,8 +118,26 @@ def show(document: dict[str, Any]) -> None:
             console.rate(result["compression"]),
             console.milliseconds(result["median_ms"]),
             console.milliseconds(result["min_ms"]),
-            f"{base[result['threads']] / result['median_ms']:.2f}x",
+            f"{bases[result['threads']]['median_ms'] / result['median_ms']:.2f}x",
             "reference" if error is None else f"{error:.0e}",
         )
     console.stdout().print(table)
+    for threads, base in bases.items():
+        console.note(f"speed-up on {threads} thread{'s' * (threads > 1)}: over {base['engine']}, dense")
+    for name, peer in document["peers"].items():
+        if peer["why_off"]:
+            console.note(
+                f"{name} may be off by {peer['max_rel_err']:g} of the largest value: {peer['why_off']}"
+            )
     console.note(line(document["machine"]))
+
+
+def _bases(results: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Find, per thread count, the fastest dense fp32 engine: a peer, or ours where there is none."""
+    dense = min(result["compression"] for result in results)
+    ours_last = sorted(results, key=lambda result: (result["engine"] == "pconv", result["median_ms"]))
+    bases: dict[int, dict[str, Any]] = {}
+    for result in ours_last:
+        if result["compression"] == dense and result["dtype"] == "float32":
+            bases.setdefault(result["threads"], result)
+    return dict(sorted(bases.items()))

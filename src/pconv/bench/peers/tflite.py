@@ -1,0 +1,71 @@
+"""TFLite (now LiteRT) with XNNPACK, its CPU back end."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from pconv.bench.peers.base import Call, Inputs, Peer, keep_only, keeping_last, run_converter
+from pconv.bench.peers.environment import Environment
+
+_FILE = "model_float32.tflite"
+
+# onnx2tf would download these images; whatever they show, only its own checks look at them.
+_IMAGES = "calibration_image_sample_data_20x128x128x3_float32.npy"
+
+
+class TfLite(Peer):
+    """XNNPACK is the default. The converter, onnx2tf with TensorFlow, lives apart; it takes minutes a model."""
+
+    name = "tflite"
+    title = "TFLite"
+    environment = Environment(("ai-edge-litert",))
+    converter: ClassVar[Environment] = Environment(("onnx2tf==1.29.24",), apart="onnx2tf", python="3.11")
+
+    def load(self, path: Path, threads: int) -> Call:
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(str(self.converted(path) / _FILE), num_threads=threads)
+        interpreter.allocate_tensors()
+        outputs = [detail["index"] for detail in interpreter.get_output_details()]
+
+        def feed(inputs: Inputs) -> list[tuple[int, np.ndarray]]:
+            details = interpreter.get_input_details()
+            if len(details) == 1:
+                return [(details[0]["index"], _channels_last(x)) for x in inputs.values()]
+            named = {
+                detail["name"].rpartition("_")[2].partition(":")[0]: detail["index"] for detail in details
+            }
+            return [(named[name], _channels_last(x)) for name, x in inputs.items()]
+
+        def run(fed: list[tuple[int, np.ndarray]]) -> list[np.ndarray]:
+            for index, x in fed:
+                interpreter.set_tensor(index, x)
+            interpreter.invoke()
+            return [_channels_first(interpreter.get_tensor(index)) for index in outputs]
+
+        return keeping_last(feed, run)
+
+    def convert(self, path: Path, folder: Path) -> None:
+        (folder / "model.onnx").symlink_to(path.resolve())
+        np.save(folder / _IMAGES, np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32))
+        command: list[str | Path] = [
+            self.converter.interpreter,
+            "-m",
+            "onnx2tf",
+            "-i",
+            "model.onnx",
+            "-o",
+            ".",
+            "-n",
+        ]
+        run_converter(command, folder, _FILE)
+        keep_only(folder, _FILE)
+
+
+def _channels_last(x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if x.ndim == 4 else x
+
+
+def _channels_first(y: np.ndarray) -> np.ndarray:
+    return y.transpose(0, 3, 1, 2) if y.ndim == 4 else y
