@@ -1,6 +1,9 @@
 """`pconv forecast` and `pconv recipe` on a small model."""
 
 import json
+import re
+import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -166,3 +169,15 @@ def test_recipe_errors(
 
 def _variants(table: Path) -> list[dict]:
     return json.loads(table.read_text())["variants"]
+
+
+def test_the_commands_of_the_docs(cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "forecast.md").read_text(encoding="utf-8")
+    (commands,) = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(model, "model.onnx")
+    for line in commands.splitlines():
+        program, command, *arguments = shlex.split(line)
+        ran = cli(command, *arguments, *(QUICK if command in ("forecast", "recipe") else ()))
+        assert program == "pconv" and ran.code == 0, ran.err
+    assert Path("forecast.png").is_file() and Path("pruned.onnx").is_file()
