@@ -14,6 +14,7 @@ from .gradual import GradualPruner  # noqa: E402
 from .keep import KeepPruner  # noqa: E402
 from .magnitude import MagnitudePruner  # noqa: E402
 from .methods import METHODS, prune  # noqa: E402
+from .post_training import post_train  # noqa: E402
 from .storage import load_sparse, read_sparse, save_sparse  # noqa: E402
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "MagnitudePruner",
     "Pruner",
     "load_sparse",
+    "post_train",
     "prune",
     "read_sparse",
     "save_sparse",

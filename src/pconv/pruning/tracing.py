@@ -6,6 +6,7 @@ network can be cut in two. Refuses modules that torch.fx cannot trace.
 
 import operator
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -124,13 +125,52 @@ def added_to(node: fx.Node, layers: Iterable[fx.Node]) -> fx.Node | None:
     return None if ancestors(others[0]) & set(layers) else others[0]
 
 
-def cuts(graph: fx.GraphModule) -> list[fx.Node]:
+@dataclass(frozen=True)
+class Block:
+    """A stretch of the network with one value in and one out. `nodes` run in this order; the last gives `end`."""
+
+    start: fx.Node
+    nodes: tuple[fx.Node, ...]
+    layers: tuple[str, ...]
+
+    @property
+    def end(self) -> fx.Node:
+        """Give the node whose value comes out."""
+        return self.nodes[-1]
+
+
+def blocks(graph: fx.GraphModule, layers: Iterable[str], least: int = 2) -> list[Block]:
+    """Divide the network where one value is all that the rest needs, with `least` of the layers in each block."""
+    names = set(layers)
+    whole = set(_cuts(graph))
+    nodes = [node for node in graph.graph.nodes if node.op != "output"]
+    found: list[Block] = []
+    inside: list[fx.Node] = []  # of the block that grows, up to its last cut
+    beyond: list[fx.Node] = []  # after that cut
+    start = nodes[0]
+    for node in nodes[1:]:
+        beyond.append(node)
+        if node in whole:
+            if len(_layers(inside, names)) >= least and _layers(beyond, names):
+                found.append(Block(start, tuple(inside), _layers(inside, names)))
+                start, inside = inside[-1], []
+            inside, beyond = inside + beyond, []
+    if inside and _layers(inside, names):
+        found.append(Block(start, tuple(inside), _layers(inside, names)))
+    return found
+
+
+def _layers(nodes: Iterable[fx.Node], names: set[str]) -> tuple[str, ...]:
+    return tuple(str(node.target) for node in nodes if node.op == "call_module" and node.target in names)
+
+
+def _cuts(graph: fx.GraphModule) -> list[fx.Node]:
     """List the nodes whose value is all that the rest of the network needs, in order."""
     nodes = [node for node in graph.graph.nodes if node.op != "get_attr"]
-    last = {node: max((nodes.index(user) for user in node.users), default=-1) for node in nodes}
-    found, reach = [], 0
+    place = {node: i for i, node in enumerate(nodes)}
+    found, last_read = [], 0
     for i, node in enumerate(nodes):
-        if reach <= i and node.op != "output":
+        if last_read <= i and node.op != "output":
             found.append(node)
-        reach = max(reach, last[node])
+        last_read = max([last_read, *(place[user] for user in node.users)])
     return found

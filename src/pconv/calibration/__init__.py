@@ -1,0 +1,14 @@
+"""Post-training pruning of one layer after another, from the second-order statistics of what the layers read.
+
+    statistics.py   columns of sampled positions -> Hessian X'X, cross terms X'Y, means
+    choice.py       the error that each shape and each removed kernel would cost -> mask
+    refit.py        kept weights and bias that come nearest to the wanted outputs
+    sweep.py        all layers in order, each on what the already pruned ones before it give
+
+Owns the mathematics, in numpy. Refuses to know a network: what runs it (torch, ONNX Runtime) hands in `Site`s.
+"""
+
+from .statistics import Geometry
+from .sweep import Progress, Site, sweep
+
+__all__ = ["Geometry", "Progress", "Site", "sweep"]

@@ -1,0 +1,78 @@
+"""What to keep in a layer: the error that each choice costs when everything else makes up for it.
+
+Removing the weights w_R of a filter raises its squared output error by w_R' [(H^-1)_RR]^-1 w_R at best.
+Source: Optimal Brain Surgeon (Hassibi and Stork, 1993), for each kernel's shapes at once.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pconv.grouping import alike_groups
+from pconv.patterns import Groups, Pattern, filter_groups, spread, sum_energy
+from pconv.recipe import SHAPE, LayerRule
+from pconv.sparsity import keep_kernels
+
+from .statistics import damped
+
+Array = NDArray[Any]
+
+DAMPING = 1e-2  # of the Hessian's mean diagonal: directions that the images hardly show are not free
+
+
+def choose_mask(
+    weights: Array, hessian: Array, rule: LayerRule, library: Sequence[Pattern]
+) -> NDArray[np.bool_]:
+    """Choose each kernel's shape and each filter's kernels; an empty library keeps kernels whole.
+
+    Shapes: weights [oc, ic / groups, ...], hessian [groups, k, k] -> the shape of weights
+    """
+    kernels = weights.reshape(*weights.shape[:2], -1)
+    shapes = np.ones((1, kernels.shape[2]), bool)
+    if library:
+        shapes = np.stack([pattern.mask().reshape(-1) for pattern in library])
+    # As roots, because groups add up squares, as those of magnitudes.
+    saved = np.sqrt(_saved(kernels, hessian, shapes))
+    size, block = weights.shape[:2], rule.channel_block
+    groups = _groups(saved, rule)
+    together = groups if rule.sharing == SHAPE else filter_groups(size[0], 1)
+    best = spread(sum_energy(saved, together, block).argmax(axis=2), together, size, block)
+    worth = np.take_along_axis(saved, best[..., None], axis=2)[..., 0]
+    kept = keep_kernels(worth, rule.keep, groups, block)
+    return np.asarray(shapes[best] & kept[..., None]).reshape(weights.shape)
+
+
+def _saved(kernels: Array, hessian: Array, shapes: NDArray[np.bool_]) -> Array:
+    """Say what keeping a kernel in a shape saves, of the error of removing it.
+
+    Shapes: kernels [oc, ic, taps], shapes [p, taps] -> [oc, ic, p]
+    """
+    oc, ic, taps = kernels.shape
+    groups = len(hessian)
+    inverse = np.linalg.inv(damped(hessian, DAMPING)).reshape(groups, ic, taps, ic, taps)
+    own = inverse[:, np.arange(ic), :, np.arange(ic)].swapaxes(0, 1)  # [groups, ic, taps, taps]
+    w = kernels.astype(np.float64).reshape(groups, oc // groups, ic, taps)
+    removed = _error(w, own)
+    kept = [
+        removed if shape.all() else removed - _error(w[..., ~shape], own[:, :, ~shape][..., ~shape])
+        for shape in shapes
+    ]
+    return np.asarray(np.maximum(np.stack(kept, axis=-1), 0)).reshape(oc, ic, len(shapes))
+
+
+def _error(w: Array, inverse: Array) -> Array:
+    """Give w' inverse^-1 w of each kernel. Shapes: w [g, o, i, r], inverse [g, i, r, r] -> [g, o, i]."""
+    solved = w.transpose(0, 2, 1, 3) @ np.linalg.inv(inverse)  # [g, i, o, r]
+    return np.asarray((solved * w.transpose(0, 2, 1, 3)).sum(-1).transpose(0, 2, 1))
+
+
+def _groups(saved: Array, rule: LayerRule) -> Groups:
+    each = filter_groups(len(saved), 1)
+    if not rule.permute or rule.group == 1:
+        return filter_groups(len(saved), rule.group)
+    energy = sum_energy(saved, each, rule.channel_block)
+    if rule.sharing != SHAPE:
+        energy = energy.max(axis=2, keepdims=True)
+    return alike_groups(energy, rule.keep // rule.channel_block, rule.group)

@@ -1,0 +1,115 @@
+"""What a layer reads and should give, as sums over sampled output positions.
+
+    x [n, ic, h, w], y [n, oc, oh, ow]   --some positions-->   X [s, ic * kh * kw], Y [s, oc]   -->   X'X, X'Y
+
+A fully connected layer is a 1x1 kernel: each row of its input is a position.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+MIN_SAMPLES = 16_384
+SAMPLES_PER_COLUMN = 4
+_FLOOR = 1e-12
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Say how a convolution's kernel moves. Shapes: pads [top, left]; what lies beyond the input is zero."""
+
+    kernel: tuple[int, int] = (1, 1)
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int] = (0, 0)
+    dilations: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Hold the second moments of a layer, for each of its convolution groups, about the means where centred.
+
+    Shapes: hessian [groups, k, k] and cross [groups, k, oc / groups] with k = ic / groups * kh * kw;
+    mean_x [groups, k], mean_y [oc], both zero where not centred
+    """
+
+    hessian: Array
+    cross: Array
+    mean_x: Array
+    mean_y: Array
+
+
+def gather(x: Array, y: Array, geometry: Geometry, centred: bool, draw: np.random.Generator) -> Statistics:
+    """Add up a layer's moments over positions drawn from all images.
+
+    Shapes: x [n, ic, h, w] and y [n, oc, oh, ow], or [..., in] and [..., out]
+    """
+    if x.ndim == 4:
+        columns, wanted = _sample_windows(x, y, geometry, draw)
+    else:
+        columns, wanted = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
+        rows = draw.permutation(len(columns))[: _samples(columns.shape[1])]
+        columns, wanted = columns[rows], wanted[rows]
+    mean_x, mean_y = columns.mean(0, np.float64), wanted.mean(0, np.float64)
+    if not centred:
+        mean_x, mean_y = np.zeros_like(mean_x), np.zeros_like(mean_y)
+    with np.errstate(invalid="ignore"):  # whoever asks looks at what comes out
+        return _moments(columns, wanted, mean_x, mean_y, geometry.groups)
+
+
+def _moments(columns: Array, wanted: Array, mean_x: Array, mean_y: Array, groups: int) -> Statistics:
+    oc = wanted.shape[1]
+    columns = (columns - mean_x.astype(np.float32)).reshape(len(columns), groups, -1).swapaxes(0, 1)
+    wanted = (wanted - mean_y.astype(np.float32)).reshape(-1, groups, oc // groups).swapaxes(0, 1)
+    transposed = columns.swapaxes(1, 2)
+    count = columns.shape[1]
+    return Statistics(
+        (transposed @ columns).astype(np.float64) / count,
+        (transposed @ wanted).astype(np.float64) / count,
+        mean_x.reshape(groups, -1),
+        mean_y,
+    )
+
+
+def damped(hessian: Array, share: float) -> Array:
+    """Add a share of its mean diagonal to each Hessian's diagonal. Shapes: [groups, k, k]."""
+    diagonal = np.trace(hessian, axis1=1, axis2=2) / hessian.shape[1]
+    # The floor is for a layer that reads nothing but zeros.
+    return np.asarray(
+        hessian + np.maximum(share * diagonal, _FLOOR)[:, None, None] * np.eye(hessian.shape[1])
+    )
+
+
+def _samples(columns: int) -> int:
+    return max(MIN_SAMPLES, SAMPLES_PER_COLUMN * columns)
+
+
+def _sample_windows(x: Array, y: Array, geometry: Geometry, draw: np.random.Generator) -> tuple[Array, Array]:
+    """Cut the windows behind some output positions, the same number from every image."""
+    n, ic = x.shape[:2]
+    oh, ow = y.shape[2:]
+    kernel = geometry.kernel
+    per_image = min(oh * ow, -(-_samples(ic // geometry.groups * kernel[0] * kernel[1]) // n))
+    places = draw.integers(oh * ow, size=(n, per_image))
+    if per_image == oh * ow:
+        places = np.broadcast_to(np.arange(oh * ow), (n, oh * ow))
+    rows, cols = np.divmod(places, ow)
+    pads = tuple((p, (k - 1) * d) for p, k, d in zip(geometry.pads, kernel, geometry.dilations, strict=True))
+    # Channels last, so that one window position is one contiguous read.
+    padded = np.pad(np.moveaxis(x, 1, 3), ((0, 0), *pads, (0, 0)))
+    image = np.arange(n)[:, None]
+    taps = [
+        padded[
+            image,
+            rows * geometry.strides[0] + dy * geometry.dilations[0],
+            cols * geometry.strides[1] + dx * geometry.dilations[1],
+        ]
+        for dy in range(kernel[0])
+        for dx in range(kernel[1])
+    ]
+    columns = np.stack(taps, axis=-1).reshape(n * per_image, -1)
+    return columns, np.moveaxis(y, 1, 3)[image, rows, cols].reshape(n * per_image, -1)

@@ -1,0 +1,166 @@
+"""Pruning without labels and without a training loop, from some images: minutes on a CPU.
+
+    1. refit        layer by layer: shapes and kernels by second order, least squares on the kept weights
+    2. reconstruct  block by block, by gradient: each block's output as in the dense network
+    3. distil       the whole network by gradient: its outputs as in the dense network
+
+Steps 2 and 3 share a time budget; without one they are left out. Owns step 1's way through a torch module; the
+mathematics are in `calibration`, the gradient steps in `post_training_tune.py`.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from pconv.calibration import Geometry, Progress, sweep
+from pconv.calibration.statistics import Array
+from pconv.errors import InputError, UnsupportedError
+from pconv.recipe import Recipe, plan_layers
+from pconv.sparsity import SparsityMap
+
+from .base import as_array
+from .layers import Layer, describe_layers, find_layers, require_prunable, unwrap
+from .post_training_tune import Budget, Vary, mirror_and_shift, tune
+from .tracing import Values, added_to, batch_norm_after, calls, trace
+
+SWEEP_IMAGES = 1024
+SWEEP_PIXELS = 1 << 22  # of the input: activations of all these images are in memory at once
+_SMALL_SCALE = 1e-3  # a batch norm's channel that is all but switched off
+
+
+def post_train(
+    module: nn.Module,
+    images: Tensor | Iterable[Tensor],
+    recipe: Recipe | None = None,
+    *,
+    seconds: float | None = None,
+    vary: Vary | None = mirror_and_shift,
+    progress: Progress | None = None,
+    seed: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> SparsityMap:
+    """Prune a trained module in place, from unlabelled images as the network reads them (normalised).
+
+        sparsity = post_train(module, images, Recipe(compression_rate=2.25), seconds=300)
+
+    Some hundred images will do for the refit; the gradient steps, which `seconds` turn on, make use of
+    thousands. `vary` alters the images of each of their batches (by default mirrored and shifted; None = as they
+    are). `progress(what, done, total)` reports. The refit counts towards `seconds`, by `clock`.
+
+    Shapes: images [n, c, h, w], or batches of that shape
+    Raises: RecipeError when the recipe does not fit the module; ModelError for weights or activations that are not
+    finite; UnsupportedError for a module that cannot be traced; InputError without images.
+    """
+    started = clock()
+    module = unwrap(module)
+    batch = _as_batch(images)
+    layers = find_layers(module)
+    rules = plan_layers(recipe or Recipe(), describe_layers(layers))
+    require_prunable(module, layers, [name for name, rule in rules.items() if not rule.dense])
+    was_training = module.training
+    module.eval()
+    dense = copy.deepcopy(module).requires_grad_(False)
+    try:
+        found = _sites(module, dense, layers, batch[: _sweep_images(batch)])
+        weights = {name: as_array(layer.weight) for name, layer in layers.items()}
+        masks = sweep(found, weights, rules, progress, seed)
+        idle = {name: np.ones(w.shape, bool) for name, w in weights.items() if name not in masks}
+        sparsity = SparsityMap.detect(idle | masks)
+        if seconds is not None and any(layer.density < 1.0 for layer in sparsity.layers.values()):
+            budget = Budget(started, seconds, clock)
+            tune(module, dense, batch, sparsity, budget, vary, progress, seed)
+    finally:
+        module.train(was_training)
+    return sparsity
+
+
+def _as_batch(images: Tensor | Iterable[Tensor]) -> Tensor:
+    batch = images if isinstance(images, Tensor) else torch.cat(list(images) or [torch.empty(0)])
+    if batch.ndim < 2 or not len(batch):
+        raise InputError(
+            f"images: shape {tuple(batch.shape)}; allowed is [n, c, h, w] with at least one image, as the network "
+            "reads them."
+        )
+    return batch
+
+
+def _sweep_images(batch: Tensor) -> int:
+    return max(1, min(SWEEP_IMAGES, SWEEP_PIXELS // max(1, batch[0, 0].numel())))
+
+
+class _Site:
+    """One layer of the module, with the dense network beside it."""
+
+    def __init__(
+        self, name: str, layer: Layer, observe: Callable[[], tuple[Array, Array]], norm: nn.Module | None
+    ):
+        self.name = name
+        self.weights = as_array(layer.weight)
+        self.geometry = _geometry(name, layer)
+        self.has_bias = layer.bias is not None or norm is not None
+        self.observe = observe
+        self._layer, self._norm = layer, norm
+
+    @torch.no_grad()
+    def replace(self, weights: Array, bias: Array | None) -> None:
+        """Put the weights into the module; the bias goes to the layer, or as a mean to its batch norm."""
+        self._layer.weight.copy_(torch.from_numpy(weights))
+        if bias is None:
+            return
+        constant = torch.from_numpy(bias).to(self._layer.weight)
+        if self._layer.bias is not None:
+            self._layer.bias.copy_(constant)
+        elif isinstance(self._norm, nn.BatchNorm2d) and self._norm.running_mean is not None:
+            self._norm.running_mean.sub_(constant)
+
+
+def _sites(module: nn.Module, dense: nn.Module, layers: dict[str, Layer], images: Tensor) -> Iterator[_Site]:
+    """Walk both networks side by side; a site must be replaced before the next one is asked for."""
+    pruned_graph, dense_graph = trace(module), trace(dense)
+    images = images.to(next(module.parameters()).device)
+    pruned, whole = Values(pruned_graph, images), Values(dense_graph, images)
+    twin = dict(zip(pruned_graph.graph.nodes, dense_graph.graph.nodes, strict=True))
+    nodes = calls(pruned_graph, layers)
+    left = list(nodes.values())
+    for name, node in nodes.items():
+        norm = batch_norm_after(pruned_graph, node)
+        norm_module = None if norm is None else pruned_graph.get_submodule(str(norm.target))
+        shortcut = added_to(node if norm is None else norm, left)
+
+        def observe(
+            node: fx.Node = node, norm: nn.Module | None = norm_module, shortcut: fx.Node | None = shortcut
+        ) -> tuple[Array, Array]:
+            # In this order: a later node may overwrite an earlier one's value in place.
+            source = node.all_input_nodes[0]
+            x = as_array(pruned.at(source))
+            wanted = whole.at(twin[node])
+            if shortcut is not None:
+                wanted = wanted + (whole.at(twin[shortcut]) - pruned.at(shortcut)) * _unscale(norm, wanted)
+            return x, as_array(wanted)
+
+        yield _Site(name, layers[name], observe, norm_module)
+        left.remove(node)
+
+
+def _unscale(norm: nn.Module | None, like: Tensor) -> Tensor:
+    """Give what turns a change after the batch norm into one before it, per channel; 0 where it is switched off."""
+    if not isinstance(norm, nn.BatchNorm2d) or norm.running_var is None or norm.weight is None:
+        return like.new_ones(())
+    scale = norm.weight.detach() * torch.rsqrt(norm.running_var + norm.eps)
+    on = scale.abs() > _SMALL_SCALE
+    return torch.where(on, 1 / torch.where(on, scale, 1.0), 0.0)[:, None, None]
+
+
+def _geometry(name: str, layer: Layer) -> Geometry:
+    if isinstance(layer, nn.Linear):
+        return Geometry()
+    if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
+        raise UnsupportedError(
+            f"{name}: padding {layer.padding!r}, mode {layer.padding_mode}; post-training pruning allows zeros, given "
+            "as numbers. Prune it while training, with pconv.prune."
+        )
+    return Geometry(layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)  # type: ignore[arg-type]

@@ -1,0 +1,204 @@
+"""The gradient steps of post-training pruning: the dense network's values are the only targets.
+
+    reconstruct   x --block--> y      each block by itself: x as the pruned prefix gives it, y as the dense network's
+    distil        images -> outputs   the whole network, its blocks' outputs included
+
+The zeros hold all the while. Both run on a share of one budget of seconds, under a rate that falls to zero with it.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from pconv.calibration import Progress
+from pconv.sparsity import SparsityMap
+
+from .keep import KeepPruner
+from .tracing import Block, blocks, run, trace
+
+Vary = Callable[[Tensor, torch.Generator], Tensor]
+
+BATCH = 128
+RECONSTRUCT_SHARE = 0.25  # of the seconds that the refit left
+RECONSTRUCT_IMAGES = 2048
+RECONSTRUCT_LR = 1e-3
+DISTIL_LR = 1e-3
+TRAIN_BN = 0.0
+WARM_UP = 0.05
+SHIFT = 1 / 8  # of the side
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Count a span of seconds on some clock."""
+
+    started: float
+    seconds: float
+    clock: Callable[[], float]
+
+    def spent(self) -> float:
+        """Give the share that is over, 0 to 1 and beyond."""
+        return (self.clock() - self.started) / max(self.seconds, 1e-9)
+
+    def part(self, share: float) -> "Budget":
+        """Begin a span now of this share of what is left."""
+        now = self.clock()
+        return Budget(now, share * max(0.0, self.started + self.seconds - now), self.clock)
+
+
+def mirror_and_shift(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror half of the images, and move each by up to an eighth of its side; edges are repeated.
+
+    Shapes: [n, c, h, w] -> the same; other shapes come back as they are
+    """
+    if images.ndim != 4:
+        return images
+    n, _, height, width = images.shape
+    far = max(1, round(SHIFT * min(height, width)))
+    windows = functional.pad(images, (far,) * 4, mode="replicate").unfold(2, height, 1).unfold(3, width, 1)
+    top, left = torch.randint(0, 2 * far + 1, (2, n), generator=generator)
+    moved = windows[torch.arange(n), :, top, left]
+    mirrored = torch.rand(n, generator=generator) < 0.5
+    return torch.where(mirrored[:, None, None, None], moved.flip(-1), moved)
+
+
+def tune(
+    module: nn.Module,
+    dense: nn.Module,
+    images: Tensor,
+    sparsity: SparsityMap,
+    budget: Budget,
+    vary: Vary | None,
+    progress: Progress | None = None,
+    seed: int = 0,
+) -> None:
+    """Bring a refitted module nearer to the dense network, in place, until the budget is spent."""
+    device = next(module.parameters()).device
+    pair = _Pair(trace(module), trace(dense))
+    pruner = KeepPruner(module, sparsity=sparsity)
+    pruner.prepare()
+    source = _Source(images, vary, torch.Generator().manual_seed(seed), device)
+    parts = blocks(pair.pruned, pruner.pruned())
+    # Channels last: the same numbers, a fifth faster on a CPU.
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    dense.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        _reconstruct(pair, parts, source, budget.part(RECONSTRUCT_SHARE), progress)
+        _distil(module, pair, parts, source, budget.part(1.0), progress)
+    finally:
+        module.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        pruner.finish()
+
+
+class _Pair:
+    """The pruned and the dense network as graphs of the same nodes."""
+
+    def __init__(self, pruned: fx.GraphModule, dense: fx.GraphModule) -> None:
+        self.pruned, self.dense = pruned, dense
+        self._twin = dict(zip(pruned.graph.nodes, dense.graph.nodes, strict=True))
+
+    def after(self, block: Block, x: Tensor) -> Tensor:
+        """Run a block of the pruned network; gradients flow."""
+        y: Tensor = run(self.pruned, block.nodes, {block.start: x})[block.end]
+        return y
+
+    @torch.no_grad()
+    def wanted_after(self, block: Block, x: Tensor) -> Tensor:
+        """Run a block of the dense network."""
+        nodes = [self._twin[node] for node in block.nodes]
+        y: Tensor = run(self.dense, nodes, {self._twin[block.start]: x})[nodes[-1]]
+        return y
+
+
+class _Source:
+    """Batches of images in random order, each varied anew."""
+
+    def __init__(
+        self, images: Tensor, vary: Vary | None, generator: torch.Generator, device: torch.device
+    ) -> None:
+        self._images, self._vary, self._device = images, vary, device
+        self.generator = generator
+
+    def draw(self, size: int) -> Iterator[Tensor]:
+        """Give batches without end."""
+        while True:
+            order = torch.randperm(len(self._images), generator=self.generator)
+            for rows in order[: max(size, len(order) - len(order) % size)].split(size):
+                x = self._images[rows]
+                x = x if self._vary is None else self._vary(x, self.generator)
+                x = x.to(self._device)
+                yield x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
+def _reconstruct(
+    pair: _Pair, parts: list[Block], source: _Source, budget: Budget, progress: Progress | None
+) -> None:
+    batches = source.draw(BATCH)
+    x = [next(batches) for _ in range(max(1, RECONSTRUCT_IMAGES // BATCH))]
+    wanted = x
+    for done, block in enumerate(parts):
+        wanted = [pair.wanted_after(block, batch) for batch in wanted]
+        scale = torch.cat(wanted).var()
+        parameters = _parameters(pair.pruned, block.nodes)
+        optimiser = torch.optim.Adam(parameters, RECONSTRUCT_LR)
+        span = budget.part(1 / (len(parts) - done))
+        while (spent := span.spent()) < 1:
+            _set_rate(optimiser, RECONSTRUCT_LR, spent)
+            i = int(torch.randint(len(x), (1,), generator=source.generator))
+            _step(optimiser, _distance(pair.after(block, x[i]), wanted[i]) / scale)
+            _report(progress, f"reconstructing {block.layers[0]}", (done + spent) / len(parts))
+        with torch.no_grad():
+            x = [pair.after(block, batch) for batch in x]
+
+
+def _distil(
+    module: nn.Module,
+    pair: _Pair,
+    parts: list[Block],
+    source: _Source,
+    budget: Budget,
+    progress: Progress | None,
+) -> None:
+    optimiser = torch.optim.Adam(module.parameters(), DISTIL_LR)
+    module.train(bool(TRAIN_BN))
+    for x in source.draw(BATCH):
+        spent = budget.spent()
+        if spent >= 1:
+            break
+        _set_rate(optimiser, DISTIL_LR, spent)
+        loss, y, wanted = torch.zeros(()), x, x
+        for block in parts:
+            y, wanted = pair.after(block, y), pair.wanted_after(block, wanted)
+            loss = loss + _distance(y, wanted) / wanted.var()
+        _step(optimiser, loss)
+        _report(progress, "distilling", spent)
+
+
+def _distance(y: Tensor, wanted: Tensor) -> Tensor:
+    return functional.mse_loss(y, wanted)
+
+
+def _step(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, peak: float, spent: float) -> None:
+    """Rise for a while, then fall along a cosine to zero."""
+    for group in optimiser.param_groups:
+        group["lr"] = peak * min(1.0, spent / WARM_UP) * 0.5 * (1 + math.cos(math.pi * min(1.0, spent)))
+
+
+def _parameters(graph: fx.GraphModule, nodes: Iterable[fx.Node]) -> list[nn.Parameter]:
+    modules = [graph.get_submodule(str(node.target)) for node in nodes if node.op == "call_module"]
+    return [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
+
+
+def _report(progress: Progress | None, what: str, share: float) -> None:
+    if progress is not None:
+        progress(what, int(1000 * share), 1000)

@@ -1,0 +1,249 @@
+"""Post-training pruning of torch modules: no labels, no loop, zeros that hold, outputs that stay near."""
+
+import copy
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+from pconv.errors import InputError, RecipeError, UnsupportedError  # noqa: E402
+from pconv.patterns import library  # noqa: E402
+from pconv.pruning import post_train, prune  # noqa: E402
+from pconv.pruning.post_training_tune import Budget, mirror_and_shift  # noqa: E402
+from pconv.pruning.tracing import blocks, trace  # noqa: E402
+from pconv.recipe import Recipe  # noqa: E402
+from pconv.sparsity import SparsityMap  # noqa: E402
+
+pytestmark = pytest.mark.torch
+RECIPE = Recipe(compression_rate=2.25, rate_1x1=2, first="dense", exclude=("head",))
+
+
+class Block(nn.Module):
+    def __init__(self, channels: int, wider: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, wider, 3, 2, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(wider)
+        self.conv2 = nn.Conv2d(wider, wider, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(wider)
+        self.down = nn.Conv2d(channels, wider, 1, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+        return torch.relu(y + self.down(x))
+
+
+class Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(inplace=True))
+        self.block = Block(8, 16)
+        self.depth = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+        self.point = nn.Conv2d(16, 12, 1)
+        self.head = nn.Conv2d(12, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.point(torch.relu(self.depth(self.block(self.stem(x)))))
+        return self.head(torch.relu(x))
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    x = torch.randn(48, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+    return nn.functional.avg_pool2d(x, 3, 1, 1) * 2
+
+
+@pytest.fixture
+def module(images: torch.Tensor) -> nn.Module:
+    torch.manual_seed(0)
+    network = Network()
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)
+    network(images)  # batch norms have statistics of their own
+    return network.eval()
+
+
+def error(network: nn.Module, dense: nn.Module, x: torch.Tensor) -> float:
+    with torch.no_grad():
+        return float((network(x) - dense(x)).square().mean() / dense(x).var())
+
+
+def weights_of(module: nn.Module, sparsity: SparsityMap) -> dict[str, np.ndarray]:
+    return {name: module.get_submodule(name).weight.detach().numpy() for name in sparsity.layers}
+
+
+class Clock:
+    """Count calls instead of seconds."""
+
+    def __init__(self) -> None:
+        self._ticks = itertools.count()
+
+    def __call__(self) -> float:
+        return float(next(self._ticks))
+
+
+def test_the_refit_repairs_most_of_what_magnitude_breaks(module: nn.Module, images: torch.Tensor) -> None:
+    dense, cut = copy.deepcopy(module), copy.deepcopy(module)
+    prune(cut, RECIPE).finish()
+    sparsity = post_train(module, images, RECIPE)
+    assert error(module, dense, images) < 0.4 * error(cut.eval(), dense, images)
+    assert sparsity.verify(weights_of(module, sparsity), library("scp8")) == []
+    assert sparsity.layers["block.conv2"].compression_rate == 2.25
+    assert sparsity.layers["point"].compression_rate == 2
+    assert sparsity.layers["head"].density == 1
+
+
+def test_gradient_steps_come_nearer_and_keep_the_zeros(module: nn.Module, images: torch.Tensor) -> None:
+    dense = copy.deepcopy(module)
+    refitted = copy.deepcopy(module)
+    recipe = replace(RECIPE, compression_rate=4.5)
+    post_train(refitted, images, recipe)
+    heard: list[str] = []
+    sparsity = post_train(
+        module,
+        images,
+        recipe,
+        seconds=100,
+        vary=None,
+        clock=Clock(),
+        progress=lambda what, done, total: heard.append(what),
+    )
+    assert error(module, dense, images) < 0.8 * error(refitted, dense, images)
+    assert not module.training
+    weights = weights_of(module, sparsity)
+    assert sparsity.verify(weights) == []
+    assert all(weights[name].flags.c_contiguous for name in weights)
+    assert {what.split()[0] for what in heard} == {"refitting", "reconstructing", "distilling"}
+
+
+def test_a_seed_gives_the_same_weights_again(module: nn.Module, images: torch.Tensor) -> None:
+    other = copy.deepcopy(module)
+    for network in (module, other):
+        post_train(network, images, RECIPE, seconds=10, clock=Clock())
+    for key, value in module.state_dict().items():
+        assert torch.equal(value, other.state_dict()[key]), key
+
+
+def test_fully_connected_layers_are_refitted_too(images: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    x = images.flatten(1)[:, :40]
+    dense = nn.Sequential(nn.Linear(40, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32))
+    recipe = Recipe(compression_rate=4, fc_group=2)
+    cut, module = copy.deepcopy(dense), copy.deepcopy(dense)
+    prune(cut, recipe).finish()
+    sparsity = post_train(module, x, recipe, seconds=5, clock=Clock())
+    assert sparsity.layers["2"].group >= 2
+    assert error(module, dense, x) < error(cut, dense, x)
+
+
+def test_batches_do_as_well_as_one_tensor(module: nn.Module, images: torch.Tensor) -> None:
+    other = copy.deepcopy(module)
+    post_train(module, images, RECIPE)
+    post_train(other, iter(images.split(10)), RECIPE)
+    assert torch.equal(module.block.conv1.weight, other.block.conv1.weight)
+
+
+def test_training_mode_and_parameters_stay(module: nn.Module, images: torch.Tensor) -> None:
+    module.train()
+    before = list(module.state_dict())
+    post_train(module, images, RECIPE, seconds=10, clock=Clock())
+    assert module.training
+    assert list(module.state_dict()) == before
+    assert not module.block.bn1.weight.isnan().any()
+
+
+def test_blocks_end_where_one_value_is_all_there_is(module: nn.Module) -> None:
+    found = blocks(trace(module), ["block.conv1", "block.conv2", "depth", "point"])
+    assert [block.layers for block in found] == [("block.conv1", "block.conv2"), ("depth", "point")]
+    assert found[1].start is found[0].end
+
+
+def test_a_network_that_is_to_stay_dense_stays(module: nn.Module, images: torch.Tensor) -> None:
+    before = copy.deepcopy(module.state_dict())
+    sparsity = post_train(
+        module, images, Recipe(compression_rate=1, first="dense", depthwise="dense"), seconds=9
+    )
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+    assert all(layer.density == 1 for layer in sparsity.layers.values())
+
+
+def test_images_are_mirrored_and_moved() -> None:
+    x = torch.arange(2 * 64.0).reshape(2, 1, 8, 8).repeat(200, 1, 1, 1)
+    varied = mirror_and_shift(x, torch.Generator().manual_seed(0))
+    assert varied.shape == x.shape
+    assert len(varied[::2].unique(dim=0)) == 18  # nine places, mirrored or not
+    assert set(varied[::2].unique().tolist()) <= set(x[::2].unique().tolist())
+
+
+def test_a_budget_counts_what_is_left() -> None:
+    now = [0.0]
+    budget = Budget(0.0, 10.0, lambda: now[0])
+    now[0] = 4.0
+    half = budget.part(0.5)
+    now[0] = 5.5
+    assert half.spent() == pytest.approx(0.5)
+    now[0] = 12.0
+    assert budget.part(1.0).spent() >= 0 and budget.spent() > 1
+
+
+class Branch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x) if x.sum() > 0 else x
+
+
+class Twice(Branch):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x) + self.conv(x * 2)
+
+
+class TwoInputs(Branch):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.conv(x + y)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (
+            Branch(),
+            r"Branch: post-training pruning cannot trace its forward .* prune the ONNX file with --calibrate",
+        ),
+        (Twice(), r"conv: it runs more than once; post-training pruning allows layers that run once"),
+        (TwoInputs(), r"TwoInputs: post-training pruning feeds one input"),
+        (
+            nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, padding_mode="circular")),
+            r"0: padding .* mode circular; post-training pruning allows zeros",
+        ),
+    ],
+)
+def test_modules_that_are_refused(network: nn.Module, message: str, images: torch.Tensor) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        post_train(network, images, Recipe(compression_rate=2.25))
+
+
+def test_no_images_are_refused(module: nn.Module) -> None:
+    with pytest.raises(InputError, match=r"images: shape \(0,\); allowed is \[n, c, h, w\]"):
+        post_train(module, [], RECIPE)
+
+
+def test_libraries_that_only_training_finds_are_refused(module: nn.Module, images: torch.Tensor) -> None:
+    with pytest.raises(RecipeError, match="shrinking-8"):
+        post_train(module, images, Recipe(patterns="shrinking-8"))
+
+
+def test_the_zoo_can_be_traced() -> None:
+    from pconv import zoo
+
+    for name in ("resnet20_cifar", "resnet18_cifar", "vgg16_cifar", "mobilenet_v2", "resnet50", "dncnn"):
+        graph = trace(zoo.create(name))
+        convs = [n for n, m in graph.named_modules() if isinstance(m, nn.Conv2d)]
+        assert sum(len(block.layers) for block in blocks(graph, convs)) == len(convs), name
+        assert np.median([len(block.layers) for block in blocks(graph, convs)]) <= 4, name
