@@ -80,14 +80,37 @@ def test_two_geometries_need_one_copy() -> None:
         conv("a", "x", "u", **SAME),
         conv("b", "u", "v", strides=[3, 3]),
         conv("c", "u", "w", strides=[3, 3]),
+        conv("d", "u", "z", **SAME),
         node("Add", "v w", "y"),
     ]
-    plan = plan_of(nodes, "y", image=(31, 31))
-    assert ops(plan) == ["Relayout", "Conv", "Relayout", "Conv", "Conv", "Relayout"]
+    plan = plan_of(nodes, "y z", image=(31, 31))
+    assert ops(plan)[:5] == ["Relayout", "Conv", "Relayout", "Conv", "Conv"]
     copy = plan.steps[2]
     assert copy.name == "u:relayout" and copy.output.name.startswith("u@")
     assert step(plan, "b").inputs[0] is not step(plan, "a").output
     assert step(plan, "b").inputs[0] == step(plan, "c").inputs[0] == copy.output
+
+
+def test_a_geometry_that_all_readers_want_is_written_at_once() -> None:
+    nodes = [conv("a", "x", "u", **SAME), conv("b", "u", "y", strides=[3, 3])]
+    plan = plan_of(nodes, "y", image=(31, 31))
+    assert ops(plan) == ["Relayout", "Conv", "Conv", "Relayout"]
+    assert step(plan, "b").inputs[0] == step(plan, "a").output
+
+
+def test_a_copy_is_made_where_the_planes_are_fewest() -> None:
+    """Two wide values want another geometry than the narrow one before them: it is the narrow one that is copied."""
+    nodes = [
+        conv("a", "x", "u", **SAME),
+        node("Conv", "u wide.w", "v", "wide"),
+        node("Conv", "v deep.w", "w", "deep", strides=[2, 2], group=96, **SAME),
+        node("Add", "u u", "z"),
+    ]
+    weights = {"a.w": rand(8, 8, 3, 3), "wide.w": rand(96, 8, 1, 1), "deep.w": rand(96, 1, 3, 3)}
+    plan = lower(normalise(make(nodes, {"x": [1, 8, 28, 28]}, ["w", "z"], weights)), V4)
+    assert [s.name for s in plan.steps if s.op == "Relayout" and s.name.startswith(("u", "v"))] == [
+        "u:relayout"
+    ]
 
 
 def test_a_stride_of_two_needs_no_copy() -> None:

@@ -1,11 +1,12 @@
 """Normalised graph -> Plan. Two walks: layouts from end to start, steps from start to end; then the arena."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from pconv.graph.nodes import GraphView
+from pconv.graph.nodes import GraphView, NodeView
 from pconv.lower.arena import plan_arena
 from pconv.lower.choice import Picker, pick_modelled
 from pconv.lower.context import Context
+from pconv.lower.geometry import cheapest
 from pconv.lower.layout import Layout, planar
 from pconv.lower.ops import OPERATORS
 from pconv.lower.ops.gather import relayout
@@ -29,7 +30,6 @@ def lower(
 
     `pick` takes one of the ways to run each convolution.
 
-
     Raises: UnsupportedError when a layer asks for what no micro-kernel does.
     """
     ctx = Context(graph, target, dense, pick)
@@ -43,18 +43,16 @@ class _Lowering:
         self.dense: set[str] = set()
         self.layouts: dict[str, dict[Place, Layout]] = {}
         self.tensors: dict[tuple[str, Place], Tensor] = {}
+        self.wanted: dict[str, set[Place]] = {}
         self.steps: list[Step] = []
 
     def run(self, progress: Progress | None) -> Plan:
         graph = self.ctx.graph
         self.dense = {node.output for node in graph.nodes if OPERATORS[node.op].planar_output}
         self.dense |= set(graph.inputs)
-        for name in graph.inputs:
-            self._set_main(name, _dense(graph.shapes[name]))
-        for node in graph.nodes:
-            dense = node.output in self.dense
-            self._set_main(node.output, _dense(node.out_shape) if dense else self.ctx.natural(node.output))
-        wants = self._settle_layouts()
+        # Twice: what all readers of a value want is known only at the end of the first walk.
+        self._settle_layouts({})
+        wants = self._settle_layouts({name: set(layouts) for name, layouts in self.layouts.items()})
         for i, name in enumerate(graph.inputs):
             tensor = Tensor(name, self.ctx.channels(name), _dense(graph.shapes[name]), "input", i)
             self.tensors[name, self.main[name]] = tensor
@@ -84,11 +82,23 @@ class _Lowering:
     def _set_main(self, name: str, layout: Layout) -> None:
         self.main[name] = layout.geometry
         self.layouts[name] = {layout.geometry: layout}
+        self.wanted[name] = set()
 
-    def _settle_layouts(self) -> dict[str, list[Layout | None]]:
-        """Collect what every consumer wants; several wishes of one geometry become one layout."""
+    def _settle_layouts(self, known: Mapping[str, set[Place]]) -> dict[str, list[Layout | None]]:
+        """Collect what every consumer wants; several wishes of one geometry become one layout.
+
+        `known` are the places in which values are wanted, as far as a walk before this one has seen.
+        """
+        graph = self.ctx.graph
+        for name in graph.inputs:
+            self._set_main(name, _dense(graph.shapes[name]))
+        for node in graph.nodes:
+            dense = node.output in self.dense
+            self._set_main(node.output, _dense(node.out_shape) if dense else self.ctx.natural(node.output))
         wants: dict[str, list[Layout | None]] = {}
-        for node in reversed(self.ctx.graph.nodes):
+        for node in reversed(graph.nodes):
+            if node.op == "Conv" and not node.text("pool"):
+                self._choose_geometry(node, known)
             output = self.layouts[node.output][self.main[node.output]]
             wants[node.name] = list(OPERATORS[node.op].wants(node, self.ctx, output))
             for name, want in zip(node.tensors, wants[node.name], strict=True):
@@ -97,7 +107,19 @@ class _Lowering:
                     have = self.layouts[name].get(place, want)
                     merged = have.with_halo(want.top, want.left, want.bottom, want.right)
                     self.layouts[name][place] = merged
+                    self.wanted[name].add(place)
         return wants
+
+    def _choose_geometry(self, node: NodeView, known: Mapping[str, set[Place]]) -> None:
+        """Let a convolution write what its readers want, where that is cheaper than copies."""
+        layouts, main = self.layouts[node.output], self.main[node.output]
+        wanted = [layouts[place] for place in self.wanted[node.output]]
+        if layouts[main].planar or all(layout.geometry == layouts[main].geometry for layout in wanted):
+            return
+        wants = OPERATORS["Conv"].wants
+        places = {name: {*self.layouts[name], *known.get(name, ())} for name in node.tensors}
+        chosen = cheapest(node, self.ctx, wants, layouts[main], wanted, places)
+        self.main[node.output] = chosen.geometry
 
     def _place(self, name: str, layout: Layout) -> Place:
         """Return which tensor of a value has a layout; a value that is dense cannot get a halo itself."""
