@@ -15,9 +15,9 @@ from pconv.training import default_settings, log
 from pconv.training.ema import Average
 from pconv.training.guard import check_weights
 from pconv.training.precision import choose_type, scaler
-from pconv.training.run import is_ready
 from pconv.training.schedule import rate
 from pconv.training.settings import Settings
+from pconv.training.start import is_ready
 
 pytestmark = pytest.mark.torch
 CPU = torch.device("cpu")

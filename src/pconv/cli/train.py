@@ -33,6 +33,7 @@ class Method(StrEnum):
     gradual = "gradual"
     magnitude = "magnitude"
     admm = "admm"
+    post = "post"
     keep = "keep"
 
 
@@ -72,7 +73,8 @@ def train(
     weights: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="A state dict to begin from; without, training begins from scratch."
+            metavar="FILE",
+            help="A state dict, or what a run wrote, to begin from; without, training begins from scratch.",
         ),
     ] = None,
     recipe: Annotated[
@@ -89,8 +91,8 @@ def train(
     method: Annotated[
         Method,
         _option(
-            text="gradual and admm prune while training; magnitude prunes first, then tunes; keep holds the "
-            "zeros that --weights already have.",
+            text="gradual and admm prune while training; post and magnitude prune first, then tune: by some "
+            "images, or by size alone; keep holds the zeros that --weights already have.",
             panel=options.PRUNING,
         ),
     ] = Method.gradual,
@@ -153,7 +155,8 @@ def train(
 
     Killed at any moment, the same command with --resume goes on with the same result. The best epoch is chosen
     on held-out images; the test images are used once, at the end. -o gets model.onnx with its sparsity map,
-    weights.pt, recipe.toml, result.json and log.jsonl. Several GPUs or machines: start it with torchrun.
+    weights.pt, weights.safetensors (packed), recipe.toml, result.json and log.jsonl. Several GPUs or machines:
+    start it with torchrun.
     """
     from pconv.extras import require_torch
 

@@ -12,14 +12,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from pconv import graph
 from pconv.files import write_atomically
-from pconv.graph.prune import layer_weights, save, write_sparsity
+from pconv.graph.round_trip import export
+from pconv.pruning import save_sparse
 from pconv.recipe import Recipe
 from pconv.sparsity import SparsityMap
 from pconv.training.evaluate import Change
 
-MODEL, WEIGHTS, RECIPE, RESULT = "model.onnx", "weights.pt", "recipe.toml", "result.json"
+MODEL, WEIGHTS, PACKED = "model.onnx", "weights.pt", "weights.safetensors"
+RECIPE, RESULT = "recipe.toml", "result.json"
 ADVICE = "Name another folder with -o."
 
 
@@ -60,17 +61,14 @@ def write_network(
     recipe: Recipe | None,
     folder: Path,
 ) -> None:
-    """Write a finished network in all its forms; the zeros were checked against the map before.
+    """Write a finished network in all its forms, its zeros checked against the map.
 
     Raises: ModelError when the network cannot be exported, or a pruned position is not zero.
     """
     module = module.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    model = graph.load(module, inputs=shape)
-    model.graph.name = name
+    export(module, folder / MODEL, shape, sparsity, fold=False)  # --weights can read it back
     if sparsity is not None:
-        sparsity.check(layer_weights(model), balance=False)
-        write_sparsity(model, sparsity)
-    save(model, folder / MODEL)
+        save_sparse(module, folder / PACKED, sparsity)
     buffer = io.BytesIO()
     torch.save(module.state_dict(), buffer)
     buffer.seek(0)

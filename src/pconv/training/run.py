@@ -9,21 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.fx.experimental.optimization import fuse
-from torch.nn import functional
 
 from pconv import zoo
 from pconv.bench import machine
 from pconv.errors import PconvError
-from pconv.pruning import Distillation, Pruner, prune
 from pconv.recipe import Recipe
-from pconv.training import checkpoint, distributed, result
+from pconv.training import checkpoint, distributed, result, start
 from pconv.training.data import Parts, open_data
 from pconv.training.evaluate import paired_change, right_answers
-from pconv.training.init import initialise
 from pconv.training.log import Event, OnEvent
-from pconv.training.loop import Loop, Objective, epoch_steps
+from pconv.training.loop import Loop, epoch_steps
 from pconv.training.settings import Settings
 
 
@@ -57,8 +52,9 @@ def train(
 ) -> result.Result | None:
     """Train a network of the zoo on images, pruned by `recipe` where there is one, and write it to `folder`.
 
-    `weights` is a state dict to begin from; with `distill` its network teaches. The best epoch is chosen on
-    held-out images, and the test images are used once, at the end. `resume` goes on from the folder's checkpoint.
+    `weights` are those to begin from; with `distill` their network teaches. `method` is one of `pconv.prune`'s, or
+    "post": post-training pruning first, then tuning around its zeros. The best epoch is chosen on held-out images,
+    and the test images are used once, at the end. `resume` goes on from the folder's checkpoint.
 
     Returns: what was measured; None on all ranks but the first.
     Raises: PconvError, ModelError, RecipeError for data, networks, recipes and settings that do not fit, and
@@ -74,22 +70,20 @@ def train(
         on_event(Event(f"opening {data}"))
         parts = open_data(data, image_size or zoo.input_shape(model)[2], settings.images)
         _require_batch(settings, parts, ranks)
-        module = zoo.create(model, weights=weights, num_classes=len(parts.classes))
-        if weights is None:
-            initialise(module, settings.seed)
+        module, zeros = start.make_network(model, len(parts.classes), weights, settings.seed)
         device = distributed.choose_device(settings.device, ranks)
         dense = copy.deepcopy(module).to(device) if weights is not None else None
-        objective = _objective(dense, distill, settings)
+        objective = start.make_objective(dense, distill, settings)
         module = distributed.share_batch_norms(module, device, ranks)
         pruner = None
         if recipe is not None:
             on_event(Event("choosing what to prune"))
             steps = settings.epochs * epoch_steps(len(parts.train), settings.batch)
-            pruner = prune(module, recipe, method=method, steps=steps)
+            pruner = start.make_pruner(module, recipe, method, steps, parts, zeros)
         about = _about(parts, model, weights, recipe, method, distill)
         loop = Loop(
             module, parts, settings, objective,
-            folder=folder, pruner=pruner, ready=lambda: pruner is None or is_ready(pruner), about=about,
+            folder=folder, pruner=pruner, ready=lambda: pruner is None or start.is_ready(pruner), about=about,
             ranks=ranks, tensorboard=tensorboard, on_event=on_event,
         )  # fmt: skip
         if resume and loop.resume():
@@ -128,28 +122,6 @@ def train(
         result.write_result(made)
         ranks.barrier()
         return made
-
-
-def is_ready(pruner: Pruner) -> bool:
-    """Say whether the masks hold, as sparse as the recipe asks: before that, a network is no candidate."""
-    layers = pruner.sparsity().layers
-    sparse = all(
-        layers[name].compression_rate > 0.999 * pruner.rules[name].compression_rate for name in layers
-    )
-    return sparse and not pruner.revivable()
-
-
-def _objective(dense: nn.Module | None, distill: bool, settings: Settings) -> Objective:
-    if not distill:
-        return lambda logits, labels, images: functional.cross_entropy(
-            logits, labels, label_smoothing=settings.label_smoothing
-        )
-    if dense is None:
-        raise PconvError("--distill: the teacher is the network to begin from; name it with --weights.")
-    # In evaluation a batch norm is part of the convolution before it: a sixth of the teacher's time saved.
-    teacher = fuse(dense).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    distillation = Distillation(teacher)
-    return lambda logits, labels, images: distillation(logits, images, labels)
 
 
 def _prepare_folder(folder: Path, resume: bool, ranks: distributed.Ranks) -> None:

@@ -1,0 +1,89 @@
+"""What a run begins with: the network with its weights, its masks, and the loss it is trained by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.fx.experimental.optimization import fuse
+from torch.nn import functional
+
+from pconv import zoo
+from pconv.errors import PconvError
+from pconv.graph.round_trip import load_weights
+from pconv.pruning import Distillation, Pruner, load_sparse, post_train, prune
+from pconv.recipe import Recipe
+from pconv.sparsity import SparsityMap
+from pconv.training.data import Draw, Parts
+from pconv.training.distributed import ALONE
+from pconv.training.init import initialise
+from pconv.training.loop import Objective
+from pconv.training.settings import Settings
+
+POST = "post"
+KEEP = "keep"
+CALIBRATION_IMAGES = 1024
+
+
+def make_network(
+    model: str, classes: int, weights: str | Path | None, seed: int
+) -> tuple[nn.Module, SparsityMap | None]:
+    """Build a network of the zoo, with new weights or those of a file; and the map of zeros that came with it.
+
+    The file is a state dict, what `save_sparse` wrote, or an ONNX file of `pconv.export(..., fold=False)`.
+
+    Raises: ModelError when there is no such network, or the weights do not fit.
+    """
+    suffix = "" if weights is None else Path(weights).suffix
+    if weights is None or suffix in (".safetensors", ".onnx"):
+        module = zoo.create(model, num_classes=classes)
+        initialise(module, seed)
+        if weights is None:
+            return module, None
+        return module, (load_weights if suffix == ".onnx" else load_sparse)(module, weights)
+    return zoo.create(model, weights=weights, num_classes=classes), None
+
+
+def make_pruner(
+    module: nn.Module, recipe: Recipe, method: str, steps: int, parts: Parts, sparsity: SparsityMap | None
+) -> Pruner:
+    """Put masks on a network: by a method of `pconv.pruning`, or "post", post-training pruning that then holds.
+
+    Raises: RecipeError when the recipe or the method does not fit; ModelError when weights cannot be pruned.
+    """
+    if method == POST:
+        rows = np.linspace(0, len(parts.train) - 1, min(CALIBRATION_IMAGES, len(parts.train))).astype(
+            np.int64
+        )
+        ((images, _),) = parts.train.batches([Draw(rows)], torch.device("cpu"), ALONE)
+        sparsity = post_train(module, images.contiguous(), recipe)
+    if method in (POST, KEEP):
+        return prune(module, recipe, method=KEEP, steps=steps, sparsity=sparsity)
+    return prune(module, recipe, method=method, steps=steps)
+
+
+def make_objective(dense: nn.Module | None, distill: bool, settings: Settings) -> Objective:
+    """Make the loss: cross entropy, or distillation from the network that the run begins from.
+
+    Raises: PconvError for distillation without such a network.
+    """
+    if not distill:
+        return lambda logits, labels, images: functional.cross_entropy(
+            logits, labels, label_smoothing=settings.label_smoothing
+        )
+    if dense is None:
+        raise PconvError("--distill: the teacher is the network to begin from; name it with --weights.")
+    # In evaluation a batch norm is part of the convolution before it, which saves the teacher time.
+    distillation = Distillation(fuse(dense).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    return lambda logits, labels, images: distillation(logits, images, labels)
+
+
+def is_ready(pruner: Pruner) -> bool:
+    """Say whether the masks hold, as sparse as the recipe asks: before that, a network is no candidate."""
+    layers = pruner.sparsity().layers
+    sparse = all(
+        layers[name].compression_rate > 0.999 * pruner.rules[name].compression_rate for name in layers
+    )
+    return sparse and not pruner.revivable()
