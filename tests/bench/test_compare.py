@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from pconv.bench import compare, session, timing
+from pconv.bench.peers import Peer
+from pconv.bench.peers.environment import Environment
 from pconv.errors import PconvError
 
 X = {"x": np.float32([[1, 2, 3]])}
@@ -38,29 +40,34 @@ class Engine:
         return x * self.factor
 
 
-class FakePeer:
-    """Multiply by the factor that the file's name says."""
+class FakePeer(Peer):
+    """Multiply by the factor in the file's name, and by `wrong`; remember what was loaded."""
 
-    name, install = "fake", "pip install fake"
+    title = "Fake"
+    environment = Environment(("numpy",))
+    isolated = False
 
-    def __init__(self) -> None:
-        self.loaded: list[tuple[str, int]] = []
-
-    def available(self) -> None:
-        return None
-
-    def version(self) -> str:
-        return "1"
+    def __init__(self, name: str = "fake", wrong: float = 1.0) -> None:
+        self.name = name  # type: ignore[misc]
+        self.wrong, self.loaded = np.float32(wrong), list[tuple[str, int]]()
 
     def load(self, path: Path, threads: int) -> Any:
         self.loaded.append((path.name, threads))
-        return lambda inputs: [inputs["x"] * np.float32(path.stem)]
+        return lambda inputs: [inputs["x"] * np.float32(path.stem) * self.wrong]
+
+
+class SparsePeer(FakePeer):
+    prunable = True
+
+
+class LoosePeer(FakePeer):
+    max_rel_err = 0.01
 
 
 def networks(dense: float = 2, pruned: float = 3) -> list[compare.Network]:
     return [
         compare.Network(Path("2"), Engine(dense), 1.0),  # type: ignore[arg-type]
-        compare.Network(Path("3"), Engine(pruned), 8.0),  # type: ignore[arg-type]
+        compare.Network(Path("3"), Engine(pruned), 8.0, 4),  # type: ignore[arg-type]
     ]
 
 
@@ -92,7 +99,54 @@ def test_a_wrong_answer_is_refused(dense: float, pruned: float, rate: int) -> No
         compare.compare("net", networks(dense, pruned), [FakePeer()], seconds=0)
 
 
-def test_without_a_peer_onnx_itself_is_the_reference(tmp_path: Path) -> None:
+def test_a_peer_that_uses_zeros_runs_the_pruned_networks_too() -> None:
+    results = compare.compare("net", networks(), [FakePeer(), SparsePeer("sparse")], seconds=0)
+    assert [(r.engine, r.compression, r.group, r.max_rel_err) for r in results] == [
+        ("fake", 1.0, 0, None),
+        ("sparse", 1.0, 0, 0.0),
+        ("sparse", 8.0, 4, 0.0),
+        ("pconv", 1.0, 0, 0.0),
+        ("pconv", 8.0, 4, 0.0),
+    ]
+
+
+def test_a_wrong_peer_is_left_out_and_the_bound_is_its_own() -> None:
+    skipped: dict[str, str] = {}
+    peers = [LoosePeer("loose", 1.005), FakePeer("wrong", 1.005), FakePeer("exact")]
+    results = compare.compare(
+        "net",
+        networks(),
+        [peers[2], *peers[:2]],
+        seconds=0,
+        on_skip=lambda peer, why: skipped.update({peer: why}),
+    )
+    assert [r.engine for r in results] == ["exact", "loose", "pconv", "pconv"]
+    assert results[1].max_rel_err == pytest.approx(0.005, rel=1e-3)
+    assert list(skipped) == ["wrong"]
+    assert (
+        "wrong: the answer differs from the reference by 5.0e-03 of its largest value; allowed 1e-04"
+        in (skipped["wrong"])
+    )
+
+
+def test_a_peer_with_short_cuts_is_no_reference() -> None:
+    loose, exact = LoosePeer("loose"), FakePeer("exact")
+    assert compare.reference([loose, exact]) is exact
+    assert compare.reference([loose]) is compare.PEERS["onnxruntime"]
+
+
+def test_a_reference_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PconvError, match="fake: out of order"):
+        compare.compare("net", networks(), [Broken()], seconds=0)
+
+
+class Broken(FakePeer):
+    def load(self, path: Path, threads: int) -> Any:
+        raise PconvError("fake: out of order")
+
+
+def test_without_a_peer_onnx_itself_is_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "PEERS", {})
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in "xy")
     graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "g", [x], [y])
     path = tmp_path / "2.onnx"
@@ -142,11 +196,24 @@ def test_session_is_a_document(monkeypatch: pytest.MonkeyPatch) -> None:
         settings={"group": 4},
         on_event=lambda text, share: events.append((text, share)),
     )
-    assert set(document) == {"machine", "settings", "results"}
+    assert set(document) == {"machine", "settings", "peers", "skipped", "results"}
+    assert document["peers"]["fake"]["max_rel_err"] == 1e-4 and document["skipped"] == {}
     assert document["settings"] == {"seconds": 0, "group": 4}
     assert document["machine"]["fma_peak_gflops"] == 100.0
+    assert [result["group"] for result in document["results"]] == [0, 0, 4]
     assert [set(result) for result in document["results"]] == 3 * [
-        {"model", "engine", "threads", "compression", "median_ms", "min_ms", "samples_ms", "max_rel_err"}
+        {
+            "model",
+            "engine",
+            "dtype",
+            "threads",
+            "compression",
+            "group",
+            "median_ms",
+            "min_ms",
+            "samples_ms",
+            "max_rel_err",
+        }
     ]
     assert compiled == [Path("2"), Path("3")]
     assert ("compile", 0.5) in events

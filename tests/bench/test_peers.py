@@ -1,48 +1,146 @@
-"""The peers: found by name, skipped with a reason, run as they run best."""
+"""The peers: found by name, skipped with a reason, right within their own bounds."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
 from pconv.bench import peers
+from pconv.bench.compare import max_rel_err
+from pconv.bench.peers import __main__ as command
+from pconv.bench.peers import base, running, tvm
 from pconv.errors import PconvError
+
+HERE = ("onnxruntime", "openvino", "ncnn", "mnn", "torch.compile", "onnxruntime-int8")
+"""What the tests install. The others live apart: their environments take gigabytes."""
 
 
 def test_unknown_peer() -> None:
-    with pytest.raises(PconvError, match=r"peer 'tvm' is unknown; allowed onnxruntime. Choose one of those."):
-        peers.get("tvm")
+    with pytest.raises(
+        PconvError, match=r"peer 'tvn' is unknown; allowed onnxruntime, openvino, .*, or all\."
+    ):
+        peers.get("tvn")
 
 
-def test_missing_package_is_a_reason_with_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pconv.bench.peers.onnxruntime.util.find_spec", lambda name: None)
-    ready, missing = peers.split(["onnxruntime"])
-    assert ready == []
-    assert missing == {"onnxruntime": "onnxruntime is not installed; pip install onnxruntime"}
+def test_names_as_a_person_writes_them() -> None:
+    assert peers.named("all") == list(peers.PEERS)
+    assert peers.named(" ncnn, openvino ,") == ["ncnn", "openvino"]
+    assert peers.named("") == []
 
 
-def test_every_peer_goes_by_its_own_name_and_says_how_to_get_it() -> None:
+def test_what_is_not_installed_is_said_with_its_command() -> None:
+    ready, missing = peers.split(list(peers.PEERS))
+    assert [peer.name for peer in ready] == list(HERE)
+    assert missing == {
+        "tflite": "tflite: onnx2tf is not installed; python -m pconv.bench.peers install onnx2tf",
+        "tvm": "tvm: apache-tvm is not installed; python -m pconv.bench.peers install tvm",
+        "deepsparse": "deepsparse: deepsparse is not installed; python -m pconv.bench.peers install deepsparse",
+    }
+
+
+def test_every_peer_is_data_and_a_looser_bound_has_a_reason() -> None:
     for name, peer in peers.PEERS.items():
         assert peer.name == name
-        assert peer.install.startswith("pip install ")
+        assert peer.environment.install.startswith(("pip install ", "python -m pconv.bench.peers install "))
+        assert bool(peer.why_off) == (peer.max_rel_err > base.FP32_MAX_REL_ERR)
 
 
-def test_onnxruntime_runs_a_file(tmp_path: Path) -> None:
-    a, b = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in "ab")
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])
-    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, 3])
-    nodes = [helper.make_node("Add", ["a", "b"], ["y"]), helper.make_node("Sub", ["a", "b"], ["z"])]
-    model = helper.make_model(
-        helper.make_graph(nodes, "g", [a, b], [y, z]),
-        opset_imports=[helper.make_opsetid("", 17)],
-        ir_version=9,
-    )
-    onnx.save(model, tmp_path / "m.onnx")
-    peer = peers.get("onnxruntime")
-    assert peer.available() is None and peer.version()[0].isdigit()
-    left, right = np.float32([[1, 2, 3]]), np.float32([[3, 2, 1]])
-    total, difference = peer.load(tmp_path / "m.onnx", threads=1)({"b": right, "a": left})
-    np.testing.assert_array_equal(total, left + right)
-    np.testing.assert_array_equal(difference, left - right)
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.parametrize("name", HERE)
+def test_peer_gives_the_right_answer(name: str, network: Path, image: dict[str, np.ndarray]) -> None:
+    peer = peers.get(name)
+    assert peer.version()[0].isdigit()
+    expected = peers.get("onnxruntime").load(network, 1)(image)
+    ready = running.start(peer, network, 1, image)
+    try:
+        error = max_rel_err(ready.answer(), expected)
+        assert error <= peer.max_rel_err
+        assert error > 1e-4 or peer.dtype == "float32", "int8 is not fp32 under another name"
+        assert min(ready.turn(0.0)) > 0
+    finally:
+        ready.close()
+
+
+def test_a_model_is_converted_once(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = Copier()
+    first = peer.converted(network)
+    assert (first / "copy").read_bytes() == network.read_bytes()
+    assert peer.converted(network) == first and peer.conversions == 1
+    assert not list(first.parent.glob(".making-*"))
+
+
+def test_another_model_or_version_is_converted_anew(network: Path, tmp_path: Path) -> None:
+    peer, other = Copier(), tmp_path / "other.onnx"
+    other.write_bytes(network.read_bytes() + b" ")
+    same = tmp_path / "same.onnx"
+    same.write_bytes(network.read_bytes())
+    assert peer.converted(other) != peer.converted(network) == peer.converted(same)
+    assert Newer().converted(network) != peer.converted(network)
+
+
+def test_a_failed_conversion_leaves_nothing(network: Path) -> None:
+    peer = Failing()
+    with pytest.raises(PconvError, match=r"failing: the conversion failed: no such operator"):
+        running.start(peer, network, 1, {})
+    assert not peer.folder(network).exists()
+
+
+def test_a_converter_that_makes_nothing_has_failed(tmp_path: Path) -> None:
+    with pytest.raises(PconvError, match="the conversion failed: done"):
+        base.run_converter(["echo", "done"], tmp_path, "model.bin")
+
+
+def test_inputs_are_converted_once() -> None:
+    seen: list[Any] = []
+    call = base.keeping_last(lambda inputs: seen.append(inputs) or len(seen), lambda fed: [np.full(1, fed)])
+    first, second = {"x": np.zeros(1)}, {"x": np.zeros(1)}
+    assert [call(x)[0][0] for x in (first, first, second, second, first)] == [1, 1, 2, 2, 3]
+
+
+def test_an_untuned_tvm_is_never_timed(network: Path) -> None:
+    with pytest.raises(PconvError, match=r"not tuned for this model and 2 threads; python -m .* tune MODEL"):
+        tvm.Tvm().load(network, 2)
+
+
+def test_the_command_lists_and_says_what_is_wrong(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command.main(["list"])
+    assert "deepsparse         deepsparse: deepsparse is not installed" in capsys.readouterr().out
+    for arguments, message in (
+        (["install", "tvn"], "environment 'tvn' is unknown; allowed deepsparse, onnx2tf, tvm."),
+        (["tune", str(network)], "tvm: apache-tvm is not installed; python -m pconv.bench.peers install tvm"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            command.main(arguments)
+        assert stopped.value.code == 2
+        assert capsys.readouterr().err == f"pconv: error: {message}\n"
+
+
+class Copier(base.Peer):
+    """Convert a model by copying it."""
+
+    name, title = "copier", "Copier"
+    environment = base.Environment(("numpy",))
+
+    def __init__(self) -> None:
+        self.conversions = 0
+
+    def convert(self, path: Path, folder: Path) -> None:
+        self.conversions += 1
+        (folder / "copy").write_bytes(path.read_bytes())
+
+    def load(self, path: Path, threads: int) -> base.Call:
+        return lambda inputs: list(inputs.values())
+
+
+class Newer(Copier):
+    environment = base.Environment(("onnx",))
+
+
+class Failing(Copier):
+    name = "failing"
+
+    def convert(self, path: Path, folder: Path) -> None:
+        (folder / "half").touch()
+        raise ValueError("no such operator\nand more")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pconv.bench import session, timing
-from pconv.bench.peers import onnxruntime as peer_module
+from pconv.bench.peers.environment import Environment
 
 pytestmark = pytest.mark.cc
 
@@ -42,16 +42,30 @@ def test_json_on_stdout_is_nothing_but_json(cli, model: Path) -> None:
 def test_missing_peer_is_skipped_with_its_install_command(
     cli, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peer_module.util, "find_spec", lambda name: None)
-    ran = cli("bench", model, "--seconds", "0")
+    monkeypatch.setattr(Environment, "_find", lambda self, package: None)
+    ran = cli("bench", model, "--seconds", "0", "--json", "-")
     assert ran.code == 0, ran.err
-    assert "skipped: onnxruntime is not installed; pip install onnxruntime" in ran.err
+    reason = "onnxruntime: onnxruntime is not installed; pip install onnxruntime"
+    assert f"skipped: {reason}" in ran.err
+    assert json.loads(ran.out)["skipped"] == {"onnxruntime": reason}
+
+
+def test_peers_of_several_kinds_the_fastest_first(cli, model: Path) -> None:
+    ran = cli("bench", model, "--seconds", "0", "--peers", "openvino,onnxruntime-int8,deepsparse")
+    assert ran.code == 0, ran.err
+    rows = [line.split() for line in ran.out.splitlines()[1:] if line]
+    assert {row[0] for row in rows} == {"openvino", "onnxruntime-int8", "pconv"}
+    times = [float(row[3]) for row in rows]
+    assert times == sorted(times)
+    assert "speed-up on 1 thread: over openvino, dense" in ran.err
+    assert "onnxruntime-int8 may be off by 0.2 of the largest value: 8 bits" in ran.err
+    assert "skipped: deepsparse: deepsparse is not installed" in ran.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--peers", "tvm"], "peer 'tvm' is unknown; allowed onnxruntime."),
+        (["--peers", "tvn"], "peer 'tvn' is unknown; allowed onnxruntime, openvino,"),
         (["--threads", "0"], "--threads 0: allowed are counts of at least 1"),
         (["--group", "4"], "bench: pruning options without a rate; add --compression"),
         (["--compression", "8", "--group", "3"], "group: 3 is unknown;"),
