@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,31 @@ def test_threads_may_change_between_runs(engine: Engine, counts: list[int], batc
         engine.threads = threads
         assert engine.threads == threads
         assert_right(engine, sample(batch, seed=threads))
+
+
+def test_threads_keep_to_their_cores(engine: Engine) -> None:
+    mine, last = os.sched_getaffinity(0), max(os.sched_getaffinity(0))
+
+    def kept() -> int:
+        return sum(os.sched_getaffinity(int(task)) == {last} for task in os.listdir("/proc/self/task"))
+
+    before = kept()
+    engine.threads = 3
+    engine.affinity = [last]
+    patience = time.monotonic() + 10
+    while kept() < before + 2 and time.monotonic() < patience:
+        time.sleep(0.01)  # each worker places itself when it first runs
+    assert len(mine) == 1 or kept() == before + 2
+    assert_right(engine, sample())
+    assert engine.affinity == (last,) and os.sched_getaffinity(0) == mine
+    engine.affinity = ()
+    assert_right(engine, sample())
+
+
+def test_impossible_affinity(engine: Engine) -> None:
+    with pytest.raises(InputError, match=r"affinity: cores 0, 5000 cannot all be had"):
+        engine.affinity = (0, 5000)
+    assert engine.affinity == ()
 
 
 def test_sleeping_workers_wake_up(engine: Engine) -> None:

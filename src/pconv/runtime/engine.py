@@ -40,6 +40,7 @@ class Engine:
         self.inputs, self.outputs = self._signature.inputs, self._signature.outputs
         self._c = self._library.c
         self._handle = self._open_model()
+        self._affinity: tuple[int, ...] = ()
         self._close = weakref.finalize(self, _close_model, self._library, self._handle)
         self._close.atexit = False  # a daemon thread may still be running the model then
 
@@ -66,6 +67,27 @@ class Engine:
         with self._lock:
             self._check_open()
             self._threads = int(self._c.pconv_set_threads(self._handle, _check_threads(threads)))
+
+    @property
+    def affinity(self) -> tuple[int, ...]:
+        """The cores that the threads keep to, in turn; empty where the system chooses. May be set between runs.
+
+        The calling thread counts as the first and places itself: `os.sched_setaffinity(0, {engine.affinity[0]})`.
+        Raises: InputError when a core cannot be had.
+        """
+        return self._affinity
+
+    @affinity.setter
+    def affinity(self, cores: Sequence[int]) -> None:
+        chosen = tuple(int(core) for core in cores)
+        with self._lock:
+            self._check_open()
+            if self._c.pconv_set_affinity(self._handle, (ctypes.c_int32 * len(chosen))(*chosen), len(chosen)):
+                raise InputError(
+                    f"affinity: cores {', '.join(map(str, chosen))} cannot all be had; allowed up to {MAX_THREADS} of "
+                    "those that os.sched_getaffinity(0) names, on Linux and Android."
+                )
+            self._affinity = chosen
 
     def report(self, x: Any = None, *, runs: int = 5, peak_gflops: float | None = None) -> Report:
         """Measure every layer: its fastest of `runs` runs on `x` (an array, or one for each input; random).

@@ -23,6 +23,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pconv_open": (ctypes.c_void_p, (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)),
     "pconv_run": (ctypes.c_int, (ctypes.c_void_p, _POINTERS, _POINTERS, ctypes.c_int)),
     "pconv_set_threads": (ctypes.c_int, (ctypes.c_void_p, ctypes.c_int)),
+    "pconv_set_affinity": (ctypes.c_int, (ctypes.c_void_p, ctypes.POINTER(ctypes.c_int32), ctypes.c_int)),
     "pconv_profile": (ctypes.c_int, (ctypes.c_void_p, ctypes.c_int)),
     "pconv_times": (ctypes.c_int, (ctypes.c_void_p, ctypes.POINTER(ctypes.c_int64), ctypes.c_int)),
     "pconv_close": (None, (ctypes.c_void_p,)),

@@ -48,6 +48,11 @@ PCONV_API int pconv_run(pconv_model *, const float *const *inputs, float *const 
 /* Between runs only. The number of threads now in use (fewer where the system gives no more), -1 if not 1..64. */
 PCONV_API int pconv_set_threads(pconv_model *, int threads);
 
+/* Between runs only. Keep thread i of 1.. on core cores[i % count], such as a phone's big cores; `count` of 0 leaves
+   the choice to the system again. Thread 0 is whoever calls pconv_run, and places itself. 0, or -1 where a core
+   cannot be had (or pinning, on this system). */
+PCONV_API int pconv_set_affinity(pconv_model *, const int32_t *cores, int count);
+
 /* With `on`, every run keeps the nanoseconds of each layer, summed over its batch. */
 PCONV_API int pconv_profile(pconv_model *, int on);
 

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,6 +49,9 @@ struct pool {
     pthread_mutex_t mutex;
     pthread_cond_t job_ready, job_done;
     pthread_t threads[PCONV_MAX_THREADS - 1];
+    /* What outlives a change of threads: */
+    int32_t pinned[PCONV_MAX_THREADS]; /* the core of each thread */
+    int pinned_count; /* 0: the system's choice */
 };
 
 static void relax(void) {
@@ -116,9 +120,24 @@ static void work(pool *p, int number) {
     }
 }
 
+#ifdef __linux__
+static int pin_to(const cpu_set_t *set) { return sched_setaffinity(0, sizeof *set, set); }
+
+static int pin(int32_t core) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (core < 0 || core >= CPU_SETSIZE) return -1;
+    CPU_SET(core, &set);
+    return pin_to(&set);
+}
+#endif
+
 static void *worker(void *argument) {
     seat *mine = argument;
     pool *p = mine->pool;
+#ifdef __linux__
+    if (p->pinned_count) pin(p->pinned[mine->number % p->pinned_count]);
+#endif
     for (unsigned seen = 0; !atomic_load(&p->stop);) {
         if (!spin(p, job_is_new, seen, IDLE_SPIN_NS)) {
             pthread_mutex_lock(&p->mutex);
@@ -176,7 +195,7 @@ static int cpus(void) {
 }
 
 static int start_workers(pool *p, int threads) {
-    memset(p, 0, sizeof *p);
+    memset(p, 0, offsetof(pool, pinned));
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->job_ready, NULL);
     pthread_cond_init(&p->job_done, NULL);
@@ -211,6 +230,7 @@ static void stop_workers(pool *p) {
 pool *pool_open(int threads) {
     void *p = NULL;
     if (posix_memalign(&p, LINE_BYTES, sizeof(pool))) return NULL;
+    ((pool *)p)->pinned_count = 0;
     start_workers(p, threads);
     return p;
 }
@@ -218,6 +238,26 @@ pool *pool_open(int threads) {
 int pool_resize(pool *p, int threads) {
     stop_workers(p);
     return start_workers(p, threads);
+}
+
+int pool_pin(pool *p, const int32_t *cores, int count) {
+#ifdef __linux__
+    cpu_set_t mine;
+    if (sched_getaffinity(0, sizeof mine, &mine)) return -1;
+    int bad = 0;
+    for (int i = 0; i < count && !bad; i++) bad = pin(cores[i]); /* the caller tries each */
+    pin_to(&mine);
+    if (bad) return -1;
+    int threads = p->workers + 1;
+    stop_workers(p);
+    memcpy(p->pinned, cores, sizeof *cores * (size_t)count);
+    p->pinned_count = count;
+    start_workers(p, threads);
+    return 0;
+#else
+    (void)p, (void)cores;
+    return count ? -1 : 0;
+#endif
 }
 
 void pool_revive(pool *p) {

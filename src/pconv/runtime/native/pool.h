@@ -20,6 +20,9 @@ pool *pool_open(int threads);
 /* Stop all workers, start threads - 1; the number of threads now in use. */
 int pool_resize(pool *, int threads);
 
+/* Keep thread i on core cores[i % count], the caller excepted; a count of 0 ends it. -1 where a core cannot be had. */
+int pool_pin(pool *, const int32_t *cores, int count);
+
 /* In a child of fork(), where the workers are gone, start them again. */
 void pool_revive(pool *);
 

@@ -118,6 +118,11 @@ int pconv_set_threads(pconv_model *m, int threads) {
     return pool_resize(m->pool, threads);
 }
 
+int pconv_set_affinity(pconv_model *m, const int32_t *cores, int count) {
+    if (!m || count < 0 || count > PCONV_MAX_THREADS || (count && !cores)) return -1;
+    return pool_pin(m->pool, cores, count);
+}
+
 int pconv_profile(pconv_model *m, int on) {
     if (!m) return -1;
     free(m->ns);

@@ -102,6 +102,7 @@ enum { PCONV_MAX_CPUS = 1024 };
 typedef struct {
     uint64_t bits[PCONV_MAX_CPUS / 64];
 } cpu_set_t;
+#define CPU_SETSIZE PCONV_MAX_CPUS
 #define CPU_ZERO(set) (*(set) = (cpu_set_t){{0}})
 #define CPU_SET(cpu, set) ((set)->bits[(cpu) / 64] |= UINT64_C(1) << (cpu) % 64)
 #define CPU_ISSET(cpu, set) ((set)->bits[(cpu) / 64] >> (cpu) % 64 & 1)
