@@ -81,7 +81,7 @@ def compile_file(
     Raises: as `compile` does.
     """
     dense = _names(dense)
-    chosen = _target(target, cpu)
+    chosen = choose_target(target, cpu)
     records = _tuning(chosen, target in (None, "native"), tuned)
     store = Cache()
     shortcut = _shortcut_key(model, inputs, chosen, dense, records, cc) if cache else None
@@ -115,7 +115,7 @@ def generate_program(
     """
     from pconv.codegen import generate
 
-    chosen = _target(target, cpu)
+    chosen = choose_target(target, cpu)
     records = _tuning(chosen, target in (None, "native"), tuned)
     return generate(_lower(model, inputs, chosen, _names(dense), records, progress))
 
@@ -146,7 +146,7 @@ def inspect(
     from pconv.codegen.opencl import render_step
     from pconv.lower.describe import describe_plan, describe_step
 
-    chosen = _target(target, cpu)
+    chosen = choose_target(target, cpu)
     records = _tuning(chosen, target in (None, "native"), tuned)
     plan = _lower(model, inputs, chosen, _names(dense), records, None)
     if stage == "plan" and layer is None:
@@ -199,8 +199,11 @@ def _lower(
     return lower(view, target, dense, progress, tuned.pick if tuned else pick_modelled)
 
 
-def _target(name: str | None, cpu: str | None) -> Target:
-    """Return the target by its name; one for OpenCL is tuned for the device at hand, if there is one."""
+def choose_target(name: str | None = None, cpu: str | None = None) -> Target:
+    """Return a target by its name, this machine's by default; one for OpenCL is for the device at hand, if any.
+
+    Raises: BuildError when there is none of that name.
+    """
     chosen = targets.get(name or "native", cpu)
     return replace(chosen, cpu=device_identity()) if chosen.arch == "opencl" else chosen
 

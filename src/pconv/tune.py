@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pconv import targets, tuning
+from pconv import tuning
 from pconv.build import build
 from pconv.codegen import generate
-from pconv.compiler import read_model
+from pconv.compiler import choose_target, read_model
 from pconv.lower import lower
 from pconv.lower.choice import Choice, Picker
 from pconv.lower.plan import Plan
-from pconv.runtime import Engine
+from pconv.runtime import Engine, load
 from pconv.tuning import Record
 
 RUNS = 6
@@ -81,6 +81,7 @@ def tune(
     model: Any,
     *,
     inputs: Any = None,
+    target: str | None = None,
     dense: Iterable[str] = (),
     threads: int = 1,
     seconds: float = 120.0,
@@ -90,20 +91,21 @@ def tune(
 ) -> Tuned:
     """Search the fastest schedule of every convolution on this machine, and record those that gain.
 
+    `target` is this machine's CPU by default; "opencl" (or a variant) tunes for its OpenCL device.
     `seconds` bounds the search, compiling included: the round that runs is finished. `path` is the tuning file,
     by default this machine's own, which `pconv.compile` reads.
 
     Raises: as `compile` does; BuildError when the file cannot be written.
     """
     start = time.perf_counter()
-    target = targets.native()
-    path = path or tuning.default_path(target)
-    known = tuning.load(path, target)
+    chosen = choose_target(target)
+    path = path or tuning.default_path(chosen)
+    known = tuning.load(path, chosen)
     view = read_model(model, inputs)
 
     def engine(pick: Picker) -> tuple[Engine, Plan]:
-        plan = lower(view, target, frozenset(dense), None, pick)
-        return Engine(build(generate(plan), cc=cc), threads=threads), plan
+        plan = lower(view, chosen, frozenset(dense), None, pick)
+        return load(build(generate(plan), cc=cc), threads=threads), plan
 
     layers: dict[str, _Layer] = {}
     on_event("compiling as modelled", 0.0)

@@ -84,7 +84,8 @@ Target = Annotated[
     typer.Option(
         metavar="NAME",
         help="What to compile for: native, linux-x86_64, linux-aarch64, android-arm64, android-x86_64, "
-        r"macos-arm64, macos-x86_64, ios-arm64 (static: `pconv export`). \[default: native]",
+        r"macos-arm64, macos-x86_64, ios-arm64 (static: `pconv export`), opencl, "
+        r"opencl-fp16, opencl-fp16-math (a GPU: one .pcl file). \[default: native]",
         rich_help_panel=BUILD,
     ),
 ]

@@ -12,6 +12,8 @@ pconv tune pruned.onnx
 
 pconv tune resnet18 --compression 8 --seconds 300 --threads 2
 
+pconv tune pruned.onnx --target opencl
+
 pconv tune pruned.onnx --tuning board.json && pconv compile pruned.onnx -o net.so --tuning board.json
 """
 
@@ -27,6 +29,7 @@ def tune(
     threads: Annotated[int, typer.Option(min=1, help="Threads to tune for.")] = 1,
     tuning: options.Tuning = None,
     input: options.Shapes = None,
+    target: options.Target = None,
     cc: options.Compiler = None,
     dense: options.Dense = None,
     compression: options.Compression = None,
@@ -36,7 +39,7 @@ def tune(
     rate_fc: options.RateFc = None,
     json: options.Json = False,
 ) -> None:
-    """Search the fastest schedule of each convolution by measuring, and record it for this CPU.
+    """Search the fastest schedule of each convolution by measuring, and record it for this CPU (or GPU).
 
     Every later compile on this machine uses the records, for any network that has such a layer; the report says
     for which layers. --tuning names a file to share between machines with the same CPU.
@@ -61,6 +64,7 @@ def tune(
         result = search(
             found.path,
             inputs=options.shapes(input),
+            target=target,
             dense=tuple(dense or ()),
             threads=threads,
             seconds=seconds,

@@ -38,6 +38,7 @@ class Choice:
         parts += [f"block {kernel.block}"] if kernel.block else []
         parts += ["fetching input"] if kernel.prefetch_next else []
         parts += ["fetching output"] if kernel.prefetch_output else []
+        parts += [f"work group {kernel.work_group}"] if kernel.work_group else []
         return " ".join(parts)
 
 

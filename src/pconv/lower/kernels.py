@@ -44,7 +44,8 @@ class ConvKernel:
     `block` (of a uniform kernel) is how many kernels are summed before the accumulators
     are put aside and the next filters use the same input, which then is in L1; 0 stands for all of them.
     `prefetch_next` fetches the next tile's
-    input while this one is computed, `prefetch_output` the lines that the epilogue will write.
+    input while this one is computed, `prefetch_output` the lines that the epilogue will write. `work_group` is
+    a GPU's: how many work items, each with a tile, run together.
     """
 
     source: Layout
@@ -65,6 +66,7 @@ class ConvKernel:
     block: int = 0
     prefetch_next: bool = False
     prefetch_output: bool = False
+    work_group: int = 0
 
     @property
     def computed(self) -> Layout:

@@ -10,11 +10,13 @@ from functools import lru_cache
 
 from pconv.lower.cost import loads
 from pconv.lower.kernels import ConvKernel
-from pconv.lower.schedule import MAX_FILLED, RANKED, Schedule
+from pconv.lower.schedule import MAX_FILLED, Schedule
 
 GROUPS = (1, 2, 4, 8)
 ROWS = (1, 2, 4, 8)
 COLS = (1, 2, 4)
+WORK_GROUPS = (64, 32, 128, 256)
+TRIED_TILES, TRIED_TILES_OTHERWISE = 12, 2
 MAX_ACCUMULATORS = 32
 MAX_WEIGHTS = 36
 MAX_STATEMENTS = 4096
@@ -53,9 +55,18 @@ def rank_work_items(bare: ConvKernel, kernels: int, classes: tuple[int, ...]) ->
                 if not fits or (large and (group > 1 or outputs > unit * unit)):
                     continue
                 passes = min(taps, -(-taps * group // MAX_WEIGHTS))
-                kernel = replace(bare, group=group, tile=(rows, cols), passes=passes)
+                kernel = replace(
+                    bare, group=group, tile=(rows, cols), passes=passes, work_group=WORK_GROUPS[0]
+                )
                 found.append(Schedule(kernel, _cycles(kernel, groups, kernels / filters)))
-    return tuple(sorted(found, key=lambda schedule: schedule.cycles)[:RANKED])
+    ranked = sorted(found, key=lambda schedule: schedule.cycles)[:TRIED_TILES]
+    # The model knows nothing of work groups: the usual size first, the others of the best tiles for tuning to try.
+    others = [
+        replace(schedule, kernel=replace(schedule.kernel, work_group=size))
+        for size in WORK_GROUPS[1:]
+        for schedule in ranked[:TRIED_TILES_OTHERWISE]
+    ]
+    return (*ranked, *others)
 
 
 def _cycles(kernel: ConvKernel, groups: int, per_filter: float) -> float:

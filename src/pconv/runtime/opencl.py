@@ -112,12 +112,6 @@ class OpenclEngine(Engine):
                 f"{self.path}: needs a buffer of {largest_bytes} bytes, {self.device} allows {limit}. Prune the "
                 "model, or compile it with half storage (f16)."
             )
-        items = max(launch["local"][0] for launch in self.manifest["opencl"]["launches"])
-        if items > self._device.max_work_group_size:
-            raise ArtefactError(
-                f"{self.path}: needs work groups of {items}, {self.device} allows "
-                f"{self._device.max_work_group_size}. Compile and tune the model on this device."
-            )
 
     def _build(self, context: Any, source: str) -> Any:
         try:
@@ -153,8 +147,21 @@ class OpenclEngine(Engine):
                 space, first = launch[operand]
                 places += [self._buffers[space], np.uint32(first)]
             kernel.set_args(*places, self._buffers["constants"], *map(np.uint32, launch["args"]))
-            launches.append((kernel, tuple(launch["global"]), tuple(launch["local"])))
+            launches.append((kernel, tuple(launch["global"]), self._fit_local(kernel, launch)))
         return launches
+
+    def _fit_local(self, kernel: Any, launch: dict[str, Any]) -> tuple[int, ...]:
+        """Halve a work group until the device takes it."""
+        info = self._cl.kernel_work_group_info.WORK_GROUP_SIZE
+        limit, size = kernel.get_work_group_info(info, self._device), launch["local"][0]
+        while size > limit and size % 2 == 0 and not launch["shared"]:
+            size //= 2
+        if size > limit:
+            raise ArtefactError(
+                f"{self.path}: {launch['kernel']} needs work groups of {size}, {self.device} allows {limit}. Run "
+                "the model on the CPU."
+            )
+        return size, 1
 
     def _run(self, inputs: list[Array], outputs: list[Array], batch: int) -> None:
         self._enqueue(self._queue, inputs, outputs, batch)

@@ -32,7 +32,7 @@ def text(kernel: ConvKernel, name: str, groups: int) -> Text:
     tiles = down * across
     body = "\n".join([*_head(kernel, name, tiles, across), *_sums(kernel), *_epilogue(kernel), ""])
     helpers = halo_function(kernel.output, f"{name}_halo") if halo else ""
-    return Text(body, ARGUMENTS, tiles + halo, groups, helpers=helpers)
+    return Text(body, ARGUMENTS, tiles + halo, groups, kernel.work_group, helpers)
 
 
 def comment(kernel: ConvKernel) -> str:

@@ -18,7 +18,8 @@ class Text:
 
     `items` of them along the first dimension, rounded up to whole groups of `local`; `rows` along the second.
     `arguments` are the unsigned integers that follow the buffers: NAME_at is where the step's constant NAME lies,
-    in bytes; any other is a parameter of the step.
+    in bytes; any other is a parameter of the step. With `shared`, a group's items meet in local memory, and `local`
+    must stay as it is.
     """
 
     body: str
@@ -27,6 +28,7 @@ class Text:
     rows: int
     local: int = LOCAL
     helpers: str = ""
+    shared: bool = False
 
 
 def render_kernel(name: str, comment: str, text: Text) -> str:

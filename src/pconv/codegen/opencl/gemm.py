@@ -43,4 +43,4 @@ def text(kernel: GemmKernel, units: int) -> Text:
     for (uint k = 0; k < {slices}; k++) sum += sums[k * {rows} + row];
     STORE(out, output, {activate(kernel.activation, "sum")});
 """
-    return Text(body, ARGUMENTS[kernel.sparse], units * rows * slices, 1, rows * slices)
+    return Text(body, ARGUMENTS[kernel.sparse], units * rows * slices, 1, rows * slices, shared=True)

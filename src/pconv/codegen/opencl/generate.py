@@ -2,7 +2,8 @@
 
 A launch is a line of data, so that any host (Python, C) runs a model without knowing what it computes:
 
-    {"kernel", "in", "add", "out": [space, first element], "args": [integers], "global": [x, y], "local": [x, 1]}
+    {"kernel", "in", "add", "out": [space, first element], "args": [integers], "global": [x, y], "local": [x, 1],
+     "shared": whether `local` is fixed; else a device may halve it}
 """
 
 from collections.abc import Mapping
@@ -109,6 +110,7 @@ def _launch(i: int, step: Step, kernel: _Kernel, places: Mapping[tuple[int, str]
         ],
         "global": [-(-text.items // text.local) * text.local, text.rows],
         "local": [text.local, 1],
+        "shared": text.shared,
     }
 
 

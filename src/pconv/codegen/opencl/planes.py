@@ -121,7 +121,7 @@ def global_average(kernel: GlobalAverageKernel, planes: int) -> Text:
     for (uint i = item; i < {out.plane_elems}; i += {SHARED})
         STORE(out, c * {out.plane_elems} + i, i == {out.base_elems} ? shared[0] / {pixels} : 0);
 """
-    return Text(body, (), SHARED, planes, SHARED)
+    return Text(body, (), SHARED, planes, SHARED, shared=True)
 
 
 def softmax(kernel: SoftmaxKernel) -> Text:
@@ -144,4 +144,4 @@ def softmax(kernel: SoftmaxKernel) -> Text:
     for (uint c = item; c < {n}; c += {SHARED})
         STORE(out, c * {step}, exp((float)LOAD(in, c * {step}) - top) / shared[0]);
 """
-    return Text(body, (), SHARED, step, SHARED)
+    return Text(body, (), SHARED, step, SHARED, shared=True)
