@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pconv.demo.data import Floats, Images
+from pconv.pruning import Distillation
 
 Predict = Callable[[Floats], NDArray[np.floating]]
 OnBatch = Callable[[int, int, float], object]
@@ -48,12 +49,14 @@ def fit(
         model.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=total, cycle_momentum=False)
+    taught = None if teacher is None else Distillation(teacher, TEMPERATURE, TEACHER_SHARE)
     order = np.random.Generator(np.random.PCG64(seed))
     with _repeatable(seed, threads):
         model.train()
         for done, rows in enumerate(_rows(order, len(data), batch, total), start=1):
             x = _vary(torch.from_numpy(data.normalised(rows)), shift, flip)
-            loss = _loss(model(x), torch.from_numpy(data.labels[rows]), x, teacher)
+            labels = torch.from_numpy(data.labels[rows])
+            loss = taught(model(x), x, labels) if taught else functional.cross_entropy(model(x), labels)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -84,17 +87,6 @@ def predictor(module: nn.Module) -> Predict:
         return y
 
     return predict
-
-
-def _loss(logits: Tensor, labels: Tensor, x: Tensor, teacher: nn.Module | None) -> Tensor:
-    hard = functional.cross_entropy(logits, labels)
-    if teacher is None:
-        return hard
-    with torch.no_grad():
-        target = functional.log_softmax(teacher(x) / TEMPERATURE, 1)
-    guess = functional.log_softmax(logits / TEMPERATURE, 1)
-    soft = functional.kl_div(guess, target, log_target=True, reduction="batchmean") * TEMPERATURE**2
-    return TEACHER_SHARE * soft + (1 - TEACHER_SHARE) * hard
 
 
 def _rows(order: np.random.Generator, count: int, batch: int, total: int) -> Iterator[NDArray[np.int64]]:
