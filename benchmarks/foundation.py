@@ -20,18 +20,15 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pconv import Recipe, compile, zoo
+from pconv import Recipe, compile
 from pconv.bench import machine, peak
 from pconv.bench.compare import Network, compare
 from pconv.bench.peers import get
-from pconv.graph import load
-from pconv.graph.prune import layer_weights, prune_model, save
-from pconv.runtime import Report
+from variants import Pruning, Variant, make_variants, measure_layers
 
 RESULTS = Path(__file__).parent / "results" / "foundation.json"
 RATE = 8.0
 LOADS = 7
-REPORT_RUNS = 15
 PEER = "onnxruntime"
 
 
@@ -46,21 +43,6 @@ class Case:
 CASES = {"vgg16": Case((1, 4), (1, 2)), "resnet18": Case(), "resnet50": Case(())}
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One set of weights of a network. `group` is 0 where it is dense."""
-
-    path: Path
-    group: int
-    compression: float
-    layer_elems: int
-
-    @property
-    def labels(self) -> dict[str, Any]:
-        """Say which one it is, as it stands in the results."""
-        return {"compression": self.compression, "group": self.group}
-
-
 def main() -> None:
     """Measure, and write the results."""
     arguments = _arguments()
@@ -69,9 +51,9 @@ def main() -> None:
         case = CASES.get(name, Case())
         print(f"{name}: exporting and pruning", flush=True)
         with TemporaryDirectory(prefix="pconv-foundation-") as folder, _cache(Path(folder)):
-            variants = make_variants(name, case, Path(folder))
+            variants = make_variants(name, [Pruning(RATE, g) for g in case.groups], Path(folder))
             for variant in variants:
-                print(f"{name}: compiling, {_name(variant)}", flush=True)
+                print(f"{name}: compiling, {variant.name}", flush=True)
                 document["compile"].append({"model": name, **measure_compile(variant, Path(folder))})
             document["results"] += measure_speed(name, case, variants, arguments.seconds)
             for variant in variants:
@@ -84,20 +66,6 @@ def main() -> None:
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {arguments.output}")
-
-
-def make_variants(name: str, case: Case, folder: Path) -> list[Variant]:
-    """Write a network as ONNX files: dense, then pruned at RATE in each group."""
-    dense = zoo.to_onnx(name, folder / f"{name}-dense.onnx")
-    model = load(dense)
-    elems = sum(weight.size for weight in layer_weights(model).values())
-    variants = [Variant(dense, 0, 1.0, elems)]
-    for group in case.groups:
-        path = folder / f"{name}-g{group}.onnx"
-        pruned, sparsity = prune_model(model, Recipe(compression_rate=RATE, group=group))
-        save(pruned, path)
-        variants.append(Variant(path, group, float(sparsity.statistics()["compression_rate"]), elems))
-    return variants
 
 
 def measure_compile(variant: Variant, folder: Path) -> dict[str, Any]:
@@ -123,7 +91,7 @@ def measure_compile(variant: Variant, folder: Path) -> dict[str, Any]:
 
 def measure_speed(name: str, case: Case, variants: list[Variant], seconds: float) -> list[dict[str, Any]]:
     """Time all variants in our engine and the dense one in the peer: one interleaved run per thread count."""
-    networks = [Network(v.path, compile(v.path), v.compression) for v in variants]
+    networks = [Network(v.path, compile(v.path), v.compression, v.group) for v in variants]
     results = compare(
         name,
         networks,
@@ -133,40 +101,7 @@ def measure_speed(name: str, case: Case, variants: list[Variant], seconds: float
         on_event=lambda text, share: None if share else print(text, flush=True),
         on_wait=lambda: print("another benchmark is running; waiting for its end", flush=True),
     )
-    groups = [0, *(variant.group for variant in variants)] * len(case.threads)
-    return [result.as_json() | {"group": group} for result, group in zip(results, groups, strict=True)]
-
-
-def measure_layers(variant: Variant) -> dict[str, Any]:
-    """Measure every convolution on one thread, as a share of the FMA peak measured before and after."""
-    with compile(variant.path, threads=1) as engine:
-        peaks = [peak.measure()]
-        report = engine.report(runs=REPORT_RUNS)
-        peaks.append(peak.measure())
-    best = max(peaks)
-    convolutions = _convolutions(report, best)
-    flops = [layer["ms"] * layer["gflops"] for layer in convolutions]
-    return variant.labels | {
-        "threads": 1,
-        "fma_peaks_gflops": peaks,
-        "peak_percent": 100 * sum(flops) / sum(layer["ms"] for layer in convolutions) / best,
-        "convolutions": convolutions,
-        "all_layers_ms": report.ms,
-    }
-
-
-def _convolutions(report: Report, peak_gflops: float) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": layer.name,
-            "micro_kernel": layer.micro_kernel,
-            "ms": layer.ms,
-            "gflops": layer.gflops,
-            "peak_percent": 100 * layer.gflops / peak_gflops,
-        }
-        for layer in report.layers
-        if layer.op == "Conv"
-    ]
+    return [result.as_json() for result in results]
 
 
 _COMPILE = """
@@ -201,10 +136,6 @@ def _cache(folder: Path) -> Iterator[None]:
         os.environ.pop("PCONV_CACHE")
         if before is not None:
             os.environ["PCONV_CACHE"] = before
-
-
-def _name(variant: Variant) -> str:
-    return f"pruned in groups of {variant.group}" if variant.group else "dense"
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,0 +1,130 @@
+"""Measure how fast pconv is against the engines of today; writes results/speed.json.
+
+    python benchmarks/speed.py                                   all networks; an hour the first time, then half
+    python benchmarks/speed.py --only resnet18 --seconds 5       a quick look at one
+    python benchmarks/speed.py --only vgg16 --peers ncnn,mnn     against some engines
+
+fp32, batch 1. A network is one run per thread count in which all engines take turns, after every answer was checked.
+DeepSparse runs the pruned files too, at equal zeros. A network that is measured again replaces itself alone in the
+results. Pruning is one shot by magnitude on random weights, which is right for timing and says nothing about accuracy.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import speed_tables
+from pconv import compile
+from pconv.bench import peers, session
+from pconv.bench.compare import Network, compare
+from variants import Pruning, Variant, make_variants, measure_layers, work
+
+THREADS = (1, 2)
+_FEW_1X1 = {"rate_1x1": 4.0}
+
+
+def _prunings(rates: Sequence[float], groups: Sequence[int], **settings: Any) -> tuple[Pruning, ...]:
+    return tuple(Pruning(rate, group, settings) for rate, group in product(rates, groups))
+
+
+NETWORKS: Mapping[str, tuple[Pruning, ...]] = {
+    "vgg16": _prunings((8.0, 12.0), (1, 4)),
+    "resnet18": _prunings((8.0,), (1, 4), **_FEW_1X1),
+    "resnet50": _prunings((8.0,), (1, 4), **_FEW_1X1),
+    "mobilenet_v2": _prunings((4.0,), (4,)),
+    "vgg16_cifar": _prunings((8.0,), (1, 4)),
+    "resnet18_cifar": _prunings((8.0,), (1, 4), **_FEW_1X1),
+}
+
+
+def main() -> None:
+    """Measure network by network; what is done is written at once."""
+    arguments = _arguments()
+    ready, missing = peers.split(peers.named(arguments.peers))
+    for reason in missing.values():
+        print(f"skipped: {reason}")
+    document = speed_tables.read(arguments.output) or {"networks": {}}
+    for name in arguments.only or NETWORKS:
+        document["networks"][name] = measure(name, ready, missing, arguments.threads, arguments.seconds)
+        order = [network for network in NETWORKS if network in document["networks"]]
+        document["networks"] = {network: document["networks"][network] for network in order}
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        print(speed_tables.network_table(name, document["networks"][name]), flush=True)
+    print(f"wrote {arguments.output}")
+
+
+def measure(
+    name: str,
+    ready: Sequence[peers.Peer],
+    missing: Mapping[str, str],
+    threads: Sequence[int],
+    seconds: float,
+) -> dict[str, Any]:
+    """Measure one network in all engines, then the layers of its pruned variants in ours."""
+    skipped = dict(missing)
+
+    def skip(peer: str, reason: str) -> None:
+        if peer not in skipped:
+            print(f"{name}: skipped: {reason}", flush=True)
+        skipped.setdefault(peer, reason)
+
+    with TemporaryDirectory(prefix="pconv-speed-") as folder:
+        print(f"{name}: exporting and pruning", flush=True)
+        variants = make_variants(name, NETWORKS[name], Path(folder))
+        with ExitStack() as stack:
+            networks = [_compiled(stack, name, variant) for variant in variants]
+            results = compare(
+                name,
+                networks,
+                ready,
+                threads,
+                seconds,
+                on_event=lambda text, share: None if share else print(f"{name}: {text}", flush=True),
+                on_wait=lambda: print("another benchmark is running; waiting for its end", flush=True),
+                on_skip=skip,
+            )
+            counted = [
+                v.labels | {"rate": v.rate, "file_bytes": n.engine.path.stat().st_size} | work(n.engine)
+                for v, n in zip(variants, networks, strict=True)
+            ]
+        print(f"{name}: measuring the convolutions", flush=True)
+        layers = [measure_layers(variant) for variant in variants]
+    return {
+        "machine": session.describe_machine(ready),
+        "settings": {"seconds": seconds, "batch": 1},
+        "peers": session.describe_peers(ready),
+        "skipped": skipped,
+        "variants": counted,
+        "results": [result.as_json() for result in results],
+        "layers": layers,
+    }
+
+
+def _compiled(stack: ExitStack, name: str, variant: Variant) -> Network:
+    print(f"{name}: compiling, {variant.name}", flush=True)
+    engine = stack.enter_context(compile(variant.path))
+    return Network(variant.path, engine, variant.compression, variant.group)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure how fast pconv is against other engines.")
+    parser.add_argument("--only", action="append", choices=list(NETWORKS), help="a network; may be repeated")
+    parser.add_argument("--seconds", type=float, default=60.0, help="per network and thread count")
+    parser.add_argument("--threads", type=_counts, default=THREADS, metavar="N,N")
+    parser.add_argument("--peers", default=peers.ALL, metavar="NAME,NAME", help="default: all")
+    parser.add_argument("-o", "--output", type=Path, default=speed_tables.RESULTS)
+    return parser.parse_args()
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+if __name__ == "__main__":
+    main()

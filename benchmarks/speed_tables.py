@@ -1,0 +1,222 @@
+"""Tables from results/speed.json; pure text, so that the tests can hold the docs to the results."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results" / "speed.json"
+OURS = "pconv"
+TITLES = {
+    "vgg16": "VGG-16",
+    "resnet18": "ResNet-18",
+    "resnet50": "ResNet-50",
+    "mobilenet_v2": "MobileNetV2",
+    "vgg16_cifar": "VGG-16, CIFAR",
+    "resnet18_cifar": "ResNet-18, CIFAR",
+}
+
+Record = Mapping[str, Any]
+
+
+def read(path: Path = RESULTS) -> dict[str, Any] | None:
+    """Read the results, None where nothing was measured."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table in Markdown; the first column names, the others are numbers."""
+    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def network_table(name: str, record: Record) -> str:
+    """Show every engine on one network, the fastest first, with times faster than the fastest dense engine."""
+    counts = thread_counts(record)
+    bases = {threads: fastest_dense(record, threads) for threads in counts}
+    headings = [
+        TITLES.get(name, name),
+        *(f"{n} thread{'s' * (n > 1)}" for n in counts),
+        "GFLOP/s",
+        "dense eq.",
+        "error",
+    ]
+    rows = []
+    first = sorted(of_threads(record, counts[0]), key=lambda result: result["median_ms"])
+    for result in first:
+        times = [find(record, n, result["engine"], _key(result)) for n in counts]
+        cells = [
+            "-" if r is None else f"{milliseconds(r['median_ms'])} ({_times(bases[n], r)})"
+            for n, r in zip(counts, times, strict=True)
+        ]
+        executed, equivalent = gflops(record, result)
+        error = result["max_rel_err"]
+        rates = [f"{executed:.0f}" if executed is not None else "-", f"{equivalent:.0f}"]
+        rows.append([label(record, result), *cells, *rates, "reference" if error is None else f"{error:.0e}"])
+    return table(headings, rows)
+
+
+def ratio_table(document: Record, threads: int) -> str:
+    """Show how many times faster each pruned network of ours is than every engine with the dense one."""
+    engines = {e: r["title"] for record in document["networks"].values() for e, r in record["peers"].items()}
+    headings = [
+        "pconv, pruned",
+        "fastest dense engine",
+        "pconv, dense",
+        *engines.values(),
+        "DeepSparse, equal zeros",
+    ]
+    rows = []
+    for name, record in document["networks"].items():
+        for variant in record["variants"]:
+            ours = find(record, threads, OURS, _key(variant))
+            if ours is None or not variant["group"]:
+                continue
+            base = fastest_dense(record, threads)
+            others = [find(record, threads, engine, (1.0, 0)) for engine in (OURS, *engines)]
+            others.append(find(record, threads, "deepsparse", _key(variant)))
+            cells = [f"{_times(base, ours)} ({record['peers'][base['engine']]['title']})" if base else "-"]
+            cells += [_times(other, ours) for other in others]
+            rows.append([f"{TITLES.get(name, name)}, {variant_label(variant)}", *cells])
+    return table(headings, rows)
+
+
+def peak_table(document: Record) -> str:
+    """Show which share of the measured FMA peak the convolutions reach on one thread."""
+    rows = []
+    for name, record in document["networks"].items():
+        labels = {_key(variant): variant for variant in record["variants"]}
+        for layers in record["layers"]:
+            shares = [
+                layers[key] for key in ("sparse_3x3_peak_percent", "sparse_peak_percent", "peak_percent")
+            ]
+            title = f"{TITLES.get(name, name)}, {variant_label(labels[_key(layers)])}"
+            rows.append([title, *("-" if share is None else f"{share:.0f}%" for share in shares)])
+    return table(["convolutions", "sparse 3x3", "sparse", "all"], rows)
+
+
+def scaling_table(document: Record) -> str:
+    """Show what the second thread brings, ours and the fastest dense engine's."""
+    rows = []
+    for name, record in document["networks"].items():
+        if not {1, 2} <= set(thread_counts(record)):
+            continue
+        for variant in record["variants"]:
+            one, two = (find(record, n, OURS, _key(variant)) for n in (1, 2))
+            rows.append([f"{TITLES.get(name, name)}, pconv, {variant_label(variant)}", _times(one, two)])
+        if (one := fastest_dense(record, 1)) is not None:
+            title = record["peers"][one["engine"]]["title"]
+            two = find(record, 2, one["engine"], _key(one))
+            rows.append([f"{TITLES.get(name, name)}, {title}, dense", _times(one, two)])
+    return table(["two threads over one", "times faster"], rows)
+
+
+def notes(document: Record) -> list[str]:
+    """Say where the numbers come from, who was allowed what, and who is missing."""
+    records = document["networks"].values()
+    said = dict.fromkeys(_machine_line(record["machine"]) for record in records)
+    samples = [len(r["samples_ms"]) for record in records for r in record["results"]]
+    exact = [r["max_rel_err"] or 0.0 for record in records for r in record["results"] if r["engine"] == OURS]
+    lines = [*said]
+    lines.append(
+        f"fp32, batch 1; medians of {min(samples)} to {max(samples)} calls, the engines taking turns in one run a "
+        "network. The weights are random: this is speed, not accuracy."
+    )
+    lines.append(
+        "Every answer was first compared with ONNX Runtime's on the same weights. pconv is at most "
+        f"{max(exact):.0e} of the largest value off."
+    )
+    peers = {name: peer for record in records for name, peer in record["peers"].items()}
+    for name, peer in peers.items():
+        errors = [
+            r["max_rel_err"]
+            for record in records
+            for r in record["results"]
+            if r["engine"] == name and r["max_rel_err"]
+        ]
+        if peer["why_off"] and errors:
+            lines.append(
+                f"{peer['title']} is up to {max(errors):.0e} off ({peer['why_off']}; allowed {peer['max_rel_err']:g})."
+            )
+    missing: dict[str, list[str]] = {}
+    for network, record in document["networks"].items():
+        for reason in record["skipped"].values():
+            missing.setdefault(reason, []).append(TITLES.get(network, network))
+    lines += [f"Left out: {reason} ({', '.join(where)})" for reason, where in missing.items()]
+    return lines
+
+
+def thread_counts(record: Record) -> list[int]:
+    """List the thread counts of a network's results."""
+    return sorted({result["threads"] for result in record["results"]})
+
+
+def of_threads(record: Record, threads: int) -> list[Record]:
+    """List the results on so many threads."""
+    return [result for result in record["results"] if result["threads"] == threads]
+
+
+def find(record: Record, threads: int, engine: str, key: tuple[float, int]) -> Record | None:
+    """Find one result by engine, and by compression and group."""
+    for result in of_threads(record, threads):
+        if result["engine"] == engine and _key(result) == key:
+            return result
+    return None
+
+
+def fastest_dense(record: Record, threads: int) -> Record | None:
+    """Find the fastest other engine with fp32 and the dense network."""
+    dense = [
+        result
+        for result in of_threads(record, threads)
+        if result["engine"] != OURS and result["dtype"] == "float32" and _key(result) == (1.0, 0)
+    ]
+    return min(dense, key=lambda result: result["median_ms"], default=None)
+
+
+def gflops(record: Record, result: Record) -> tuple[float | None, float]:
+    """Give executed GFLOP/s, and what the dense network would need; others' executed ones are known when dense."""
+    variant = next(variant for variant in record["variants"] if _key(variant) == _key(result))
+    known = result["engine"] == OURS or not result["group"]
+    executed, dense = (2e-6 * variant[key] / result["median_ms"] for key in ("macs", "dense_macs"))
+    return (executed if result["engine"] == OURS else dense if known else None), dense
+
+
+def label(record: Record, result: Record) -> str:
+    """Name an engine and its weights."""
+    title = OURS if result["engine"] == OURS else record["peers"][result["engine"]]["title"]
+    variant = next(variant for variant in record["variants"] if _key(variant) == _key(result))
+    return f"{title}, {variant_label(variant)}"
+
+
+def variant_label(variant: Record) -> str:
+    """Say how a network was pruned."""
+    if not variant["group"]:
+        return "dense"
+    shared = f" in groups of {variant['group']}" if variant["group"] > 1 else ""
+    return f"{variant['rate']:g}x{shared}"
+
+
+def milliseconds(value: float) -> str:
+    """Write a time with three significant digits."""
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms" if value >= 10 else f"{value:.2f} ms"
+
+
+def _times(slower: Record | None, faster: Record | None) -> str:
+    if slower is None or faster is None:
+        return "-"
+    return f"{slower['median_ms'] / faster['median_ms']:.2f}x"
+
+
+def _key(record: Record) -> tuple[float, int]:
+    return record["compression"], record["group"]
+
+
+def _machine_line(machine: Record) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    peak = machine.get("fma_peak_gflops")
+    measured = f"FMA peak {peak:.0f} GFLOP/s a core (measured); " if peak else ""
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['os']}; {measured}{versions}; "
+        f"pconv built with {machine.get('compiler')}."
+    )
