@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .errors import (
         ArtefactError,
         BuildError,
+        DeviceError,
         InputError,
         ModelError,
         PconvError,
@@ -42,12 +43,14 @@ _HOME = {
     "RecipeError": "errors",
     "InputError": "errors",
     "BuildError": "errors",
+    "DeviceError": "errors",
     "ArtefactError": "errors",
 }
 
 __all__ = [
     "ArtefactError",
     "BuildError",
+    "DeviceError",
     "Engine",
     "InputError",
     "ModelError",

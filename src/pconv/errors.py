@@ -6,7 +6,8 @@ PconvError
 ├── RecipeError     a recipe has an unknown key, layer or an impossible rate
 ├── InputError      an array handed to a compiled model has the wrong shape, dtype or name
 ├── BuildError      no compiler, the compiler failed, or its output cannot be written
-└── ArtefactError   a compiled file is broken, of another version, or for another machine
+├── ArtefactError   a compiled file is broken, of another version, or for another machine
+└── DeviceError     a phone or another machine is not there, or does not do what it is asked
 
 A message is one line that says where, what, what is allowed, and the next step. The command line prints it
 without a traceback and exits with 2.
@@ -39,3 +40,7 @@ class BuildError(PconvError):
 
 class ArtefactError(PconvError):
     """A compiled file cannot be loaded on this machine."""
+
+
+class DeviceError(PconvError):
+    """A device is not there, not ready, or could not do what it was asked."""

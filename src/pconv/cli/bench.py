@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pconv.cli import console, models, options
+from pconv.cli import console, devices, models, options
 from pconv.errors import PconvError
 
 EPILOG = """Examples:
@@ -17,6 +17,8 @@ pconv bench resnet18 --compression 8
 pconv bench vgg16 --compression 8 --group 4 --threads 1,2 --seconds 30 --json vgg16.json
 
 pconv bench pruned.onnx --peers all
+
+pconv bench pruned.onnx --device adb:SERIAL --threads 4 --cpus 4-7
 """
 
 
@@ -42,6 +44,15 @@ def bench(
         ),
     ] = "onnxruntime",
     seconds: Annotated[float, typer.Option(min=0, help="How long to time, per thread count.")] = 10.0,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE", help="Time it there instead: adb:SERIAL or ssh:HOST (see `pconv devices`)."
+        ),
+    ] = None,
+    cpus: Annotated[
+        str | None, typer.Option(metavar="LIST", help="With --device: run on these cores only, such as 4-7.")
+    ] = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write all samples to a file; - is stdout.")
     ] = None,
@@ -53,6 +64,8 @@ def bench(
     fp32 engine's on the same weights before anything is timed, and the engines take turns on the same machine.
     A peer that is not installed, or cannot run the model, is left out with the reason; a model that a peer
     has to convert is converted once and kept, which may take minutes.
+
+    With --device the model runs there and in pconv here, layer by layer, without peers.
     """
     from pconv.bench import machine, session
     from pconv.bench import peers as peer_room
@@ -63,6 +76,8 @@ def bench(
     if settings and compression is None:
         raise PconvError("bench: pruning options without a rate; add --compression, e.g. --compression 8.")
     counts = options.thread_counts(threads)
+    if device is None:
+        devices.refuse_without_device(cpus)
     ready, missing = peer_room.split(peer_room.named(peers))
     for reason in missing.values():
         console.note(f"skipped: {reason}")
@@ -79,6 +94,12 @@ def bench(
         files = [(found.path, models.compression_rate(found.path))]
         if compression is not None:
             files.append((models.pruned(found, settings, folder, track).path, compression))
+        if device is not None:
+            there = devices.bench_on(device, files, counts, cpus, track)
+            if draft is not None:
+                draft.write_text(devices.as_json(there) + "\n", encoding="utf-8")
+            (print(devices.as_json(there)) if to_stdout else devices.show(there))
+            return
         document = session.run(
             found.name,
             files,

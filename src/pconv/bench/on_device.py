@@ -1,0 +1,138 @@
+"""Owns timing on another machine: the same pconv_bench runs there and here, and the answers are compared.
+
+The model is compiled for the device's platform; the executable is pushed with one input, run, and its JSON and
+its output come back.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pconv.bench.compare import MAX_REL_ERR, max_rel_err, random_inputs
+from pconv.build import build_bench
+from pconv.compiler import generate_program
+from pconv.devices import Device, Finished
+from pconv.errors import DeviceError
+
+EXECUTABLE = "pconv_bench"
+Event = Callable[[str, float | None], object]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How pconv_bench runs. `cpus` names cores, such as "4-7"; "" leaves the choice to the system."""
+
+    threads: int = 1
+    warmup: int = 5
+    repeat: int = 50
+    cpus: str = ""
+    timeout_s: float = 600.0
+
+    def arguments(self) -> list[str]:
+        """Return the options of pconv_bench."""
+        numbers = {"--threads": self.threads, "--warmup": self.warmup, "--repeat": self.repeat}
+        words = [word for name, value in numbers.items() for word in (name, str(value))]
+        return words + (["--cpus", self.cpus] if self.cpus else [])
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one device said of one model. `said` is pconv_bench's JSON, `outputs` the raw floats of the answer."""
+
+    device: str
+    platform: str
+    compression: float
+    said: dict[str, Any]
+    outputs: NDArray[np.float32]
+
+    @property
+    def median_ms(self) -> float:
+        """Return the median latency of a run."""
+        return float(median(self.said["samples_ns"])) / 1e6
+
+    def layers_ms(self) -> dict[str, float]:
+        """Return each layer's latency."""
+        return {layer["name"]: layer["ns"] / 1e6 for layer in self.said["layers"]}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record without the answer."""
+        kept = {name: value for name, value in asdict(self).items() if name != "outputs"}
+        return kept | {"median_ms": self.median_ms}
+
+
+def measure(
+    path: Path,
+    device: Device,
+    settings: Sequence[Settings],
+    *,
+    compression: float = 1.0,
+    cpu: str | None = None,
+    on_event: Event = lambda text, share: None,
+) -> list[Measured]:
+    """Compile an ONNX file for a device, push it, and time it there, once for each of the settings.
+
+    Raises: DeviceError when the device fails; else as compiling does.
+    """
+    on_event(f"compiling for {device.name}", None)
+    # This machine's own target is the best for it; another machine gets what all of its kind run.
+    target = "native" if device.name == "local" else device.platform
+    program = generate_program(path, target=target, cpu=cpu)
+    with TemporaryDirectory(prefix="pconv-") as name:
+        folder = Path(name)
+        shapes = {t["name"]: tuple(t["shape"]) for t in program.manifest["inputs"]}
+        tensors = random_inputs(shapes).values()
+        (folder / "input").write_bytes(b"".join(tensor.tobytes() for tensor in tensors))
+        build_bench(program, folder / EXECUTABLE)
+        on_event(f"pushing to {device.name}", None)
+        device.push(folder / EXECUTABLE, EXECUTABLE)
+        device.push(folder / "input", "input")
+        measured = []
+        for chosen in settings:
+            on_event(f"running on {device.name}, threads {chosen.threads}", None)
+            said, outputs = _run(device, chosen, folder / "output")
+            measured.append(Measured(device.name, device.platform, compression, said, outputs))
+    return measured
+
+
+def _run(device: Device, settings: Settings, output: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
+    files = ("--input", "input", "--output", "output")
+    done = device.run(EXECUTABLE, *settings.arguments(), *files, timeout_s=settings.timeout_s)
+    said = _read(device, done)
+    device.pull("output", output)
+    return said, np.fromfile(output, np.float32)
+
+
+def compare_answers(here: Measured, there: Measured) -> float:
+    """Return how far the device's answer is from this machine's.
+
+    Raises: DeviceError when it is off by more than MAX_REL_ERR.
+    """
+    error = max_rel_err([there.outputs], [here.outputs])
+    if error > MAX_REL_ERR:
+        raise DeviceError(
+            f"{there.device}: its answer differs from this machine's by {error:.1e} of the largest value; "
+            f"allowed {MAX_REL_ERR:.0e}. Its times mean nothing."
+        )
+    return error
+
+
+def _read(device: Device, done: Finished) -> dict[str, Any]:
+    if done.code:
+        raise DeviceError(
+            f"{device.name}: {EXECUTABLE} failed: {done.why.removeprefix('pconv_bench: error: ')}."
+        )
+    try:
+        said = json.loads(done.out)
+        said["samples_ns"], said["layers"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DeviceError(
+            f"{device.name}: {EXECUTABLE} printed no result (exit code 0); it said {done.why[:80]!r}. Run it again."
+        ) from error
+    return dict(said)
