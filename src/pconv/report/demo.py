@@ -1,21 +1,17 @@
 """The page of a demo run: what was measured, in words and pictures."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from pconv.bench import machine as machine_room
-from pconv.patterns import KERNEL, Pattern
 from pconv.report.charts import Bar, number
-from pconv.report.page import Layer, Page, PatternUse, Row, Stat
-from pconv.sparsity import LayerSparsity, SparsityMap
+from pconv.report.gallery import TIMES, pattern_counts, pattern_uses, sparse_layers
+from pconv.report.page import Page, Row, Stat
 
 if TYPE_CHECKING:
     from pconv.demo.result import DemoResult
 
-TIMES = "\N{MULTIPLICATION SIGN}"
-SHOWN_PATTERNS = 12
 TITLES = {"digits": "Handwritten digits", "cifar10": "CIFAR-10"}
 LABELS = {
     "onnxruntime dense": ("ONNX Runtime, dense", "peer"),
@@ -31,18 +27,18 @@ def demo_page(result: "DemoResult", machine: Mapping[str, Any]) -> Page:
     medians = {name: median(samples) for name, samples in result.samples_ms.items()}
     engines = [name for name in LABELS if name in medians]
     base = medians[engines[0]]
-    patterns = _patterns(result.sparsity)
+    patterns = pattern_uses(result.sparsity)
     return Page(
         title=f"{TITLES.get(result.dataset, result.dataset)}, pruned and compiled",
         lede=f"The convolutions of {_network(result)} were pruned {result.recipe.compression_rate:g}{TIMES} "
-        f"with {len(_counts(result.sparsity))} patterns and balanced connectivity, fine-tuned, and compiled "
+        f"with {len(pattern_counts(result.sparsity))} patterns and balanced connectivity, fine-tuned, and compiled "
         "to native code that executes only what is left.",
         stats=_stats(result, medians),
         columns=("", "Accuracy", "Weights kept", "File", "Latency", "Fastest", "Speed-up"),
         rows=[_row(result, name, medians[name], base) for name in engines],
         bars=[_bar(name, medians[name], base) for name in engines],
         patterns=patterns,
-        layers=_layers(result.sparsity, [Pattern.from_text(use.name) for use in patterns]),
+        layers=sparse_layers(result.sparsity, patterns),
         steps=_steps(result),
         machine=machine_room.line(machine),
     )
@@ -90,40 +86,6 @@ def _bar(name: str, median_ms: float, base_ms: float) -> Bar:
     label, kind = LABELS[name]
     speed = base_ms / median_ms
     return Bar(label, median_ms, kind, "" if median_ms == base_ms else f"{speed:.1f}{TIMES} as fast")
-
-
-def _sparse(sparsity: SparsityMap) -> dict[str, LayerSparsity]:
-    """Return the 3x3 layers that were pruned."""
-    return {
-        name: layer
-        for name, layer in sparsity.layers.items()
-        if layer.shape[2:] == KERNEL and layer.density < 1
-    }
-
-
-def _counts(sparsity: SparsityMap) -> Counter[int]:
-    total: Counter[int] = Counter()
-    for layer in _sparse(sparsity).values():
-        total.update(layer.patterns)
-    return total
-
-
-def _patterns(sparsity: SparsityMap) -> list[PatternUse]:
-    counts = _counts(sparsity)
-    kernels = counts.total()
-    return [
-        PatternUse(str(pattern), tuple(map(tuple, pattern.mask().tolist())), count / kernels)
-        for pattern, count in ((Pattern(bits), count) for bits, count in counts.most_common(SHOWN_PATTERNS))
-    ]
-
-
-def _layers(sparsity: SparsityMap, patterns: Sequence[Pattern]) -> list[Layer]:
-    layers = []
-    for name, layer in _sparse(sparsity).items():
-        kernels = max(1, sum(layer.patterns.values()))
-        shares = tuple(layer.patterns.get(pattern.bits, 0) / kernels for pattern in patterns)
-        layers.append(Layer(name, f"{layer.shape[0]} {TIMES} {layer.shape[1]}", layer.density, shares))
-    return layers
 
 
 def _steps(result: "DemoResult") -> list[str]:

@@ -1,0 +1,82 @@
+"""Accuracy against compression, as it stands in result files: of `pconv train`, or of scripts under benchmarks/.
+
+A result is any object with `accuracy` (0..1) and `compression_rate`; a file holds one, or a list of them under
+"results". `model`, `method` and `patterns` tell the curves apart, `accuracy_dense` is where they come from.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pconv.errors import PconvError
+
+LABELS = ("model", "method", "patterns")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One network: its compression rate, accuracy 0..1, and whether its run was shortened."""
+
+    compression: float
+    accuracy: float
+    shortened: bool = False
+
+
+@dataclass(frozen=True)
+class Series:
+    """The points of one model and method, from low to high compression; `dense` is the accuracy before."""
+
+    label: str
+    points: tuple[Point, ...]
+    dense: float | None = None
+
+
+def read_series(paths: Sequence[Path]) -> list[Series]:
+    """Collect the results of several files into curves.
+
+    Raises: PconvError when a file cannot be read or holds no results.
+    """
+    curves: dict[str, list[Point]] = {}
+    dense: dict[str, float] = {}
+    for path in paths:
+        for entry in _entries(path):
+            label = ", ".join(str(entry[key]) for key in LABELS if entry.get(key))
+            point = Point(
+                float(entry["compression_rate"]), float(entry["accuracy"]), bool(entry.get("shortened"))
+            )
+            curves.setdefault(label, []).append(point)
+            if entry.get("accuracy_dense") is not None:
+                dense[label] = float(entry["accuracy_dense"])
+    return [
+        Series(label, tuple(sorted(points, key=lambda point: point.compression)), dense.get(label))
+        for label, points in curves.items()
+    ]
+
+
+def _entries(path: Path) -> Iterable[Mapping[str, Any]]:
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise PconvError(f"{path}: cannot read the results ({error.strerror}).") from error
+    except ValueError as error:
+        raise PconvError(
+            f"{path}: not JSON ({error}); allowed are the result files of pconv train."
+        ) from error
+    found = document.get("results", [document]) if isinstance(document, dict) else document
+    entries = [
+        entry
+        for entry in (found if isinstance(found, list) else [])
+        if isinstance(entry, dict) and _is_number(entry, "accuracy") and _is_number(entry, "compression_rate")
+    ]
+    if not entries:
+        raise PconvError(
+            f"{path}: holds no results; allowed are objects with accuracy (0 to 1) and compression_rate, one or "
+            'a list under "results".'
+        )
+    return entries
+
+
+def _is_number(entry: Mapping[str, Any], key: str) -> bool:
+    return isinstance(entry.get(key), int | float) and not isinstance(entry[key], bool)
