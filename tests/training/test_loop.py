@@ -106,6 +106,10 @@ def test_a_gradual_network_is_no_candidate_before_its_masks_hold() -> None:
     assert best["epoch"] > 1 and run.ready()
 
 
+def test_the_last_epoch_can_be_chosen() -> None:
+    assert tiny_run.loop(None, method="magnitude", choose="last").run()["epoch"] == tiny_run.EPOCHS
+
+
 def test_a_schedule_that_did_not_end_still_prunes() -> None:
     run = tiny_run.loop(None, method="gradual", epochs=1)
     run.pruner.planned_steps = 1000
@@ -145,6 +149,7 @@ def test_defaults_follow_what_is_done() -> None:
         ({"epochs": 0}, "epochs: 0 is not possible; allowed: at least 1."),
         ({"lr": 0.0}, "lr: 0.0 is not possible; allowed: above 0."),
         ({"ema": 1.0}, "ema: 1.0 is not possible; allowed: from 0 to below 1."),
+        ({"choose": "first"}, "choose: 'first' is not possible; allowed: best, last."),
         ({"precision": "int4"}, "precision: 'int4' is not possible; allowed: auto, fp32, bf16, fp16."),
     ],
 )

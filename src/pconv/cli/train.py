@@ -37,6 +37,13 @@ class Method(StrEnum):
     keep = "keep"
 
 
+class Choice(StrEnum):
+    """Which epoch is the result."""
+
+    best = "best"
+    last = "last"
+
+
 class Precision(StrEnum):
     """What convolutions compute in."""
 
@@ -125,6 +132,13 @@ def train(
     images: Annotated[
         int | None, _option(metavar="N", text="Train on so many images only: a shortened run.")
     ] = None,
+    choose: Annotated[
+        Choice,
+        _option(
+            text="The epoch that is written: last, where --weights have seen the held-out images in their own "
+            "training."
+        ),
+    ] = Choice.best,
     image_size: Annotated[
         int | None, _option(metavar="N", text="Size of pictures from files, in place of the network's own.")
     ] = None,
@@ -174,7 +188,7 @@ def train(
         **_known(
             epochs=epochs, batch=batch, lr=lr, warmup=warmup, weight_decay=weight_decay,
             label_smoothing=label_smoothing, ema=ema, seed=seed, images=images, precision=precision.value,
-            device=device, threads=threads, workers=workers, save_every=save_every,
+            choose=choose.value, device=device, threads=threads, workers=workers, save_every=save_every,
         ),
     )  # fmt: skip
     quiet = json or os.environ.get("RANK", "0") != "0"

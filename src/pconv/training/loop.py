@@ -172,7 +172,8 @@ class Loop:
         ready = self.ready()
         with self.average.applied():
             right = accuracy(self.module, self.parts.held_out, self.device, self.ranks, self.settings.workers)
-            better = ready and (self.best is None or right > self.best["held_out"])
+            last = self.settings.choose == "last"
+            better = ready and (last or self.best is None or right > self.best["held_out"])
             if better:
                 self.best = {"epoch": epoch + 1, "held_out": right, "state": self._state()}
         (loss,) = self.ranks.total(self.loss_sum)
@@ -184,7 +185,7 @@ class Loop:
         self.on_event(
             Event(
                 f"epoch {epoch + 1}/{self.settings.epochs}: loss {loss:.3f}, held-out {100 * right:.2f}%"
-                + (", best so far" if better else ""),
+                + (", best so far" if better and not last else ""),
                 self.step / self.total,
                 milestone=True,
             )

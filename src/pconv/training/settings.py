@@ -8,6 +8,7 @@ from typing import Literal
 from pconv.errors import PconvError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Choice = Literal["best", "last"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -21,6 +22,8 @@ class Settings:
     weight_decay      on weights only, not on biases and batch norms
     ema               decay of the averaged weights that are validated and written; 0 turns the average off
     precision         "auto" is bf16 or fp16 where the device gains by it, else fp32
+    choose            the epoch that is written: the best on held-out images, or the last, which is fair where the
+                      weights to begin from have seen the held-out images in their own training
     threads           of the CPU; None is torch's own choice
     images            train on the first so many images only (a shortened run); None = all
     save_every, log_every   steps between checkpoints (each epoch ends in one as well) and between log lines
@@ -40,6 +43,7 @@ class Settings:
     precision: Precision = "auto"
     device: str | None = None
     images: int | None = None
+    choose: Choice = "best"
     threads: int | None = None
     workers: int = 0
     save_every: int = 500
@@ -55,6 +59,7 @@ class Settings:
         for key in ("momentum", "warmup", "label_smoothing", "ema"):
             self._require(key, 0 <= getattr(self, key) < 1, "from 0 to below 1")
         self._require("weight_decay", self.weight_decay >= 0, "at least 0")
+        self._require("choose", self.choose in ("best", "last"), "best, last")
         self._require("precision", self.precision in PRECISIONS, ", ".join(PRECISIONS))
 
     def _require(self, key: str, fine: bool, allowed: str) -> None:
