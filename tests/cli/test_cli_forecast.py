@@ -1,5 +1,6 @@
 """`pconv forecast` and `pconv recipe` on a small model."""
 
+import importlib.util
 import json
 import re
 import shlex
@@ -147,6 +148,10 @@ def test_recipe_reads_curves(cli, model: Path, table: Path, tmp_path: Path) -> N
         (["--macs", "0"], "--macs 0: allowed is a number above 0 with its unit, such as 500M"),
         (["--latency", "1us"], "a budget of 0.001 ms is out of reach; the least reachable is "),
         (["--latency", "1ms", "--group", "8"], "--group 8: the table has groups of 1, 4."),
+        (
+            ["--latency", "1ms", "--threads", "2"],
+            "--threads 2: t.json was measured with 1; leave --threads out",
+        ),
         (["--latency", "1ms", "--compression", "9"], "--table t.json: its rates and settings were measured;"),
         (
             ["--latency", "1ms", "--sensitivity", "no"],
@@ -181,3 +186,14 @@ def test_the_commands_of_the_docs(cli, model: Path, tmp_path: Path, monkeypatch:
         ran = cli(command, *arguments, *(QUICK if command in ("forecast", "recipe") else ()))
         assert program == "pconv" and ran.code == 0, ran.err
     assert Path("forecast.png").is_file() and Path("pruned.onnx").is_file()
+
+
+def test_the_results_in_the_docs_are_those_that_were_measured() -> None:
+    root = Path(__file__).parents[2]
+    spec = importlib.util.spec_from_file_location("forecast_benchmark", root / "benchmarks" / "forecast.py")
+    assert spec is not None and spec.loader is not None
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    text = (root / "docs" / "forecast.md").read_text(encoding="utf-8")
+    assert benchmark.replace(text, benchmark.render(benchmark.read())) == text
+    assert benchmark.BEGIN in text

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pconv.cli import arrays, console, models, options
-from pconv.cli.forecast import CHECKER, Seconds, Threads, groups, measured, rates
+from pconv.cli.forecast import CHECKER, Seconds, groups, measured, rates
 from pconv.errors import PconvError
 
 if TYPE_CHECKING:
@@ -78,7 +78,10 @@ def recipe(
     exclude: options.Exclude = None,
     mean: Annotated[str, typer.Option(metavar="M,M,M", help="For images in 0..1: subtract.")] = "0",
     std: Annotated[str, typer.Option(metavar="S,S,S", help="For images in 0..1: then divide by.")] = "1",
-    threads: Threads = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help=r"Threads of the runs that are timed. \[default: the table's; else 1]"),
+    ] = None,
     seconds: Seconds = 20.0,
     json: options.Json = False,
 ) -> None:
@@ -138,17 +141,22 @@ def _table(
     compression: str | None,
     group: str | None,
     settings: Mapping[str, Any],
-    threads: int,
+    threads: int | None,
     seconds: float,
     track: console.Tracker,
 ) -> "Table":
     if path is None:
         chosen, shared = rates(compression or DEFAULT_RATES), groups(group or DEFAULT_GROUPS)
-        return measured(found, chosen, shared, settings, threads, seconds, track)
+        return measured(found, chosen, shared, settings, threads or 1, seconds, track)
     from pconv.forecast import Table
     from pconv.targets.detect import cpu_model
 
     table = Table.load(path)
+    if threads not in (None, table.threads):
+        raise PconvError(
+            f"--threads {threads}: {path} was measured with {table.threads}; leave --threads out, or measure a table "
+            f"with pconv forecast --threads {threads}."
+        )
     if (cpu := table.machine.get("cpu")) != cpu_model():
         console.note(f"{path} was measured on another machine ({cpu}); its times are not those of this one")
     return table
