@@ -21,8 +21,16 @@ def require_safetensors(what: str) -> None:
     _require("safetensors", what)
 
 
-def _require(package: str, what: str) -> None:
+def require_onnxruntime(what: str) -> None:
+    """Check that ONNX Runtime is installed before `what` imports it.
+
+    Raises: PconvError when it is missing.
+    """
+    _require("onnxruntime", what, extra="bench")
+
+
+def _require(package: str, what: str, extra: str = "torch") -> None:
     if find_spec(package) is None:
         raise PconvError(
-            f"{what}: {package} is not installed, and this step needs it; pip install 'pconv[torch]'."
+            f"{what}: {package} is not installed, and this step needs it; pip install 'pconv[{extra}]'."
         )

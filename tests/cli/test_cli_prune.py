@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from PIL import Image
 
 from pconv.graph import load
 from pconv.graph.prune import read_sparsity
@@ -80,3 +82,62 @@ def test_a_compiled_model_is_not_pruned(cli, tmp_path: Path) -> None:
     ran = cli("prune", tmp_path / "net.so", "-o", tmp_path / "p.onnx")
     assert ran.code == 2
     assert "net.so: this is a compiled model; this command needs the ONNX file it came from." in ran.err
+
+
+def test_calibration_images_come_from_a_folder_or_an_array(cli, model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 3, 8, 8), np.uint8)
+    for i, picture in enumerate(pixels):
+        Image.fromarray(picture.transpose(1, 2, 0)).save(folder / f"{i:02}.png")
+    np.save(tmp_path / "images.npy", pixels)
+    np.savez(tmp_path / "images.npz", images=pixels, labels=np.arange(40))
+    scale = ("--mean", "0.5", "--std", "0.2,0.3,0.2")
+    made = []
+    for i, source in enumerate((folder, tmp_path / "images.npy", tmp_path / "images.npz")):
+        output = tmp_path / f"{i}.onnx"
+        ran = cli(
+            "prune",
+            model,
+            "-o",
+            output,
+            "--compression",
+            "4.5",
+            "--calibrate",
+            source,
+            *scale,
+            "--images",
+            32,
+        )
+        assert ran.code == 0, ran.err
+        made.append(output.read_bytes())
+    assert made[0] == made[1] == made[2]
+    assert zeros(tmp_path / "0.onnx", "conv2.weight") == pytest.approx(1 - 1 / 4.5)
+    cli("prune", model, "-o", tmp_path / "by-magnitude.onnx", "--compression", "4.5")
+    assert (tmp_path / "by-magnitude.onnx").read_bytes() != made[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "arguments", "message"),
+    [
+        ("none.npy", None, (), "none.npy: cannot be read (No such file or directory)"),
+        ("x.npy", b"text", (), "x.npy: allowed are a folder of images, a .npy or a .npz"),
+        ("x.npy", np.zeros((3, 8, 8)), (), "x.npy: it holds 0 arrays of [n, c, h, w]; allowed is one"),
+        ("x.npy", np.zeros((9, 3, 8, 9)), (), "calibration images of shape [9, 3, 8, 9]"),
+        ("folder", None, (), "folder: no images; allowed are files in .npy"),
+        ("folder", None, ("--size", "8"), "--size 8: allowed is H,W"),
+    ],
+)
+def test_calibration_images_that_are_refused(
+    cli, model: Path, tmp_path: Path, name: str, array: object, arguments: tuple[str, ...], message: str
+) -> None:
+    path = tmp_path / name
+    if isinstance(array, bytes):
+        path.write_bytes(array)
+    elif isinstance(array, np.ndarray):
+        np.save(path, array)
+    elif name == "folder":
+        path.mkdir()
+    ran = cli("prune", model, "-o", tmp_path / "p.onnx", "--calibrate", path, *arguments)
+    assert ran.code == 2 and message in ran.err, ran.err
+    assert not (tmp_path / "p.onnx").exists()

@@ -12,6 +12,8 @@ from pconv.cli.console import Tracker
 from pconv.errors import ModelError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from pconv.recipe import Recipe
     from pconv.runtime import Engine
     from pconv.sparsity import SparsityMap
@@ -86,16 +88,23 @@ def pruned(found: Source, settings: Mapping[str, Any], folder: Path, track: Trac
     return Source(found.name, path)
 
 
-def prune_file(found: Source, recipe: "Recipe", output: Path, track: Tracker) -> "SparsityMap":
-    """Prune a model by magnitude into a file, and return what is left of it.
+def prune_file(
+    found: Source, recipe: "Recipe", output: Path, track: Tracker, images: "NDArray[Any] | None" = None
+) -> "SparsityMap":
+    """Prune a model into a file, by magnitude or with calibration images, and return what is left of it.
 
     Raises: RecipeError when the recipe does not fit the model; ModelError when it cannot be read or pruned.
     """
     from pconv.graph import load
+    from pconv.graph.post_training import prune_calibrated
     from pconv.graph.prune import prune_model, save
 
     track(f"pruning {found.name}")
-    model, sparsity = prune_model(load(found.path), recipe)
+    model = load(found.path)
+    if images is None:
+        model, sparsity = prune_model(model, recipe)
+    else:
+        model, sparsity = prune_calibrated(model, images, recipe, progress=track.steps)
     track(f"writing {output.name}")
     save(model, output)
     return sparsity

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..masks import magnitude_masks
-from ..recipe import FIRST_MAX_CHANNELS, Kind, LayerInfo, Recipe, plan_layers
+from ..recipe import FIRST_MAX_CHANNELS, Kind, LayerInfo, LayerRule, Recipe, plan_layers
 from ..sparsity import METADATA_KEY, SparsityMap
 
 _SUFFIX = ".weight"
@@ -57,10 +57,21 @@ class Layer:
 
     def apply(self, mask: NDArray[np.bool_]) -> None:
         """Zero the weights outside the mask, in their own type."""
-        old = _tensor(self.weight)
+        old = _tensor(self.weight).numpy()
         kept = mask.T if self.transposed else mask
-        array = np.where(kept, old.numpy(), np.zeros((), old.numpy().dtype))
-        new = ir.Tensor(array, dtype=old.dtype, name=old.name)
+        self._store(np.where(kept, old, np.zeros((), old.dtype)))
+
+    def write(self, weights: NDArray[Any]) -> None:
+        """Put in other weights, filters first; they take the old ones' type."""
+        self._store((weights.T if self.transposed else weights).astype(_tensor(self.weight).numpy().dtype))
+
+    def stored(self) -> NDArray[Any]:
+        """Give the weights as they lie in the file."""
+        return _tensor(self.weight).numpy()
+
+    def _store(self, array: NDArray[Any]) -> None:
+        old = _tensor(self.weight)
+        new = ir.Tensor(np.ascontiguousarray(array), dtype=old.dtype, name=old.name)
         producer = self.weight.producer()
         if producer is not None:
             producer.attributes["value"] = ir.AttrTensor("value", new)
@@ -103,8 +114,26 @@ def prune_model(model: ir.Model, recipe: Recipe | None = None) -> tuple[ir.Model
     Raises: RecipeError when the recipe does not fit the model; ModelError when weights are not finite, or one
     that the recipe prunes has another reader.
     """
-    pruned: ir.Model = model.clone()
-    layers = find_layers(pruned)
+    pruned, layers, rules = prepare(model, recipe)
+    masks = magnitude_masks({layer.name: layer.read() for layer in layers}, rules)
+    for layer in layers:
+        if not rules[layer.name].dense:
+            layer.apply(masks[layer.name])
+    sparsity = SparsityMap.detect(masks)
+    write_sparsity(pruned, sparsity)
+    return pruned, sparsity
+
+
+def prepare(
+    model: ir.Model, recipe: Recipe | None = None
+) -> tuple[ir.Model, list[Layer], dict[str, LayerRule]]:
+    """Copy a model, find the copy's layers, and say what each of them keeps.
+
+    Raises: RecipeError when the recipe does not fit the model; ModelError when there is nothing to prune, or a
+    weight that the recipe prunes has another reader.
+    """
+    copied: ir.Model = model.clone()
+    layers = find_layers(copied)
     if not layers:
         raise ModelError(
             "the model has no Conv, Gemm or MatMul with constant weights; there is nothing to prune"
@@ -113,13 +142,7 @@ def prune_model(model: ir.Model, recipe: Recipe | None = None) -> tuple[ir.Model
     for layer in layers:
         if not rules[layer.name].dense:
             _require_one_reader(layer)
-    masks = magnitude_masks({layer.name: layer.read() for layer in layers}, rules)
-    for layer in layers:
-        if not rules[layer.name].dense:
-            layer.apply(masks[layer.name])
-    sparsity = SparsityMap.detect(masks)
-    write_sparsity(pruned, sparsity)
-    return pruned, sparsity
+    return copied, layers, rules
 
 
 def read_sparsity(model: ir.Model) -> SparsityMap | None:
@@ -190,9 +213,14 @@ def _geometry(node: ir.Node, tensor: ir.TensorProtocol) -> tuple[tuple[int, ...]
     return (shape[::-1] if transposed else shape), "fc", transposed
 
 
+def has_one_reader(layer: Layer) -> bool:
+    """Say whether nothing but the layer reads its weight."""
+    return len(list(_readers(layer.weight))) == 1 and not layer.weight.is_graph_output()
+
+
 def _require_one_reader(layer: Layer) -> None:
-    readers = [node.name or node.op_type for node in _readers(layer.weight)]
-    if len(readers) > 1 or layer.weight.is_graph_output():
+    if not has_one_reader(layer):
+        readers = [node.name or node.op_type for node in _readers(layer.weight)]
         raise ModelError(
             f"{layer.name}: its weight {layer.weight.name} is shared ({', '.join(readers)}); "
             f'allowed is one reader. Leave it dense with exclude = ["{layer.name}"].'

@@ -1,0 +1,121 @@
+"""Owns the options of calibration images and the way from them to one array."""
+
+import zipfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from pconv.cli import arrays, options
+from pconv.cli.console import Tracker
+from pconv.errors import InputError
+
+PANEL = "Calibration"
+MOST = 256
+
+Calibrate = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Images like those that the model will see, no labels: a folder of pictures or .npy files, or one "
+        ".npy or .npz of [n, c, h, w] (floats as the model reads them; bytes are treated as pictures).",
+        rich_help_panel=PANEL,
+    ),
+]
+Most = Annotated[
+    int,
+    typer.Option("--images", metavar="N", min=1, help="Use this many at most.", rich_help_panel=PANEL),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        metavar="H,W",
+        help=r"Scale pictures to this size. \[default: the model's input, where the file fixes it]",
+        rich_help_panel=PANEL,
+    ),
+]
+Mean = Annotated[
+    str,
+    typer.Option(
+        metavar="M,M,M",
+        help="For pictures in 0..1: subtract. Models of ImageNet mostly want 0.485,0.456,0.406.",
+        rich_help_panel=PANEL,
+    ),
+]
+Std = Annotated[
+    str,
+    typer.Option(
+        metavar="S,S,S",
+        help="For pictures in 0..1: then divide by. Models of ImageNet mostly want 0.229,0.224,0.225.",
+        rich_help_panel=PANEL,
+    ),
+]
+
+
+def read(
+    path: Path | None, model: Path, most: int, size: str | None, mean: str, std: str, track: Tracker
+) -> NDArray[Any] | None:
+    """Read calibration images as the model wants them; None where no path is given.
+
+    Shapes: [n, c, h, w] float32
+    Raises: InputError when there is no such file, it holds no images, or no size is known.
+    """
+    if path is None:
+        return None
+    track(f"reading {path}")
+    scale = options.numbers(mean, "--mean"), options.numbers(std, "--std")
+    if path.is_dir():
+        shape = _input_shape(model, size)
+        inputs = arrays.read_folder(path, {"input": shape}, *scale, most)
+        return np.concatenate([one["input"] for one in inputs])
+    return _as_read(_load(path), *scale)[:most]
+
+
+def _load(path: Path) -> NDArray[Any]:
+    try:
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            many = (
+                {"": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
+            )
+    except OSError as error:
+        raise InputError(f"--calibrate {path}: cannot be read ({error.strerror or error}).") from error
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"--calibrate {path}: allowed are a folder of images, a .npy or a .npz; write one with numpy.save."
+        ) from error
+    images = [array for array in many.values() if array.ndim == 4 and len(array)]
+    if len(images) != 1:
+        raise InputError(
+            f"--calibrate {path}: it holds {len(images)} arrays of [n, c, h, w]; allowed is one. Save the images alone."
+        )
+    return images[0]
+
+
+def _as_read(images: NDArray[Any], mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[Any]:
+    if images.dtype != np.uint8:
+        return images.astype(np.float32)
+    middle, spread = (np.asarray(numbers, np.float32).reshape(-1, 1, 1) for numbers in (mean, std))
+    return np.asarray((images.astype(np.float32) / 255 - middle) / spread)
+
+
+def _input_shape(model: Path, size: str | None) -> tuple[int, ...]:
+    """Say how a single picture has to look, from the model and --size."""
+    from pconv.graph import load
+
+    inputs = [value for value in load(model).graph.inputs if not value.is_initializer()]
+    shape = inputs[0].shape if inputs else None
+    known = [] if shape is None else [n if isinstance(n, int) else None for n in shape]
+    if size is not None:
+        try:
+            height, width = options.integers(size)
+        except ValueError:
+            raise InputError(f"--size {size}: allowed is H,W, e.g. --size 224,224.") from None
+        known[2:] = [height, width]
+    if len(known) != 4 or None in known[1:]:
+        raise InputError(
+            f"--calibrate: the model leaves its input's size open ({shape}); give --size H,W, or images as a .npy."
+        )
+    return (1, *(n for n in known[1:] if n is not None))
