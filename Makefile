@@ -15,7 +15,7 @@ help:
 	@echo "make demo    train, prune, compile and time a small network; writes demo/index.html"
 	@echo "make test    all tests (6 minutes on 2 cores); real weights are used where they are found"
 	@echo "make check   format, lint, types, imports between rooms, and the quick tests"
-	@echo "make bench   the measurements behind the table in README.md (15 minutes on a quiet machine)"
+	@echo "make bench   the measurements behind README.md and docs/performance.md (two hours on a quiet machine)"
 	@echo "make clean   remove $(VENV) and demo/"
 
 demo: $(VENV)/.demo
@@ -31,9 +31,12 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 	$(PYTEST) -m "not slow and not data and not qemu"
 
-bench: $(VENV)/.demo
+bench: $(VENV)/.dev
+	$(BIN)/python -m pconv.bench.peers list
 	$(BIN)/python benchmarks/foundation.py
+	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/readme_table.py
+	$(BIN)/python benchmarks/performance_page.py
 
 clean:
 	rm -rf $(VENV) demo

@@ -1,0 +1,158 @@
+"""The tables and charts say what the results say."""
+
+import importlib
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MACHINE = {
+    "cpu": "A CPU", "cores": 2, "os": "Linux 6", "compiler": "zig clang 1", "fma_peak_gflops": 100.0,
+    "versions": {"pconv": "0.1.0", "ncnn": "1.0"},
+}  # fmt: skip
+PEERS = {
+    "onnxruntime": {"title": "ONNX Runtime", "max_rel_err": 1e-4, "why_off": ""},
+    "ncnn": {"title": "ncnn", "max_rel_err": 5e-3, "why_off": "Winograd convolutions"},
+    "deepsparse": {"title": "DeepSparse", "max_rel_err": 1e-4, "why_off": ""},
+    "onnxruntime-int8": {"title": "int8", "max_rel_err": 0.2, "why_off": "8 bits"},
+}
+
+
+def result(
+    engine: str, threads: int, ms: float, group: int = 0, error: float | None = 1e-6
+) -> dict[str, Any]:
+    return {
+        "engine": engine, "threads": threads, "median_ms": ms, "group": group, "max_rel_err": error,
+        "compression": 7.99 if group else 1.0, "samples_ms": [ms] * 9,
+        "dtype": "int8" if engine.endswith("int8") else "float32",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    results = [
+        result("onnxruntime", 1, 300.0, error=None),
+        result("ncnn", 1, 120.0, error=2e-3),
+        result("deepsparse", 1, 150.0),
+        result("deepsparse", 1, 140.0, group=4),
+        result("onnxruntime-int8", 1, 100.0, error=0.02),
+        result("pconv", 1, 250.0),
+        result("pconv", 1, 30.0, group=4),
+        result("ncnn", 2, 70.0, error=2e-3),
+        result("pconv", 2, 130.0),
+        result("pconv", 2, 15.0, group=4),
+    ]
+    variants = [
+        {"compression": 1.0, "group": 0, "rate": 1.0, "macs": 15e9, "dense_macs": 15e9},
+        {"compression": 7.99, "group": 4, "rate": 8.0, "macs": 2.1e9, "dense_macs": 15e9},
+    ]
+    shares = {"peak_percent": 80.0, "sparse_peak_percent": None, "sparse_3x3_peak_percent": None}
+    sparse = {"peak_percent": 81.0, "sparse_peak_percent": 90.0, "sparse_3x3_peak_percent": 91.2}
+    vgg = {
+        "machine": MACHINE, "peers": PEERS, "skipped": {"tvm": "tvm: it is not tuned"}, "variants": variants,
+        "results": results,
+        "layers": [{"compression": 1.0, "group": 0, **shares}, {"compression": 7.99, "group": 4, **sparse}],
+    }  # fmt: skip
+    return {"networks": {"vgg16": vgg}}
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module
+
+
+def test_every_engine_on_one_network_the_fastest_first(script: Any, document: dict[str, Any]) -> None:
+    lines = script("speed_tables").network_table("vgg16", document["networks"]["vgg16"]).splitlines()
+    assert lines[0] == "| VGG-16 | 1 thread | 2 threads | GFLOP/s | dense eq. | error |"
+    assert lines[2] == "| pconv, 8x in groups of 4 | 30.0 ms (4.00x) | 15.0 ms (4.67x) | 140 | 1000 | 1e-06 |"
+    assert lines[3] == "| int8, dense | 100 ms (1.20x) | - | 300 | 300 | 2e-02 |"
+    assert lines[5] == "| DeepSparse, 8x in groups of 4 | 140 ms (0.86x) | - | - | 214 | 1e-06 |"
+    assert lines[-1] == "| ONNX Runtime, dense | 300 ms (0.40x) | - | 100 | 100 | reference |"
+
+
+def test_ratios_are_over_the_dense_network_of_each_engine(script: Any, document: dict[str, Any]) -> None:
+    lines = script("speed_tables").ratio_table(document, 1).splitlines()
+    heads, cells = ([cell.strip() for cell in line.split("|")[1:-1]] for line in (lines[0], lines[2]))
+    assert dict(zip(heads, cells, strict=True)) == {
+        "pconv, pruned": "VGG-16, 8x in groups of 4",
+        "fastest dense engine": "4.00x (ncnn)",
+        "pconv, dense": "8.33x",
+        "ONNX Runtime": "10.00x",
+        "ncnn": "4.00x",
+        "DeepSparse": "5.00x",
+        "int8": "3.33x",
+        "DeepSparse, equal zeros": "4.67x",
+    }
+    assert len(lines) == 3
+
+
+def test_int8_and_ours_are_not_the_fastest_dense_engine(script: Any, document: dict[str, Any]) -> None:
+    tables, record = script("speed_tables"), document["networks"]["vgg16"]
+    assert tables.fastest_dense(record, 1)["engine"] == "ncnn"
+    record["results"] = [r for r in record["results"] if r["engine"] in ("onnxruntime-int8", "pconv")]
+    assert tables.fastest_dense(record, 1) is None
+    assert "| pconv, 8x in groups of 4 | 30.0 ms (-) |" in tables.network_table("vgg16", record)
+
+
+def test_peak_scaling_and_notes(script: Any, document: dict[str, Any]) -> None:
+    tables = script("speed_tables")
+    assert "| VGG-16, 8x in groups of 4 | 91% | 90% | 81% |" in tables.peak_table(document)
+    assert "| VGG-16, dense | - | - | 80% |" in tables.peak_table(document)
+    assert "| VGG-16, pconv, 8x in groups of 4 | 2.00x |" in tables.scaling_table(document)
+    assert "| VGG-16, ncnn, dense | 1.71x |" in tables.scaling_table(document)
+    notes = "\n".join(tables.notes(document))
+    assert "A CPU, 2 cores, Linux 6; FMA peak 100 GFLOP/s a core (measured); pconv 0.1.0, ncnn 1.0" in notes
+    assert "medians of 9 to 9 calls" in notes and "at most 1e-06 of the largest value off" in notes
+    assert "ncnn is up to 2e-03 off (Winograd convolutions; allowed 0.005)." in notes
+    assert "Left out: tvm: it is not tuned (VGG-16)" in notes
+
+
+def test_readme_rows(script: Any, document: dict[str, Any]) -> None:
+    text = script("readme_table").render(None, document)
+    row = "| VGG-16, 8x | 1 | 300 ms | 120 ms (ncnn) | 250 ms (0.48x) | - | 30.0 ms (4.00x) |"
+    assert row in text
+    assert "| VGG-16, 8x | 2 | - | 70.0 ms (ncnn) | 130 ms (0.54x) | - | 15.0 ms (4.67x) |" in text
+    assert "- In brackets, how many times faster than the fastest dense engine." in text
+
+
+def test_the_chart_shows_every_engine(script: Any, document: dict[str, Any]) -> None:
+    svg = script("performance_page").chart(document["networks"]["vgg16"])
+    for text in ("ONNX Runtime, dense", "pconv, 8x in groups of 4", "4.0x the fastest dense engine"):
+        assert text in svg
+
+
+def page_and_results(script: Any) -> tuple[ModuleType, dict[str, Any] | None]:
+    return script("performance_page"), script("speed_tables").read()
+
+
+def test_the_page_is_that_of_the_results(script: Any) -> None:
+    page, document = page_and_results(script)
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert page.replace(text, page.render(document)) == text
+    assert page.render(None) == page.NOT_MEASURED
+
+
+def test_the_charts_are_those_of_the_results(script: Any) -> None:
+    page, document = page_and_results(script)
+    networks = (document or {"networks": {}})["networks"]
+    bars = {name: script("speed_tables").of_threads(record, 1) for name, record in networks.items()}
+    for name, results in bars.items():
+        drawn = (page.CHARTS / f"{name}.svg").read_text(encoding="utf-8")
+        labels = {script("speed_tables").label(networks[name], result) for result in results}
+        assert all(label in drawn for label in labels)
+    assert {path.stem for path in page.CHARTS.glob("*.svg")} == set(networks)
+
+
+def test_a_network_is_a_section_of_the_page(script: Any, document: dict[str, Any]) -> None:
+    text = script("performance_page").render(document)
+    assert re.findall("^## (.*)$", text, re.MULTILINE) == [
+        "Times faster than other engines",
+        "Share of the FMA peak",
+        "The second thread",
+        "VGG-16",
+        "How it was measured",
+    ]
