@@ -13,7 +13,22 @@ from typing import Annotated, NoReturn
 import typer
 
 from pconv._version import __version__
-from pconv.cli import bench, compile, demo, export, forecast, inspect, prune, recipe, run, train, tune, verify
+from pconv.cli import (
+    bench,
+    compile,
+    demo,
+    devices,
+    export,
+    forecast,
+    inspect,
+    prune,
+    recipe,
+    report,
+    run,
+    train,
+    tune,
+    verify,
+)
 from pconv.cli.console import complain
 from pconv.errors import PconvError
 
@@ -31,7 +46,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (prune, train, compile, export, run, inspect, verify, bench, demo, tune, forecast, recipe):
+for _command in (
+    prune, train, compile, export, run, inspect, verify, report, bench, devices, demo, tune, forecast, recipe,
+):  # fmt: skip
     _command.register(app)
 
 
