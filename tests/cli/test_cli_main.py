@@ -12,7 +12,7 @@ from pconv.cli import compile as compile_module
 from pconv.cli import models
 from pconv.errors import ModelError
 
-COMMANDS = ("prune", "train", "compile", "run", "inspect", "bench", "demo")
+COMMANDS = ("prune", "train", "report", "compile", "run", "inspect", "bench", "demo")
 
 
 def test_version(cli) -> None:

@@ -1,0 +1,23 @@
+"""`pconv report` leaves a page and a picture."""
+
+import json
+from pathlib import Path
+
+
+def test_report(cli, model: Path, tmp_path: Path) -> None:
+    pruned = tmp_path / "pruned.onnx"
+    assert cli("prune", model, "-o", pruned, "--compression", "4.5").code == 0
+    (tmp_path / "r.json").write_text('{"model": "tiny", "accuracy": 0.5, "compression_rate": 4.4}')
+    out = tmp_path / "page"
+    ran = cli("report", pruned, "--dense", model, "--results", tmp_path / "r.json", "-o", out)
+    assert ran.code == 0 and ran.out == f"wrote {out / 'index.html'} and {out / 'report.png'}\n"
+    html = (out / "index.html").read_text()
+    assert "conv2" in html and "Norm kept" in html and "50.00%" in html
+    ran = cli("report", pruned, "-o", out, "--json")
+    assert json.loads(ran.out)["layers"]["conv2"]["kernels_per_filter"] == [4, 4]
+
+
+def test_nothing_is_left_where_nothing_is_pruned(cli, model: Path, tmp_path: Path) -> None:
+    ran = cli("report", model, "-o", tmp_path / "page")
+    assert ran.code == 2 and "tiny: its weights hold no zeros" in ran.err
+    assert not (tmp_path / "page").exists()
