@@ -1,0 +1,107 @@
+"""Measure how long a training step takes in each layout and precision, and so an epoch of CIFAR-10.
+
+    python benchmarks/training_speed.py                        ResNet-20, one thread, about a minute
+    python benchmarks/training_speed.py --network resnet56_cifar --device cuda -o x.json
+
+Forward, backward and the optimiser's step on one batch; the student alone, and with the dense network as teacher.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from pconv import zoo
+from pconv.bench import machine
+from pconv.training import precision
+from pconv.training.settings import Settings
+from pconv.training.start import make_objective
+
+RESULTS = Path(__file__).parent / "results" / "training_speed.json"
+IMAGES = 45_000
+VARIANTS = (
+    ("contiguous", "fp32", False),
+    ("channels_last", "fp32", False),
+    ("channels_last", "bf16", False),
+    ("channels_last", "fp32", True),
+)
+
+
+def main() -> None:
+    """Measure all variants, and write the results."""
+    arguments = _arguments()
+    torch.set_num_threads(arguments.threads)
+    results = []
+    for layout, kind, distill in VARIANTS:
+        samples = measure(arguments, layout, kind, distill)
+        seconds = median(samples) * (IMAGES // arguments.batch)
+        print(
+            f"{layout:14} {kind} {'with teacher' if distill else '':12} {seconds:.0f} s an epoch", flush=True
+        )
+        results.append(
+            {
+                "layout": layout,
+                "precision": kind,
+                "teacher": distill,
+                "samples_s": samples,
+                "epoch_s": seconds,
+            }
+        )
+    document = {
+        "machine": machine.record(("numpy", "torch")),
+        "settings": {
+            "network": arguments.network,
+            "batch": arguments.batch,
+            "threads": arguments.threads,
+            "device": arguments.device,
+            "images": IMAGES,
+        },
+        "results": results,
+    }
+    arguments.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {arguments.output}")
+
+
+def measure(arguments: argparse.Namespace, layout: str, kind: Any, distill: bool) -> list[float]:
+    """Time single steps, the first one left out. Units: seconds."""
+    device = torch.device(arguments.device)
+    form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+    module = zoo.create(arguments.network).train().to(device, memory_format=form)
+    dense = zoo.create(arguments.network).to(device)
+    objective = make_objective(dense, distill, Settings())
+    optimiser = torch.optim.SGD(module.parameters(), 0.01, momentum=0.9, nesterov=True)
+    dtype = precision.choose_type(kind, device)
+    scaler = precision.scaler(device, dtype)
+    x = torch.randn(arguments.batch, 3, 32, 32, device=device).to(memory_format=form)
+    y = torch.randint(0, 10, (arguments.batch,), device=device)
+    samples = []
+    for _ in range(arguments.steps + 1):
+        begin = time.perf_counter()
+        with precision.autocast(device, dtype):
+            loss = objective(module(x), y, x)
+        optimiser.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.step(optimiser)
+        scaler.update()
+        loss.item()
+        samples.append(time.perf_counter() - begin)
+    return samples[1:]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--network", default="resnet20_cifar")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--steps", type=int, default=7)
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
