@@ -103,14 +103,14 @@ class OpenclEngine(Engine):
         missing = set(self.manifest["target"]["features"]) - set(self._device.extensions.split())
         if missing:
             raise ArtefactError(
-                f"{self.path}: {self.device} has no {', '.join(sorted(missing))}; compile the model with half "
-                "storage only (f16), or with f32."
+                f"{self.path}: {self.device} has no {', '.join(sorted(missing))}; compile the model for half "
+                "storage (opencl-fp16), or for opencl."
             )
         limit = self._device.max_mem_alloc_size
         if largest_bytes > limit:
             raise ArtefactError(
                 f"{self.path}: needs a buffer of {largest_bytes} bytes, {self.device} allows {limit}. Prune the "
-                "model, or compile it with half storage (f16)."
+                "model, or compile it for opencl-fp16."
             )
 
     def _build(self, context: Any, source: str) -> Any:

@@ -1,16 +1,30 @@
-"""A model compiled for OpenCL as one file: an uncompressed zip of its manifest, its kernels and its constants."""
+"""A model compiled for OpenCL as one file, which C reads as easily as Python (native/opencl.c).
+
+    "PCONVCL1"                                     8 bytes
+    sizes of the four parts, 64-bit little-endian  32 bytes
+    manifest (JSON), launches, kernels (OpenCL C), constants; each ends with zeros to a multiple of 64
+
+The launches repeat what the manifest says of them as lines of words, so that C needs no JSON:
+
+    model ELEM_BYTES ARENA_ELEMS
+    input|output ELEMS DIM...
+    launch KERNEL GLOBAL_X GLOBAL_Y LOCAL SHARED IN AT ADD AT OUT AT ARGUMENT...
+"""
 
 import json
-import zipfile
+import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pconv.errors import ArtefactError
 
 FORMAT = 1
-SUFFIX = ".pcl"
-_DATE = (1980, 1, 1, 0, 0, 0)
+MAGIC = b"PCONVCL1"
+ALIGN = 64
+_SIZES = struct.Struct("<4Q")
 _AGAIN = "Compile the model again with this pconv."
 
 
@@ -24,10 +38,10 @@ class OpenclFile:
 
 
 def is_opencl_file(path: Path) -> bool:
-    """Tell whether a file may be one of these, by its first bytes."""
+    """Tell whether a file is one of these, by its first bytes."""
     try:
         with path.open("rb") as file:
-            return file.read(4) == b"PK\3\4"
+            return file.read(len(MAGIC)) == MAGIC
     except OSError:
         return False
 
@@ -36,14 +50,12 @@ def write_opencl_file(
     file: BinaryIO, manifest: dict[str, Any], source: str, constants: bytes | bytearray | memoryview
 ) -> None:
     """Write a compiled model; equal models give equal bytes."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as bundle:
-        for name, data in (
-            ("manifest.json", json.dumps(manifest, indent=1).encode()),
-            ("model.cl", source.encode()),
-            ("constants.bin", constants),
-        ):
-            with bundle.open(zipfile.ZipInfo(name, _DATE), "w", force_zip64=True) as entry:
-                entry.write(data)
+    parts = (json.dumps(manifest).encode(), _launch_lines(manifest).encode(), source.encode(), constants)
+    file.write(MAGIC + _SIZES.pack(*map(len, parts)) + bytes(ALIGN - len(MAGIC) - _SIZES.size))
+    for part in parts:
+        file.write(part)
+        # At least one zero: the texts are C strings where they lie.
+        file.write(bytes(ALIGN - len(part) % ALIGN))
 
 
 def read_opencl_file(path: Path) -> OpenclFile:
@@ -52,16 +64,42 @@ def read_opencl_file(path: Path) -> OpenclFile:
     Raises: ArtefactError when the file cannot be read, is damaged, or is none of this version.
     """
     try:
-        with zipfile.ZipFile(path) as bundle:
-            manifest = json.loads(bundle.read("manifest.json"))
-            version = manifest["format"], manifest["opencl"]["launches"][:0]
-            source, constants = bundle.read("model.cl").decode(), bundle.read("constants.bin")
+        data = path.read_bytes()
     except OSError as error:
         raise ArtefactError(f"{path}: cannot be read ({error.strerror}). Name a compiled model.") from error
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
-        raise ArtefactError(
-            f"{path}: not a whole model compiled for OpenCL ({type(error).__name__}: {error}). {_AGAIN}"
-        ) from error
-    if version[0] != FORMAT:
-        raise ArtefactError(f"{path}: manifest format {version[0]}, allowed {FORMAT}. {_AGAIN}")
-    return OpenclFile(manifest, source, constants)
+    try:
+        manifest, _, source, constants = _parts(data)
+        said = json.loads(manifest)
+        version = said["format"]
+        found = OpenclFile(said, source.decode(), constants)
+        said["opencl"]["launches"], said["inputs"], said["outputs"], said["target"]["features"]
+    except (struct.error, KeyError, ValueError, TypeError) as error:
+        raise ArtefactError(f"{path}: not a whole model compiled for OpenCL ({error}). {_AGAIN}") from error
+    if version != FORMAT:
+        raise ArtefactError(f"{path}: manifest format {version}, allowed {FORMAT}. {_AGAIN}")
+    return found
+
+
+def _parts(data: bytes) -> list[bytes]:
+    if data[: len(MAGIC)] != MAGIC:
+        raise ValueError("it does not begin as one")
+    sizes = _SIZES.unpack_from(data, len(MAGIC))
+    parts, at = [], ALIGN
+    for size in sizes:
+        parts.append(data[at : at + size])
+        at += size + ALIGN - size % ALIGN
+    if at != len(data):
+        raise ValueError(f"{len(data)} bytes instead of {at}")
+    return parts
+
+
+def _launch_lines(manifest: Mapping[str, Any]) -> str:
+    said = manifest["opencl"]
+    lines: list[tuple[Any, ...]] = [("model", said["elem_bytes"], said["arena_elems"])]
+    for kind in ("input", "output"):
+        lines += [(kind, prod(t["shape"]), *t["shape"]) for t in manifest[f"{kind}s"]]
+    for launch in said["launches"]:
+        operands = (*launch["in"], *launch["add"], *launch["out"])
+        sizes = (*launch["global"], launch["local"][0], int(launch["shared"]))
+        lines.append(("launch", launch["kernel"], *sizes, *operands, *launch["args"]))
+    return "".join(" ".join(map(str, line)) + "\n" for line in lines)
