@@ -46,7 +46,7 @@ class GradualPruner(Pruner):
         recipe: Recipe,
         steps: int | None = None,
         *,
-        each_step: float = 0.05,
+        each_step: float = 0.02,
         ramp: float = 0.4,
         freeze: float = 0.5,
         interval: int | None = None,
