@@ -109,7 +109,7 @@ def generate_program(
     tuned: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> "Program":
-    """Compile a model as far as C text and weights: what `build` and `pconv.export` start from.
+    """Compile a model as far as C text and weights: what `build` and `pconv.deploy` start from.
 
     Raises: as `compile` does.
     """

@@ -50,7 +50,7 @@ def export(
     device, which prints the latency of each layer. README.md in the folder says how each part is used.
     """
     from pconv.compiler import generate_program
-    from pconv.export import export as write
+    from pconv.deploy import write_folder
 
     settings = options.recipe_settings(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
@@ -68,7 +68,7 @@ def export(
             tuned=tuning,
             progress=track.steps,
         )
-        made = write(program, output, name=name or found.name, cc=cc, progress=track.steps)
+        made = write_folder(program, output, name=name or found.name, cc=cc, progress=track.steps)
     if json:
         files = [str(path) for path in made.files]
         console.print_json(

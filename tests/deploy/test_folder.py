@@ -15,10 +15,10 @@ from pconv import targets, toolchain
 from pconv.build import build
 from pconv.cache import Cache
 from pconv.codegen.program import Program
+from pconv.deploy import Exported, write_folder
+from pconv.deploy.names import class_name, identifier, renames
 from pconv.elf import read_loading
 from pconv.errors import BuildError
-from pconv.export import Exported, export
-from pconv.export.names import class_name, identifier, renames
 from pconv.runtime import Engine
 
 pytestmark = pytest.mark.cc
@@ -31,12 +31,12 @@ Y = 2 * X + np.arange(64 * 32, dtype=np.float32).reshape(64, 32)  # what the han
 @pytest.fixture(scope="module")
 def folder(make_program: Maker, session_cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """The hand-written program, exported for this machine."""
-    return export(make_program(HERE), tmp_path_factory.mktemp("export") / "out", name="Tiny-Net")
+    return write_folder(make_program(HERE), tmp_path_factory.mktemp("export") / "out", name="Tiny-Net")
 
 
 @pytest.fixture(scope="module")
 def android(make_program: Maker, session_cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    return export(make_program("android-arm64"), tmp_path_factory.mktemp("export") / "out")
+    return write_folder(make_program("android-arm64"), tmp_path_factory.mktemp("export") / "out")
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_cmake_builds_the_folder(folder: Exported, tmp_path: Path) -> None:
 def test_two_models_in_one_program(
     make_program: Maker, compile_c: Callable[..., Path], tmp_path: Path
 ) -> None:
-    made = [export(make_program(HERE), tmp_path / name, name=name) for name in ("one", "two")]
+    made = [write_folder(make_program(HERE), tmp_path / name, name=name) for name in ("one", "two")]
     calls = "".join(
         f"""
     pconv_model *{name} = {name}_open(2, error, sizeof error);
@@ -231,7 +231,7 @@ def test_jni_bridge_compiles(android: Exported, compile_c: Callable[..., Path]) 
 
 
 def test_ios_has_a_static_library_only(make_program: Maker, tmp_path: Path) -> None:
-    made = export(make_program("ios-arm64"), tmp_path / "out")
+    made = write_folder(make_program("ios-arm64"), tmp_path / "out")
     assert [str(p) for p in made.files if p.parts[0] in ("lib", "bin")] == ["lib/ios-arm64/libaffine.a"]
     swift = (made.folder / "swift" / "Affine.swift").read_text()
     assert "import CAffine" in swift and "affine_open(threads, &why, why.count)" in swift
@@ -240,8 +240,8 @@ def test_ios_has_a_static_library_only(make_program: Maker, tmp_path: Path) -> N
 
 def test_an_export_is_replaced_and_nothing_else(make_program: Maker, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    export(make_program(HERE), out, name="first")
-    export(make_program(HERE), out, name="second")
+    write_folder(make_program(HERE), out, name="first")
+    write_folder(make_program(HERE), out, name="second")
     assert sorted(path.name for path in (out / "include").iterdir()) == ["pconv.h", "second.h"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     mine = tmp_path / "mine"
@@ -250,18 +250,18 @@ def test_an_export_is_replaced_and_nothing_else(make_program: Maker, tmp_path: P
     with pytest.raises(
         BuildError, match=r"mine: it is there already and no export wrote it; allowed a new folder"
     ):
-        export(make_program(HERE), mine)
+        write_folder(make_program(HERE), mine)
     assert [path.name for path in mine.iterdir()] == ["letter.txt"]
 
 
 def test_failure_leaves_nothing(make_program: Maker, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"model\.c: .* failed"):
-        export(make_program(HERE, "#error broken\n"), tmp_path / "out")
+        write_folder(make_program(HERE, "#error broken\n"), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(
         BuildError, match=r"no/out: cannot be written \(No such file or directory\)\. Name another"
     ):
-        export(make_program(HERE), tmp_path / "no" / "out")
+        write_folder(make_program(HERE), tmp_path / "no" / "out")
 
 
 def test_names() -> None:
@@ -286,7 +286,7 @@ def test_opencl_is_not_exported(make_program: Maker, tmp_path: Path) -> None:
     with pytest.raises(
         BuildError, match=r"target opencl: it cannot be exported; allowed CPUs, e\.g\. android"
     ):
-        export(make_program("opencl"), tmp_path / "out")
+        write_folder(make_program("opencl"), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 

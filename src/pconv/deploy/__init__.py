@@ -3,6 +3,6 @@
 `templates/` holds its files with @PLACES@ to fill in; nothing here knows how code is generated or compiled.
 """
 
-from pconv.export.folder import Exported, export
+from pconv.deploy.folder import Exported, write_folder
 
-__all__ = ["Exported", "export"]
+__all__ = ["Exported", "write_folder"]

@@ -13,8 +13,8 @@ from typing import Any
 
 from pconv.build import NATIVE, RUNTIME_SOURCES, build, build_bench, build_static
 from pconv.codegen.program import Program
+from pconv.deploy import names
 from pconv.errors import BuildError
-from pconv.export import names
 from pconv.files import unwritable
 from pconv.targets.platforms import platform_of
 from pconv.toolchain import COMMON_FLAGS
@@ -37,7 +37,7 @@ class Exported:
     files: tuple[Path, ...]
 
 
-def export(
+def write_folder(
     program: Program,
     out: str | os.PathLike[str],
     *,
