@@ -212,7 +212,8 @@ def _contenders(
         for peer in peers:
             if network is not networks[0] and not peer.prunable:
                 continue
-            on_event(f"{peer.title} reads {model} at {network.compression:g}x", None)
+            verb = "converts (once, maybe for minutes)" if peer.must_convert(network.path) else "reads"
+            on_event(f"{peer.title} {verb} {model} at {network.compression:g}x", None)
             try:
                 yield _peer(peer, network, threads, inputs, expected, peer is exact)
             except PconvError as error:

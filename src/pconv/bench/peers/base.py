@@ -77,6 +77,10 @@ class Peer(ABC):
         """Say whether it reads something else than ONNX."""
         return type(self).convert is not Peer.convert
 
+    def must_convert(self, path: Path) -> bool:
+        """Say whether `converted` would take its time."""
+        return self.converts and not self.folder(path).is_dir()
+
     def converted(self, path: Path) -> Path:
         """Return the folder with what `convert` makes of a model: from the cache, or made now.
 
