@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pconv.calibration import Geometry, sweep
 from pconv.calibration.choice import DAMPING, choose_mask
 from pconv.calibration.refit import refit
-from pconv.calibration.statistics import damped, gather
+from pconv.calibration.statistics import Statistics, damped, gather
 from pconv.errors import ModelError
 from pconv.patterns import library
 from pconv.recipe import LayerRule
@@ -77,12 +77,17 @@ def hessian_of(draw: np.random.Generator, k: int) -> np.ndarray:
     return (x.T @ x / len(x))[None]
 
 
+def of(hessian: np.ndarray) -> Statistics:
+    """Give statistics that say nothing but this."""
+    return Statistics(hessian, np.empty(0), np.zeros(hessian.shape[:2]), np.empty(0))
+
+
 @given(st.integers(0, 99))
 def test_shapes_are_those_of_least_error_after_the_best_repair(seed: int) -> None:
     draw = np.random.default_rng(seed)
     hessian, w = hessian_of(draw, 9), draw.standard_normal((3, 1, 3, 3))
     patterns = library("scp8")
-    mask = choose_mask(w, hessian, LayerRule(w.shape, 1, "scp8"), patterns)
+    mask = choose_mask(w, of(hessian), LayerRule(w.shape, 1, "scp8"), patterns)
     stiff = damped(hessian, DAMPING)[0]
     for kernel, chosen in zip(w.reshape(3, 9), mask.reshape(3, 9), strict=True):
         errors = {}
@@ -99,7 +104,7 @@ def test_shapes_are_those_of_least_error_after_the_best_repair(seed: int) -> Non
 def test_kernels_that_go_are_those_that_cost_least() -> None:
     draw = np.random.default_rng(3)
     hessian, w = hessian_of(draw, 5), draw.standard_normal((4, 5))
-    mask = choose_mask(w, hessian, LayerRule(w.shape, 4), ())
+    mask = choose_mask(w, of(hessian), LayerRule(w.shape, 4), ())
     inverse = np.linalg.inv(damped(hessian, DAMPING)[0])
     assert (np.argmin(w**2 / inverse.diagonal(), axis=1) == np.argmin(mask, axis=1)).all()
     assert (mask.sum(axis=1) == 4).all()
@@ -112,7 +117,7 @@ def test_masks_obey_the_rule(sharing: str, permute: bool) -> None:
     shape = (16, 8, 3, 3)
     w = draw.standard_normal(shape).astype(np.float32)
     rule = LayerRule(shape, 4, "scp8", 4, sharing, permute, 4)
-    mask = choose_mask(w, hessian_of(draw, 72), rule, library("scp8"))
+    mask = choose_mask(w, of(hessian_of(draw, 72)), rule, library("scp8"))
     kernels = mask.reshape(16, 8, 9)
     alive = kernels.any(axis=2)
     assert (alive.sum(axis=1) == 4).all()
@@ -146,10 +151,26 @@ def test_an_input_of_zeros_is_no_obstacle() -> None:
     x = np.zeros((20, 4), np.float32)
     w = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
     statistics = gather(x, np.ones((20, 3), np.float32), Geometry(), True, np.random.default_rng(0))
-    mask = choose_mask(w, statistics.hessian, LayerRule(w.shape, 2), ())
+    mask = choose_mask(w, statistics, LayerRule(w.shape, 2), ())
     new, bias = refit(w, mask, statistics)
     np.testing.assert_allclose(new, np.where(mask, w, 0), rtol=1e-5)
     np.testing.assert_allclose(bias, 1)
+
+
+def test_a_layer_too_wide_for_a_hessian_is_chosen_by_its_kernels_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw = np.random.default_rng(5)
+    x = draw.standard_normal((300, 8)).astype(np.float32) * np.array([9, 1, 9, 1, 9, 1, 9, 1], np.float32) + 1
+    w = draw.uniform(0.9, 1.1, (4, 8))
+    y = (x @ w.T).astype(np.float32)
+    monkeypatch.setattr("pconv.calibration.statistics.MAX_COLUMNS", 7)
+    statistics = gather(x, y, Geometry(), True, draw)
+    mask = choose_mask(w, statistics, LayerRule(w.shape, 4), ())
+    assert (mask == [True, False] * 4).all()
+    new, bias = refit(w, mask, statistics)
+    np.testing.assert_array_equal(new, np.where(mask, w, 0))
+    np.testing.assert_allclose((x @ new.T + bias).mean(0), y.mean(0), rtol=1e-4)
 
 
 class Chain:

@@ -15,7 +15,7 @@ from pconv.patterns import Groups, Pattern, filter_groups, spread, sum_energy
 from pconv.recipe import SHAPE, LayerRule
 from pconv.sparsity import keep_kernels
 
-from .statistics import damped
+from .statistics import Statistics
 
 Array = NDArray[Any]
 
@@ -23,18 +23,18 @@ DAMPING = 1e-2  # of the Hessian's mean diagonal: directions that the images har
 
 
 def choose_mask(
-    weights: Array, hessian: Array, rule: LayerRule, library: Sequence[Pattern]
+    weights: Array, statistics: Statistics, rule: LayerRule, library: Sequence[Pattern]
 ) -> NDArray[np.bool_]:
     """Choose each kernel's shape and each filter's kernels; an empty library keeps kernels whole.
 
-    Shapes: weights [oc, ic / groups, ...], hessian [groups, k, k] -> the shape of weights
+    Shapes: weights [oc, ic / groups, ...] -> the same
     """
     kernels = weights.reshape(*weights.shape[:2], -1)
     shapes = np.ones((1, kernels.shape[2]), bool)
     if library:
         shapes = np.stack([pattern.mask().reshape(-1) for pattern in library])
     # As roots, because groups add up squares, as those of magnitudes.
-    saved = np.sqrt(_saved(kernels, hessian, shapes))
+    saved = np.sqrt(_saved(kernels, statistics.inverse_blocks(kernels.shape[2], DAMPING), shapes))
     size, block = weights.shape[:2], rule.channel_block
     groups = _groups(saved, rule)
     together = groups if rule.sharing == SHAPE else filter_groups(size[0], 1)
@@ -44,15 +44,13 @@ def choose_mask(
     return np.asarray(shapes[best] & kept[..., None]).reshape(weights.shape)
 
 
-def _saved(kernels: Array, hessian: Array, shapes: NDArray[np.bool_]) -> Array:
+def _saved(kernels: Array, own: Array, shapes: NDArray[np.bool_]) -> Array:
     """Say what keeping a kernel in a shape saves, of the error of removing it.
 
-    Shapes: kernels [oc, ic, taps], shapes [p, taps] -> [oc, ic, p]
+    Shapes: kernels [oc, ic, taps], own [groups, ic, taps, taps] of the inverse Hessian, shapes [p, taps] -> [oc, ic, p]
     """
     oc, ic, taps = kernels.shape
-    groups = len(hessian)
-    inverse = np.linalg.inv(damped(hessian, DAMPING)).reshape(groups, ic, taps, ic, taps)
-    own = inverse[:, np.arange(ic), :, np.arange(ic)].swapaxes(0, 1)  # [groups, ic, taps, taps]
+    groups = len(own)
     w = kernels.astype(np.float64).reshape(groups, oc // groups, ic, taps)
     removed = _error(w, own)
     kept = [

@@ -18,13 +18,15 @@ RIDGE = 1e-2  # of the Hessian's mean diagonal; 1e-3 to 1e-1 measured alike, 1 i
 def refit(weights: Array, mask: NDArray[np.bool_], statistics: Statistics) -> tuple[Array, Array]:
     """Solve for each filter's kept weights, and the bias that goes with them.
 
+    A layer too wide for a whole Hessian keeps its weights as they are, and gets a bias that restores the means.
+
     Shapes: weights and mask [oc, ic / groups, ...] -> new weights, bias [oc]
     """
-    groups, k = statistics.hessian.shape[:2]
+    groups, k = statistics.mean_x.shape
     old = weights.astype(np.float64).reshape(groups, -1, k)
     kept = mask.reshape(groups, -1, k)
-    new = np.zeros_like(old)
-    for group, stiff in enumerate(damped(statistics.hessian, RIDGE)):
+    new = np.where(kept, old, 0.0)
+    for group, stiff in enumerate([] if statistics.wide else damped(statistics.hessian, RIDGE)):
         # The ridge pulls to the old weights: H + r on the left means C + r w0 on the right.
         pull = stiff - statistics.hessian[group]
         wanted = statistics.cross[group].T + old[group] @ pull

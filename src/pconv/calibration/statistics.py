@@ -15,6 +15,8 @@ Array = NDArray[Any]
 
 MIN_SAMPLES = 16_384
 SAMPLES_PER_COLUMN = 4
+# Above this a Hessian and its inverse take gigabytes and many minutes: only each kernel's own block is kept.
+MAX_COLUMNS = 9216
 _FLOOR = 1e-12
 
 
@@ -28,12 +30,18 @@ class Geometry:
     dilations: tuple[int, int] = (1, 1)
     groups: int = 1
 
+    @property
+    def taps(self) -> int:
+        """Count the positions of a kernel."""
+        return self.kernel[0] * self.kernel[1]
+
 
 @dataclass(frozen=True)
 class Statistics:
     """Hold the second moments of a layer, for each of its convolution groups, about the means where centred.
 
-    Shapes: hessian [groups, k, k] and cross [groups, k, oc / groups] with k = ic / groups * kh * kw;
+    Shapes: hessian [groups, k, k] and cross [groups, k, oc / groups] with k = ic / groups * kh * kw; of a layer that
+    is too wide, hessian [groups, ic / groups, taps, taps], each kernel's own block, and cross empty;
     mean_x [groups, k], mean_y [oc], both zero where not centred
     """
 
@@ -41,6 +49,23 @@ class Statistics:
     cross: Array
     mean_x: Array
     mean_y: Array
+
+    @property
+    def wide(self) -> bool:
+        """Say whether there is no more than each kernel's own block."""
+        return self.hessian.ndim == 4
+
+    def inverse_blocks(self, taps: int, damping: float) -> Array:
+        """Give each kernel's own block of the inverse Hessian.
+
+        Shapes: [groups, ic / groups, taps, taps]
+        """
+        if self.wide:
+            return np.asarray(np.linalg.inv(np.stack([damped(blocks, damping) for blocks in self.hessian])))
+        groups, k = self.hessian.shape[:2]
+        ic = k // taps
+        inverse = np.linalg.inv(damped(self.hessian, damping)).reshape(groups, ic, taps, ic, taps)
+        return np.asarray(inverse[:, np.arange(ic), :, np.arange(ic)].swapaxes(0, 1))
 
 
 def gather(x: Array, y: Array, geometry: Geometry, centred: bool, draw: np.random.Generator) -> Statistics:
@@ -58,15 +83,19 @@ def gather(x: Array, y: Array, geometry: Geometry, centred: bool, draw: np.rando
     if not centred:
         mean_x, mean_y = np.zeros_like(mean_x), np.zeros_like(mean_y)
     with np.errstate(invalid="ignore"):  # whoever asks looks at what comes out
-        return _moments(columns, wanted, mean_x, mean_y, geometry.groups)
+        return _moments(columns, wanted, mean_x, mean_y, geometry)
 
 
-def _moments(columns: Array, wanted: Array, mean_x: Array, mean_y: Array, groups: int) -> Statistics:
-    oc = wanted.shape[1]
+def _moments(columns: Array, wanted: Array, mean_x: Array, mean_y: Array, geometry: Geometry) -> Statistics:
+    groups, oc = geometry.groups, wanted.shape[1]
     columns = (columns - mean_x.astype(np.float32)).reshape(len(columns), groups, -1).swapaxes(0, 1)
     wanted = (wanted - mean_y.astype(np.float32)).reshape(-1, groups, oc // groups).swapaxes(0, 1)
+    _, count, k = columns.shape
+    if k > MAX_COLUMNS:
+        kernels = columns.reshape(groups, count, -1, geometry.taps).transpose(0, 2, 3, 1)
+        blocks = (kernels @ kernels.swapaxes(2, 3)).astype(np.float64) / count
+        return Statistics(blocks, np.empty(0), mean_x.reshape(groups, -1), mean_y)
     transposed = columns.swapaxes(1, 2)
-    count = columns.shape[1]
     return Statistics(
         (transposed @ columns).astype(np.float64) / count,
         (transposed @ wanted).astype(np.float64) / count,
@@ -93,7 +122,7 @@ def _sample_windows(x: Array, y: Array, geometry: Geometry, draw: np.random.Gene
     n, ic = x.shape[:2]
     oh, ow = y.shape[2:]
     kernel = geometry.kernel
-    per_image = min(oh * ow, -(-_samples(ic // geometry.groups * kernel[0] * kernel[1]) // n))
+    per_image = min(oh * ow, -(-_samples(ic // geometry.groups * geometry.taps) // n))
     places = draw.integers(oh * ow, size=(n, per_image))
     if per_image == oh * ow:
         places = np.broadcast_to(np.arange(oh * ow), (n, oh * ow))

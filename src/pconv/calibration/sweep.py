@@ -21,9 +21,6 @@ from .statistics import Geometry, gather
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
 
-# Above this a Hessian and its inverse take gigabytes and many minutes.
-MAX_COLUMNS = 9216
-
 
 class Site(Protocol):
     """One layer of a network that is being pruned, in the order of execution.
@@ -77,7 +74,9 @@ def sweep(
             )
         if not rule.dense:
             library = libraries[rule.patterns] if rule.patterns is not None else ()
-            masks[site.name] = choose_mask(site.weights, statistics.hessian, rule, library)
+            masks[site.name] = choose_mask(site.weights, statistics, rule, library)
+        if statistics.wide and rule.dense:
+            continue  # there is nothing to refit by
         new, bias = refit(site.weights, masks[site.name], statistics)
         site.replace(new, bias if site.has_bias else None)
     return masks

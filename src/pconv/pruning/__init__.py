@@ -15,6 +15,7 @@ from .keep import KeepPruner  # noqa: E402
 from .magnitude import MagnitudePruner  # noqa: E402
 from .methods import METHODS, prune  # noqa: E402
 from .post_training import post_train  # noqa: E402
+from .post_training_tune import mirror_and_shift  # noqa: E402
 from .storage import load_sparse, read_sparse, save_sparse  # noqa: E402
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "MagnitudePruner",
     "Pruner",
     "load_sparse",
+    "mirror_and_shift",
     "post_train",
     "prune",
     "read_sparse",

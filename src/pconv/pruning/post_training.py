@@ -28,7 +28,7 @@ from .post_training_tune import Budget, Vary, mirror_and_shift, tune
 from .tracing import Values, added_to, batch_norm_after, calls, trace
 
 SWEEP_IMAGES = 1024
-SWEEP_PIXELS = 1 << 22  # of the input: activations of all these images are in memory at once
+SWEEP_PIXELS = 1 << 21  # of the input: activations of all these images are in memory at once
 _SMALL_SCALE = 1e-3  # a batch norm's channel that is all but switched off
 
 
@@ -39,6 +39,7 @@ def post_train(
     *,
     seconds: float | None = None,
     vary: Vary | None = mirror_and_shift,
+    batch: int | None = None,
     progress: Progress | None = None,
     seed: int = 0,
     clock: Callable[[], float] = time.perf_counter,
@@ -49,7 +50,8 @@ def post_train(
 
     Some hundred images will do for the refit; the gradient steps, which `seconds` turn on, make use of
     thousands. `vary` alters the images of each of their batches (by default mirrored and shifted; None = as they
-    are). `progress(what, done, total)` reports. The refit counts towards `seconds`, by `clock`.
+    are); `batch` is how many images they have. `progress(what, done, total)` reports. The refit counts towards
+    `seconds`, by `clock`.
 
     Shapes: images [n, c, h, w], or batches of that shape
     Raises: RecipeError when the recipe does not fit the module; ModelError for weights or activations that are not
@@ -57,7 +59,7 @@ def post_train(
     """
     started = clock()
     module = unwrap(module)
-    batch = _as_batch(images)
+    every = _as_batch(images)
     layers = find_layers(module)
     rules = plan_layers(recipe or Recipe(), describe_layers(layers))
     require_prunable(module, layers, [name for name, rule in rules.items() if not rule.dense])
@@ -65,14 +67,14 @@ def post_train(
     module.eval()
     dense = copy.deepcopy(module).requires_grad_(False)
     try:
-        found = _sites(module, dense, layers, batch[: _sweep_images(batch)])
+        found = _sites(module, dense, layers, every[: _sweep_images(every)])
         weights = {name: as_array(layer.weight) for name, layer in layers.items()}
         masks = sweep(found, weights, rules, progress, seed)
         idle = {name: np.ones(w.shape, bool) for name, w in weights.items() if name not in masks}
         sparsity = SparsityMap.detect(idle | masks)
         if seconds is not None and any(layer.density < 1.0 for layer in sparsity.layers.values()):
             budget = Budget(started, seconds, clock)
-            tune(module, dense, batch, sparsity, budget, vary, progress, seed)
+            tune(module, dense, every, sparsity, budget, vary, progress, seed, batch)
     finally:
         module.train(was_training)
     return sparsity

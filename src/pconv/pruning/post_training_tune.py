@@ -7,7 +7,7 @@ The zeros hold all the while. Both run on a share of one budget of seconds, unde
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -22,12 +22,13 @@ from .tracing import Block, blocks, run, trace
 
 Vary = Callable[[Tensor, torch.Generator], Tensor]
 
-BATCH = 128
+BATCH_PIXELS = 1 << 17  # of the input, where the caller leaves the batch open
+BATCH_SIZES = 8, 128
 RECONSTRUCT_SHARE = 0.25  # of the seconds that the refit left
 RECONSTRUCT_IMAGES = 2048
 RECONSTRUCT_LR = 1e-3
 DISTIL_LR = 1e-3
-TRAIN_BN = 0.0
+FINAL_WEIGHT = 1.0
 WARM_UP = 0.05
 SHIFT = 1 / 8  # of the side
 
@@ -75,22 +76,26 @@ def tune(
     vary: Vary | None,
     progress: Progress | None = None,
     seed: int = 0,
+    batch: int | None = None,
 ) -> None:
     """Bring a refitted module nearer to the dense network, in place, until the budget is spent."""
     device = next(module.parameters()).device
     pair = _Pair(trace(module), trace(dense))
     pruner = KeepPruner(module, sparsity=sparsity)
     pruner.prepare()
-    source = _Source(images, vary, torch.Generator().manual_seed(seed), device)
+    if batch is None:
+        batch = min(max(BATCH_PIXELS // images[0, 0].numel(), BATCH_SIZES[0]), BATCH_SIZES[1])
+    source = _Source(images, batch, vary, torch.Generator().manual_seed(seed), device)
     parts = blocks(pair.pruned, pruner.pruned())
     # Channels last: the same numbers, a fifth faster on a CPU.
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     dense.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
-        _reconstruct(pair, parts, source, budget.part(RECONSTRUCT_SHARE), progress)
-        _distil(module, pair, parts, source, budget.part(1.0), progress)
+        if parts:
+            _reconstruct(pair, parts, source, budget.part(RECONSTRUCT_SHARE), progress)
+            _distil(pair, parts, source, budget.part(1.0), progress)
     finally:
-        module.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         pruner.finish()
 
 
@@ -113,21 +118,30 @@ class _Pair:
         y: Tensor = run(self.dense, nodes, {self._twin[block.start]: x})[nodes[-1]]
         return y
 
+    def parameters(self, block: Block | None = None) -> list[nn.Parameter]:
+        """List what can be trained in a block, or in the whole pruned network."""
+        nodes = self.pruned.graph.nodes if block is None else block.nodes
+        modules = [self.pruned.get_submodule(str(node.target)) for node in nodes if node.op == "call_module"]
+        return [
+            parameter for module in modules for parameter in module.parameters() if parameter.requires_grad
+        ]
+
 
 class _Source:
     """Batches of images in random order, each varied anew."""
 
     def __init__(
-        self, images: Tensor, vary: Vary | None, generator: torch.Generator, device: torch.device
+        self, images: Tensor, size: int, vary: Vary | None, generator: torch.Generator, device: torch.device
     ) -> None:
         self._images, self._vary, self._device = images, vary, device
-        self.generator = generator
+        self.size, self.generator = size, generator
 
-    def draw(self, size: int) -> Iterator[Tensor]:
+    def draw(self) -> Iterator[Tensor]:
         """Give batches without end."""
+        size = self.size
         while True:
             order = torch.randperm(len(self._images), generator=self.generator)
-            for rows in order[: max(size, len(order) - len(order) % size)].split(size):
+            for rows in order[: max(size, len(order) - len(order) % size)].split(size):  # type: ignore[no-untyped-call]
                 x = self._images[rows]
                 x = x if self._vary is None else self._vary(x, self.generator)
                 x = x.to(self._device)
@@ -137,49 +151,45 @@ class _Source:
 def _reconstruct(
     pair: _Pair, parts: list[Block], source: _Source, budget: Budget, progress: Progress | None
 ) -> None:
-    batches = source.draw(BATCH)
-    x = [next(batches) for _ in range(max(1, RECONSTRUCT_IMAGES // BATCH))]
+    batches = source.draw()
+    x = [next(batches) for _ in range(max(1, RECONSTRUCT_IMAGES // source.size))]
     wanted = x
     for done, block in enumerate(parts):
         wanted = [pair.wanted_after(block, batch) for batch in wanted]
-        scale = torch.cat(wanted).var()
-        parameters = _parameters(pair.pruned, block.nodes)
-        optimiser = torch.optim.Adam(parameters, RECONSTRUCT_LR)
+        scale = _variance(torch.cat(wanted))
+        optimiser = torch.optim.Adam(pair.parameters(block), RECONSTRUCT_LR)
         span = budget.part(1 / (len(parts) - done))
         while (spent := span.spent()) < 1:
             _set_rate(optimiser, RECONSTRUCT_LR, spent)
             i = int(torch.randint(len(x), (1,), generator=source.generator))
-            _step(optimiser, _distance(pair.after(block, x[i]), wanted[i]) / scale)
+            _step(optimiser, functional.mse_loss(pair.after(block, x[i]), wanted[i]) / scale)
             _report(progress, f"reconstructing {block.layers[0]}", (done + spent) / len(parts))
         with torch.no_grad():
             x = [pair.after(block, batch) for batch in x]
 
 
 def _distil(
-    module: nn.Module,
-    pair: _Pair,
-    parts: list[Block],
-    source: _Source,
-    budget: Budget,
-    progress: Progress | None,
+    pair: _Pair, parts: list[Block], source: _Source, budget: Budget, progress: Progress | None
 ) -> None:
-    optimiser = torch.optim.Adam(module.parameters(), DISTIL_LR)
-    module.train(bool(TRAIN_BN))
-    for x in source.draw(BATCH):
+    # Batch norms keep their statistics: measured no worse than moving ones, and right for small batches.
+    optimiser = torch.optim.Adam(pair.parameters(), DISTIL_LR)
+
+    for x in source.draw():
         spent = budget.spent()
         if spent >= 1:
             break
         _set_rate(optimiser, DISTIL_LR, spent)
-        loss, y, wanted = torch.zeros(()), x, x
-        for block in parts:
+        loss, y, wanted = torch.zeros((), device=x.device), x, x
+        for i, block in enumerate(parts):
             y, wanted = pair.after(block, y), pair.wanted_after(block, wanted)
-            loss = loss + _distance(y, wanted) / wanted.var()
+            weight = FINAL_WEIGHT if i == len(parts) - 1 else 1.0
+            loss = loss + weight * functional.mse_loss(y, wanted) / _variance(wanted)
         _step(optimiser, loss)
         _report(progress, "distilling", spent)
 
 
-def _distance(y: Tensor, wanted: Tensor) -> Tensor:
-    return functional.mse_loss(y, wanted)
+def _variance(y: Tensor) -> Tensor:
+    return y.var().clamp_min(1e-12)
 
 
 def _step(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
@@ -192,11 +202,6 @@ def _set_rate(optimiser: torch.optim.Optimizer, peak: float, spent: float) -> No
     """Rise for a while, then fall along a cosine to zero."""
     for group in optimiser.param_groups:
         group["lr"] = peak * min(1.0, spent / WARM_UP) * 0.5 * (1 + math.cos(math.pi * min(1.0, spent)))
-
-
-def _parameters(graph: fx.GraphModule, nodes: Iterable[fx.Node]) -> list[nn.Parameter]:
-    modules = [graph.get_submodule(str(node.target)) for node in nodes if node.op == "call_module"]
-    return [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
 
 
 def _report(progress: Progress | None, what: str, share: float) -> None:
