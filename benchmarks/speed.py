@@ -22,6 +22,7 @@ import speed_tables
 from pconv import compile
 from pconv.bench import peers, session
 from pconv.bench.compare import Network, compare
+from pconv.bench.peers.tvm import Tvm
 from variants import Pruning, Variant, make_variants, measure_layers, work
 
 THREADS = (1, 2)
@@ -93,6 +94,7 @@ def measure(
                 v.labels | {"rate": v.rate, "file_bytes": n.engine.path.stat().st_size} | work(n.engine)
                 for v, n in zip(variants, networks, strict=True)
             ]
+        tuned = [record for n in threads if (record := Tvm().tuning(variants[0].path, n))]
         print(f"{name}: measuring the convolutions", flush=True)
         layers = [measure_layers(variant) for variant in variants]
     return {
@@ -100,6 +102,7 @@ def measure(
         "settings": {"seconds": seconds, "batch": 1},
         "peers": session.describe_peers(ready),
         "skipped": skipped,
+        "tvm_tuning": tuned,
         "variants": counted,
         "results": [result.as_json() for result in results],
         "layers": layers,

@@ -138,6 +138,12 @@ def notes(document: Record) -> list[str]:
             lines.append(
                 f"{peer['title']} is up to {max(errors):.0e} off ({peer['why_off']}; allowed {peer['max_rel_err']:g})."
             )
+    for network, record in document["networks"].items():
+        for tuned in record["tvm_tuning"]:
+            lines.append(
+                f"TVM was tuned for {TITLES.get(network, network)} on {tuned['threads']} thread"
+                f"{'s' * (tuned['threads'] > 1)} with {tuned['trials']} trials, in {tuned['seconds'] / 60:.0f} minutes."
+            )
     missing: dict[str, list[str]] = {}
     for network, record in document["networks"].items():
         for reason in record["skipped"].values():

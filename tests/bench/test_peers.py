@@ -1,5 +1,6 @@
 """The peers: found by name, skipped with a reason, right within their own bounds."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,18 @@ def test_inputs_are_converted_once() -> None:
 def test_an_untuned_tvm_is_never_timed(network: Path) -> None:
     with pytest.raises(PconvError, match=r"not tuned for this model and 2 threads; python -m .* tune MODEL"):
         tvm.Tvm().load(network, 2)
+    assert tvm.Tvm().tuning(network, 2) is None
+
+
+def test_a_tuned_tvm_says_how_it_was_tuned(network: Path) -> None:
+    peer, record = tvm.Tvm(), {"trials": 900, "seconds": 60}
+    peer.keep(peer.tuned(network, 3), lambda draft: write(draft / tvm.RECORD, json.dumps(record)))
+    assert peer.tuning(network, 3) == record
+    assert peer.tuning(network, 4) is None
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def test_the_command_lists_and_says_what_is_wrong(network: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,6 +54,7 @@ def document() -> dict[str, Any]:
     vgg = {
         "machine": MACHINE, "peers": PEERS, "skipped": {"tvm": "tvm: it is not tuned"}, "variants": variants,
         "results": results,
+        "tvm_tuning": [{"threads": 2, "trials": 900, "tasks": 17, "seconds": 1260}],
         "layers": [{"compression": 1.0, "group": 0, **shares}, {"compression": 7.99, "group": 4, **sparse}],
     }  # fmt: skip
     return {"networks": {"vgg16": vgg}}
@@ -108,6 +109,7 @@ def test_peak_scaling_and_notes(script: Any, document: dict[str, Any]) -> None:
     assert "A CPU, 2 cores, Linux 6; FMA peak 100 GFLOP/s a core (measured); pconv 0.1.0, ncnn 1.0" in notes
     assert "medians of 9 to 9 calls" in notes and "at most 1e-06 of the largest value off" in notes
     assert "ncnn is up to 2e-03 off (Winograd convolutions; allowed 0.005)." in notes
+    assert "TVM was tuned for VGG-16 on 2 threads with 900 trials, in 21 minutes." in notes
     assert "Left out: tvm: it is not tuned (VGG-16)" in notes
 
 

@@ -56,7 +56,7 @@ class Tvm(Peer):
         """Name the folder of the tuned library, and of the record of how it was tuned."""
         return self.folder(path, "threads", threads)
 
-    def tuning(self, path: Path, threads: int) -> dict[str, Any]:
-        """Say how it was tuned: trials, tasks, seconds."""
-        record: dict[str, Any] = json.loads((self.tuned(path, threads) / RECORD).read_text(encoding="utf-8"))
-        return record
+    def tuning(self, path: Path, threads: int) -> dict[str, Any] | None:
+        """Say how it was tuned: trials, tasks, seconds; None where it was not."""
+        record = self.tuned(path, threads) / RECORD
+        return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pconv.bench.peers.base import keep_only
 from pconv.bench.peers.tvm import LIBRARY, RECORD
 
 TRIALS_PER_TASK = 96
@@ -41,9 +42,7 @@ def main(arguments: list[str]) -> None:
     tuned_s = time.perf_counter() - begin
     build(module, target, folder)
     record = {"trials": trials, "tasks": tasks, "seconds": round(tuned_s), "threads": threads, "mcpu": _cpu()}
-    for left in folder.iterdir():
-        if left.name != LIBRARY:
-            left.unlink() if left.is_file() else None
+    keep_only(folder, LIBRARY)
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
