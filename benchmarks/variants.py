@@ -44,9 +44,11 @@ class Variant:
         return f"pruned to {self.rate:g}x in groups of {self.group}" if self.group else "dense"
 
 
-def make_variants(name: str, prunings: Iterable[Pruning], folder: Path) -> list[Variant]:
-    """Write a network as ONNX files: dense, then pruned by magnitude."""
-    dense = zoo.to_onnx(name, folder / f"{name}-dense.onnx")
+def make_variants(
+    name: str, prunings: Iterable[Pruning], folder: Path, shape: tuple[int, int, int, int] | None = None
+) -> list[Variant]:
+    """Write a network as ONNX files, for inputs of its own shape or `shape`: dense, then pruned by magnitude."""
+    dense = zoo.to_onnx(name, folder / f"{name}-dense.onnx", shape=shape)
     model = load(dense)
     elems = sum(weight.size for weight in layer_weights(model).values())
     variants = [Variant(dense, 1.0, 0, 1.0, elems)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from pconv.cache import Cache
 from pconv.codegen.opencl import SOURCE
 from pconv.codegen.program import Program
-from pconv.runtime.opencl_file import write_opencl_file
+from pconv.runtime.opencl_file import MAGIC, write_opencl_file
 
 
 def pack(program: Program, cache: Cache) -> Path:
@@ -16,7 +16,7 @@ def pack(program: Program, cache: Cache) -> Path:
     Raises: BuildError when it cannot be written.
     """
     source = program.sources[SOURCE]
-    digest = hashlib.sha256(json.dumps([program.manifest, source], sort_keys=True).encode())
+    digest = hashlib.sha256(MAGIC + json.dumps([program.manifest, source], sort_keys=True).encode())
     digest.update(program.weights)
     key = digest.hexdigest()
     found = cache.find(key)
