@@ -92,7 +92,7 @@ def tune(
     """Search the fastest schedule of every convolution on this machine, and record those that gain.
 
     `target` is this machine's CPU by default; "opencl" (or a variant) tunes for its OpenCL device.
-    `seconds` bounds the search, compiling included: the round that runs is finished. `path` is the tuning file,
+    `seconds` bounds the search, compiling included: a round that has begun is finished, one is made at least. `path` is the tuning file,
     by default this machine's own, which `pconv.compile` reads.
 
     Raises: as `compile` does; BuildError when the file cannot be written.
@@ -112,8 +112,9 @@ def tune(
     base, _ = engine(lambda key, choices: _note(layers, key, choices))
     rounds = max((len(layer.options) for layer in layers.values()), default=0)
     done = 0
-    while done < rounds and (passed := time.perf_counter() - start) < seconds:
-        on_event(f"round {done + 1} of at most {rounds}", passed / seconds)
+    while done < rounds and (not done or time.perf_counter() - start < seconds):
+        share = min(1.0, (time.perf_counter() - start) / seconds)
+        on_event(f"round {done + 1} of at most {rounds}", share)
         tried = {key: layer.options[done] for key, layer in layers.items() if done < len(layer.options)}
         other, plan = engine(partial(_take, tried))
         with other:

@@ -1,0 +1,180 @@
+"""Measure every kind of convolution on the layer shapes of real networks, as a share of the FMA peak.
+
+python benchmarks/kernels.py                 measure; writes results/kernels.json and the tables of docs/kernels.md
+python benchmarks/kernels.py --tables        only rewrite the tables
+python benchmarks/kernels.py --check         only say whether the tables are up to date
+
+All layers of one instruction set stand in one library and run one after another, each behind the copy that lays out
+its input, so that its input comes from the cache where a real network's would be. Only executed multiply-adds count.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from pconv import targets
+from pconv.bench import machine, peak, timing
+from pconv.bench.case import DENSE, Case, Sparsity, network
+from pconv.bench.registry import conv
+from pconv.build import build
+from pconv.codegen import generate
+from pconv.lower import lower
+from pconv.runtime import Engine
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "kernels.json"
+DOCS = ROOT / "docs" / "kernels.md"
+BEGIN, END = "<!-- kernels:begin -->", "<!-- kernels:end -->"
+
+RUNS, REPEATS = 5, 12
+INSTRUCTION_SETS = ("x86-64-v4", "x86-64-v3")
+TITLES = {"x86-64-v4": "AVX-512", "x86-64-v3": "AVX2"}
+
+KEEP = 3.56
+KINDS_3X3 = {
+    "free, 8 shapes": Sparsity(KEEP, "scp8"),
+    "free, 56 shapes": Sparsity(KEEP, "centre3"),
+    "groups of 2": Sparsity(KEEP, "scp8", 2),
+    "groups of 4": Sparsity(KEEP, "scp8", 4),
+    "groups of 16": Sparsity(KEEP, "scp8", 16),
+    "dense": DENSE,
+}
+KINDS_1X1 = {
+    "free": Sparsity(4.0),
+    "groups of 4": Sparsity(4.0, None, 4),
+    "groups of 8": Sparsity(4.0, None, 8),
+    "groups of 16": Sparsity(4.0, None, 16),
+    "dense": DENSE,
+}
+PLACES_3X3 = ((64, 224), (64, 112), (64, 56), (128, 28), (256, 14), (512, 7))
+PLACES_1X1 = ((256, 64, 56), (512, 128, 28), (1024, 256, 14), (2048, 512, 7))
+OTHERS = {
+    "7x7, stride 2, 3 -> 64 @224": conv("first7", 3, 64, (224, 224), 7, stride=2, act="relu"),
+    "3x3, 3 -> 64 @224": conv("first3", 3, 64, (224, 224), act="relu"),
+    "depthwise 3x3, 144 @56": conv("dw56", 144, 144, (56, 56), groups=144, act="relu"),
+    "depthwise 3x3, stride 2, 144 @56": conv("dw56s2", 144, 144, (56, 56), stride=2, groups=144, act="relu"),
+    "depthwise 3x3, 384 @14": conv("dw14", 384, 384, (14, 14), groups=384, act="relu"),
+    "depthwise 5x5, 240 @28": conv("dw5", 240, 240, (28, 28), 5, groups=240, act="relu"),
+}
+
+Record = dict[str, Any]
+
+
+def cases() -> list[tuple[str, str, Case]]:
+    """List what is measured, as (table, row, column's case)."""
+    found = []
+    for stride in (1, 2):
+        for channels, size in PLACES_3X3:
+            for kind, sparsity in KINDS_3X3.items():
+                name = f"c3s{stride}.{size}.{kind}".replace(" ", "").replace(",", ".")
+                layer = conv(
+                    name, channels, channels, (size, size), stride=stride, sparsity=sparsity, act="relu"
+                )
+                found.append((f"3x3, stride {stride}", f"{channels} @{size}|{kind}", layer))
+    for channels, filters, size in PLACES_1X1:
+        for kind, sparsity in KINDS_1X1.items():
+            name = f"c1.{size}.{kind}".replace(" ", "")
+            layer = conv(name, channels, filters, (size, size), 1, sparsity=sparsity, act="relu")
+            found.append(("1x1", f"{channels} -> {filters} @{size}|{kind}", layer))
+    found += [("others", f"{row}|dense", layer) for row, layer in OTHERS.items()]
+    return found
+
+
+def measure(target_name: str) -> Record:
+    """Time every case on one instruction set of this machine."""
+    target = targets.get(targets.native().name if target_name == targets.native().name else target_name)
+    listed = cases()
+    library = build(generate(lower(network([case for *_, case in listed]), target)))
+    samples: dict[str, list[float]] = {case.name: [] for *_, case in listed}
+    with Engine(library, threads=1) as engine, timing.alone():
+        layers = {layer["name"]: layer for layer in engine.manifest["layers"]}
+        fma_peak = peak.measure(target)
+        for _ in range(REPEATS):
+            for layer in engine.report(runs=RUNS).layers:
+                if layer.name in samples:
+                    samples[layer.name].append(layer.ms)
+    rows = []
+    for table, place, case in listed:
+        layer, taken = layers[case.name], samples[case.name]
+        row, column = place.split("|")
+        gflops = 2e-6 * layer["macs"] / median(taken)
+        rows.append(
+            {
+                "table": table,
+                "row": row,
+                "column": column,
+                "micro_kernel": layer["micro_kernel"],
+                "reason": layer["reason"],
+                "macs": layer["macs"],
+                "dense_macs": layer["dense_macs"],
+                "ms": round(median(taken), 5),
+                "gflops": round(gflops, 2),
+                "peak_percent": round(100 * gflops / fma_peak, 1),
+                "samples_ms": [round(sample, 5) for sample in taken],
+            }
+        )
+    return {"target": target.name, "fma_peak_gflops": round(fma_peak, 1), "results": rows}
+
+
+def render(document: Record) -> str:
+    """Give the tables: rows are places in a network, columns kinds of sparsity, cells % of the FMA peak."""
+    text = []
+    for part in document["instruction_sets"]:
+        title = TITLES.get(part["target"], part["target"])
+        text.append(
+            f"**{title}**, one thread, {part['fma_peak_gflops']:.0f} GFLOP/s at most; % of that, executed only\n"
+        )
+        for table in dict.fromkeys(result["table"] for result in part["results"]):
+            text += [*_table(table, [r for r in part["results"] if r["table"] == table]), ""]
+    cpu = document["machine"]["cpu"]
+    text.append(
+        f"Measured on {cpu} by `benchmarks/kernels.py`. A cell in brackets ran dense although it has zeros."
+    )
+    return "\n".join(text)
+
+
+def _table(title: str, results: Sequence[Record]) -> list[str]:
+    columns = list(dict.fromkeys(result["column"] for result in results))
+    cells = {(r["row"], r["column"]): r for r in results}
+    lines = [f"| {title} | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    for row in dict.fromkeys(result["row"] for result in results):
+        lines.append(f"| {row} | {' | '.join(_cell(cells.get((row, column))) for column in columns)} |")
+    return lines
+
+
+def _cell(result: Record | None) -> str:
+    if result is None:
+        return "-"
+    dense = result["reason"].startswith("dense") and result["column"] != "dense"
+    return f"({result['peak_percent']:.0f})" if dense else f"{result['peak_percent']:.0f}"
+
+
+def write_tables(document: Record, check: bool) -> None:
+    """Put the tables into docs/kernels.md, or exit with 1 where they differ."""
+    old = DOCS.read_text(encoding="utf-8")
+    head, rest = old.split(BEGIN)
+    new = f"{head}{BEGIN}\n{render(document)}\n{END}{rest.split(END)[1]}"
+    if check and new != old:
+        sys.exit(
+            "docs/kernels.md is not what benchmarks/results/kernels.json says; run benchmarks/kernels.py --tables"
+        )
+    DOCS.write_text(new, encoding="utf-8")
+
+
+def main() -> None:
+    """Measure, unless asked for the tables only."""
+    asked = set(sys.argv[1:])
+    if not asked & {"--tables", "--check"}:
+        document = {
+            "machine": machine.record(("numpy",), compiler=machine.compiler()),
+            "instruction_sets": [measure(name) for name in INSTRUCTION_SETS],
+        }
+        RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write_tables(json.loads(RESULTS.read_text(encoding="utf-8")), "--check" in asked)
+
+
+if __name__ == "__main__":
+    main()

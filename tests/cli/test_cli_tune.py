@@ -1,0 +1,38 @@
+"""`pconv tune` and `pconv compile --tune` on a small model."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.cc
+
+
+def test_tune_says_what_it_found(cli, model: Path, tmp_path: Path) -> None:
+    ran = cli("tune", model, "--seconds", "1", "--tuning", tmp_path / "t.json", "--json")
+    assert ran.code == 0, ran.err
+    said = json.loads(ran.out)
+    assert said["layers"] == 2 and said["rounds"] >= 1 and said["path"] == str(tmp_path / "t.json")
+    assert (said["tuned_ms"] < said["modelled_ms"]) == (tmp_path / "t.json").exists()
+
+
+def test_tune_prints_one_line_of_result(cli, model: Path, tmp_path: Path) -> None:
+    ran = cli("tune", model, "--seconds", "1", "--tuning", tmp_path / "t.json")
+    assert ran.code == 0, ran.err
+    assert "rounds in" in ran.out and " of 2 kinds of layer improved; the network " in ran.out
+
+
+def test_compile_tunes_first(cli, model: Path, tmp_path: Path) -> None:
+    tuned = ("--tune", "1", "--tuning", tmp_path / "t.json")
+    ran = cli("compile", model, "-o", tmp_path / "m.so", *tuned)
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith(f"wrote {tmp_path / 'm.so'}, ")
+
+
+def test_a_file_that_is_no_tuning_file(cli, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text("not JSON")
+    for command in (("tune", model, "--seconds", "1"), ("compile", model, "-o", tmp_path / "m.so")):
+        ran = cli(*command, "--tuning", tmp_path / "t.json")
+        assert ran.code == 2 and ran.out == ""
+        assert f"{tmp_path / 't.json'}: this is no tuning file of pconv" in ran.err
+    assert not (tmp_path / "m.so").exists()

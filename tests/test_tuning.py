@@ -1,0 +1,124 @@
+"""Records of tuning: kept per CPU and generator, used where they fit, and a reason where they are not."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pconv
+from pconv import targets, tuning
+from pconv.compiler import inspect, read_model
+from pconv.errors import BuildError
+from pconv.lower import lower
+from pconv.lower.choice import Choice
+from pconv.tune import tune
+from pconv.tuning import Record, Tuning
+from test_compiler import model
+
+__all__ = ["model"]  # the fixture
+
+NATIVE = targets.native()
+
+
+def offered(path: Path) -> dict[str, list[str]]:
+    """List the names of the choices of every layer, best modelled first."""
+    seen: dict[str, list[str]] = {}
+
+    def note(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
+        seen[key] = [choice.name for choice in choices]
+        return choices[0], ""
+
+    lower(read_model(path), NATIVE, pick=note)
+    return seen
+
+
+def records_of_last_choices(path: Path) -> dict[str, Record]:
+    return {key: Record(names[-1], 0.5, 1.0, 1, len(names)) for key, names in offered(path).items()}
+
+
+def test_names_tell_the_choices_of_a_layer_apart(model: Path) -> None:
+    for names in offered(model).values():
+        assert len(set(names)) == len(names) > 2
+
+
+def test_records_survive_a_file(tmp_path: Path) -> None:
+    records = {"conv": Record("dense g1 2x2 passes 1", 0.9, 1.5, 2, 8)}
+    path = Tuning(tuning.cpu_name(NATIVE)).merged(records).save(tmp_path / "deep" / "t.json")
+    assert tuning.load(path, NATIVE).records == records
+    assert tuning.load(tmp_path / "none.json", NATIVE) == Tuning(tuning.cpu_name(NATIVE))
+
+
+def test_a_recorded_choice_runs_and_is_named(model: Path, tmp_path: Path) -> None:
+    records = records_of_last_choices(model)
+    path = Tuning(tuning.cpu_name(NATIVE)).merged(records).save(tmp_path / "t.json")
+    plain, tuned = pconv.compile(model), pconv.compile(model, tuned=path)
+    x = np.random.default_rng(0).standard_normal(plain.inputs[0].shape, np.float32)
+    np.testing.assert_allclose(tuned(x), plain(x), rtol=1e-4, atol=1e-4)
+    reasons = [layer["reason"] for layer in tuned.manifest["layers"] if layer["op"] == "Conv"]
+    assert len(reasons) == 2
+    assert all(reason.endswith("tuned: 0.50 of the modelled schedule's time") for reason in reasons)
+    kernels = [[layer["micro_kernel"] for layer in e.manifest["layers"]] for e in (plain, tuned)]
+    assert kernels[0] != kernels[1]
+
+
+def test_this_machines_records_are_found(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PCONV_CACHE", str(tmp_path / "cache"))
+    path = tuning.default_path(NATIVE)
+    assert path.parent == tmp_path / "cache" / "tuning"
+    assert "tuned" not in inspect(model, "plan")
+    Tuning(tuning.cpu_name(NATIVE)).merged(records_of_last_choices(model)).save(path)
+    assert inspect(model, "plan").count("tuned: 0.50") == 2
+    assert "tuned: 0.50" not in inspect(model, "plan", target="linux-aarch64")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"cpu": "Pentium"}, "not tuned: the records are for CPU Pentium, here it is "),
+        ({"generator": 0}, f"not tuned: the records are for generator 0, here it is {tuning.GENERATOR}"),
+        (
+            {"records": {"another": asdict(Record("x", 1.0, 1.0, 1, 1))}},
+            "this layer was not tuned on this CPU",
+        ),
+    ],
+)
+def test_a_miss_says_why(model: Path, tmp_path: Path, change: dict[str, object], why: str) -> None:
+    path = Tuning(tuning.cpu_name(NATIVE)).merged(records_of_last_choices(model)).save(tmp_path / "t.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert why in inspect(model, "plan", tuned=path)
+
+
+def test_a_schedule_that_is_gone(model: Path, tmp_path: Path) -> None:
+    records = {key: Record("once upon a time", 0.5, 1.0, 1, 2) for key in offered(model)}
+    path = Tuning(tuning.cpu_name(NATIVE)).merged(records).save(tmp_path / "t.json")
+    said = inspect(model, "plan", tuned=path)
+    assert "tuned to 'once upon a time', which is no longer offered; tune again" in said
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"format": 1, "generator": 1, "cpu": "", "records": {"a": {}}}']
+)
+def test_no_tuning_file(model: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.json").write_text(text)
+    with pytest.raises(
+        BuildError, match=r"t\.json: this is no tuning file of pconv .* Delete it, or make a new one"
+    ):
+        pconv.compile(model, tuned=tmp_path / "t.json")
+
+
+@pytest.mark.cc
+def test_tuning_measures_and_keeps_what_gains(model: Path, tmp_path: Path) -> None:
+    events: list[str] = []
+    found = tune(
+        model, seconds=1.5, path=tmp_path / "t.json", on_event=lambda text, share: events.append(text)
+    )
+    assert found.rounds >= 1 and found.layers == 2
+    assert events[0] == "compiling as modelled" and events[-1] == "checking what was found"
+    assert (tmp_path / "t.json").exists() == (found.tuned_ms < found.modelled_ms)
+    for key, record in found.improved.items():
+        assert record.ratio < 1 and record.schedule in offered(model)[key] and record.tried >= 2
