@@ -132,7 +132,9 @@ def test_only_the_interface_is_visible(make_program: Maker, session_cache: Cache
     path = build(make_program(), cache=session_cache)
     listed = subprocess.run(["nm", "-D", "--defined-only", path], capture_output=True, text=True, check=True)
     visible = {line.split()[-1] for line in listed.stdout.splitlines()}
-    functions = "abi close info input_count manifest open output_count profile run set_threads times"
+    functions = (
+        "abi close info input_count manifest open output_count profile run set_affinity set_threads times"
+    )
     assert visible == {f"pconv_{name}" for name in functions.split()}
 
 
