@@ -92,8 +92,8 @@ def tune(
     """Search the fastest schedule of every convolution on this machine, and record those that gain.
 
     `target` is this machine's CPU by default; "opencl" (or a variant) tunes for its OpenCL device.
-    `seconds` bounds the search, compiling included: a round that has begun is finished, one is made at least. `path` is the tuning file,
-    by default this machine's own, which `pconv.compile` reads.
+    `seconds` bounds the search, compiling included: a round that has begun is finished, one is made at least.
+    `path` is the tuning file, by default this machine's own, which `pconv.compile` reads.
 
     Raises: as `compile` does; BuildError when the file cannot be written.
     """
