@@ -93,6 +93,23 @@ def test_a_converter_that_makes_nothing_has_failed(tmp_path: Path) -> None:
         base.run_converter(["echo", "done"], tmp_path, "model.bin")
 
 
+@pytest.mark.parametrize("name", ["ncnn", "mnn", "tflite"])
+def test_a_converter_that_writes_over_its_input_leaves_the_model_as_it_is(
+    name: str, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = network.read_bytes()
+
+    def overwrite(command: list[str | Path], folder: Path, made: str) -> None:
+        assert str(network) not in map(str, command)
+        (folder / "model.onnx").write_bytes(b"simplified")
+        (folder / made).touch()
+
+    monkeypatch.setattr(f"pconv.bench.peers.{name}.run_converter", overwrite)
+    peers.get(name).convert(network, tmp_path)
+    assert network.read_bytes() == given
+    assert not (tmp_path / "model.onnx").exists(), "the copy is not kept"
+
+
 def test_inputs_are_converted_once() -> None:
     seen: list[Any] = []
     call = base.keeping_last(lambda inputs: seen.append(inputs) or len(seen), lambda fed: [np.full(1, fed)])

@@ -143,6 +143,12 @@ def run_converter(command: Sequence[str | Path], folder: Path, made: str) -> Pat
     return folder / made
 
 
+def put_copy(path: Path, folder: Path) -> str:
+    """Copy a model for a converter: some write over what they read. Returns: the copy's name."""
+    shutil.copyfile(path, folder / "model.onnx")
+    return "model.onnx"
+
+
 def keep_only(folder: Path, *names: str) -> None:
     """Delete everything else that a converter left in a folder."""
     for path in folder.iterdir():

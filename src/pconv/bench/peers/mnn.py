@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pconv.bench.peers.base import Call, Inputs, Peer, keeping_last, run_converter
+from pconv.bench.peers.base import Call, Inputs, Peer, keep_only, keeping_last, put_copy, run_converter
 from pconv.bench.peers.environment import Environment
 
 _FILE = "model.mnn"
@@ -66,4 +66,5 @@ class Mnn(Peer):
             "--bizCode",
             "x",
         ]
-        run_converter([*command, "--modelFile", path.resolve(), "--MNNModel", _FILE], folder, _FILE)
+        run_converter([*command, "--modelFile", put_copy(path, folder), "--MNNModel", _FILE], folder, _FILE)
+        keep_only(folder, _FILE)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pconv.bench.peers.base import Call, Peer, keep_only, keeping_last, run_converter
+from pconv.bench.peers.base import Call, Peer, keep_only, keeping_last, put_copy, run_converter
 from pconv.bench.peers.environment import Environment
 from pconv.errors import PconvError
 
@@ -51,9 +51,8 @@ class Ncnn(Peer):
     def convert(self, path: Path, folder: Path) -> None:
         import pnnx
 
-        (folder / "model.onnx").symlink_to(path.resolve())
         shapes = ",".join(str(list(shape)).replace(" ", "") for shape in _input_shapes(path))
-        command = [pnnx.EXEC_PATH, "model.onnx", f"inputshape={shapes}", "fp16=0"]
+        command = [pnnx.EXEC_PATH, put_copy(path, folder), f"inputshape={shapes}", "fp16=0"]
         run_converter(command, folder, _BIN)
         keep_only(folder, _PARAM, _BIN)
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pconv.bench.peers.base import Call, Inputs, Peer, keep_only, keeping_last, run_converter
+from pconv.bench.peers.base import Call, Inputs, Peer, keep_only, keeping_last, put_copy, run_converter
 from pconv.bench.peers.environment import Environment
 
 _FILE = "model_float32.tflite"
@@ -47,14 +47,13 @@ class TfLite(Peer):
         return keeping_last(feed, run)
 
     def convert(self, path: Path, folder: Path) -> None:
-        (folder / "model.onnx").symlink_to(path.resolve())
         np.save(folder / _IMAGES, np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32))
         command: list[str | Path] = [
             self.converter.interpreter,
             "-m",
             "onnx2tf",
             "-i",
-            "model.onnx",
+            put_copy(path, folder),
             "-o",
             ".",
             "-n",
