@@ -18,9 +18,9 @@ MOST = 256
 Calibrate = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR",
-        help="Images like those that the model will see, no labels: a folder of pictures or .npy files, or one "
-        ".npy or .npz of [n, c, h, w] (floats as the model reads them; bytes are treated as pictures).",
+        metavar="PATH",
+        help=r"Images like those that the model will see, no labels: a folder of pictures or .npy files, or one "
+        r".npy or .npz of \[n, c, h, w] (floats as the model reads them; bytes are treated as pictures).",
         rich_help_panel=PANEL,
     ),
 ]
