@@ -8,7 +8,7 @@
 Owns the mathematics, in numpy. Refuses to know a network: what runs it (torch, ONNX Runtime) hands in `Site`s.
 """
 
-from .statistics import Geometry
+from .statistics import Geometry, enough_images
 from .sweep import Progress, Site, sweep
 
-__all__ = ["Geometry", "Progress", "Site", "sweep"]
+__all__ = ["Geometry", "Progress", "Site", "enough_images", "sweep"]

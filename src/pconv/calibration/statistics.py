@@ -17,6 +17,9 @@ MIN_SAMPLES = 16_384
 SAMPLES_PER_COLUMN = 4
 # Above this a Hessian and its inverse take gigabytes and many minutes: only each kernel's own block is kept.
 MAX_COLUMNS = 9216
+# Activations of all images are in memory at once.
+MAX_IMAGES = 1024
+MAX_PIXELS = 1 << 21
 _FLOOR = 1e-12
 
 
@@ -102,6 +105,11 @@ def _moments(columns: Array, wanted: Array, mean_x: Array, mean_y: Array, geomet
         mean_x.reshape(groups, -1),
         mean_y,
     )
+
+
+def enough_images(images: int, pixels: int) -> int:
+    """Say how many of the images, of so many pixels each, a sweep takes: more cost memory and help little."""
+    return max(1, min(images, MAX_IMAGES, MAX_PIXELS // max(1, pixels)))
 
 
 def damped(hessian: Array, share: float) -> Array:

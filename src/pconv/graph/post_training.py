@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ..calibration import Geometry, Progress, sweep
+from ..calibration import Geometry, Progress, enough_images, sweep
 from ..errors import InputError, UnsupportedError
 from ..recipe import Recipe
 from ..sparsity import SparsityMap
@@ -67,21 +67,21 @@ def _batches(model: ir.Model, images: Array) -> list[Array]:
             f"the model has {len(inputs)} inputs; calibration allows one. Prune it by magnitude, without --calibrate."
         )
     shape = inputs[0].shape
-    known = [] if shape is None else [size if isinstance(size, int) else None for size in shape]
-    fits = not known or (
-        images.ndim == len(known)
-        and all(k in (None, n) for k, n in zip(known[1:], images.shape[1:], strict=True))
+    known = [None] * images.ndim if shape is None else [n if isinstance(n, int) else None for n in shape]
+    batch = known[0] or None
+    fits = len(known) == images.ndim and all(
+        k in (None, n) for k, n in zip(known[1:], images.shape[1:], strict=True)
     )
-    size = known[0] if known and known[0] else BATCH
-    if not fits or len(images) < (size if known and known[0] else 1):
+    if not fits or len(images) < (batch or 1):
         wanted = "x".join("?" if k is None else str(k) for k in known[1:])
         raise InputError(
-            f"calibration images of shape {list(images.shape)}; allowed are at least "
-            f"{size if known and known[0] else 1} of {wanted}. Give --size, or other images."
+            f"calibration images of shape {list(images.shape)}; allowed are at least {batch or 1} of {wanted}. "
+            "Give --size, or other images."
         )
-    images = np.ascontiguousarray(images, np.float32)
-    batches = [images[i : i + size] for i in range(0, len(images), size)]
-    return [batch for batch in batches if len(batch) == size or not (known and known[0])]
+    size = batch or BATCH
+    most = max(size, enough_images(len(images), images[0, 0].size))
+    images = np.ascontiguousarray(images[: most - most % size if batch else most], np.float32)
+    return [images[i : i + size] for i in range(0, len(images), size)]
 
 
 class _Run:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from pconv.calibration import Geometry, Progress, sweep
+from pconv.calibration import Geometry, Progress, enough_images, sweep
 from pconv.calibration.statistics import Array
 from pconv.errors import InputError, UnsupportedError
 from pconv.recipe import Recipe, plan_layers
@@ -27,8 +27,6 @@ from .layers import Layer, describe_layers, find_layers, require_prunable, unwra
 from .post_training_tune import Budget, Vary, mirror_and_shift, tune
 from .tracing import Values, added_to, batch_norm_after, calls, trace
 
-SWEEP_IMAGES = 1024
-SWEEP_PIXELS = 1 << 21  # of the input: activations of all these images are in memory at once
 _SMALL_SCALE = 1e-3  # a batch norm's channel that is all but switched off
 
 
@@ -67,7 +65,7 @@ def post_train(
     module.eval()
     dense = copy.deepcopy(module).requires_grad_(False)
     try:
-        found = _sites(module, dense, layers, every[: _sweep_images(every)])
+        found = _sites(module, dense, layers, every[: enough_images(len(every), every[0, 0].numel())])
         weights = {name: as_array(layer.weight) for name, layer in layers.items()}
         masks = sweep(found, weights, rules, progress, seed)
         idle = {name: np.ones(w.shape, bool) for name, w in weights.items() if name not in masks}
@@ -88,10 +86,6 @@ def _as_batch(images: Tensor | Iterable[Tensor]) -> Tensor:
             "reads them."
         )
     return batch
-
-
-def _sweep_images(batch: Tensor) -> int:
-    return max(1, min(SWEEP_IMAGES, SWEEP_PIXELS // max(1, batch[0, 0].numel())))
 
 
 class _Site:
