@@ -22,7 +22,7 @@ pytestmark = pytest.mark.cc
 def text_of(case: Case, cache: Cache, probe: bool) -> str:
     """Return the case's C file for AArch64, after the same text for this machine gave the right numbers."""
     view = network([case], probe)
-    here = replace(host_targets()[0], lanes_f32=4)
+    here = replace(host_targets()[0], lanes_f32=4, fma_by_lane=True)
     files = []
     for target in (targets.get("aarch64"), here):
         plan = lower(view, target)

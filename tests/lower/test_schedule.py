@@ -62,7 +62,8 @@ def assert_fits(kernel: ConvKernel, target: Target) -> None:
     vectors, taps = kernel.tile[0] * kernel.tile[1], len(kernel.patterns[0])
     smallest = (2, 2) if kernel.pool else (1, 1)
     if kernel.tile != smallest or kernel.group > 1:
-        needed = registers_needed(taps, kernel.passes, kernel.group, vectors)
+        by_lane = kernel.by_lane * target.lanes_f32
+        needed = registers_needed(taps, kernel.passes, kernel.group, vectors, by_lane)
         assert needed <= target.vector_registers + 1, kernel.name
 
 

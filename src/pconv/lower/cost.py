@@ -1,7 +1,7 @@
 """The cost model: cycles of one micro-kernel over one layer. Decides tiles, groups, and sparse against dense.
 
 A kernel's time is that of its multiply-adds at the FMA rate (or their latency, when a tile is too small to hide
-it) and that of its loads, which overlap in part: (fma^3 + memory^3)^(1/3). Memory time counts every vector load,
+it) and that of its loads, which overlap in part: (fma^n + memory^n)^(1/n). Memory time counts every vector load,
 every line of weights, and every input line that has to come from L2 or beyond, more where a tile is narrow and
 neighbours do not come along. Source: ours. The constants were fitted by hand to trial timings of single layers on
 one x86-64-v4 CPU, of which no script is kept, and are taken over for the others: expect errors of tens of percent.
@@ -13,24 +13,18 @@ from pconv.lower.loads import cut_taps
 from pconv.targets import Target
 
 FMA_LATENCY = 4.0
-OVERLAP = 3.0
-L1_LOAD = 0.4
-L2_LINE = 1.2
-ROW = 1.5
-FAR_LINE = 4.0
 FAR_WEIGHTS_LINE = 12.0
-LOOP = 2.0
-RUN = 6.0
-STORE = 2.0
-STORE_FAR = 8.0
-ROW_FAR = 40.0
-GROUP = 30.0
 SAMPLED_PATTERNS = 4
 
 
-def registers_needed(taps: int, passes: int, group: int, vectors: int) -> int:
+def weight_loads(taps: int, group: int, by_lane: int) -> int:
+    """Count the loads of some taps' weights: each for itself, or `by_lane` of them in a register."""
+    return -(-taps * group // max(1, by_lane))
+
+
+def registers_needed(taps: int, passes: int, group: int, vectors: int, by_lane: int = 0) -> int:
     """Count vector registers that a tile keeps live: accumulators, a pass's weights, one input."""
-    return group * (vectors + -(-taps // passes)) + 1
+    return group * vectors + weight_loads(-(-taps // passes), group, by_lane) + 1
 
 
 def kernel_cycles(
@@ -39,7 +33,9 @@ def kernel_cycles(
     """Estimate the cycles of one kept kernel (of a whole group of filters) on one tile of vectors."""
     terms = kernel_terms(kernel, tile, target, channels, weights_bytes)
     fma = terms.pop("multiply-adds")
-    return float((fma**OVERLAP + sum(terms.values()) ** OVERLAP) ** (1 / OVERLAP)) + LOOP
+    costs = target.costs
+    both = fma**costs.overlap + sum(terms.values()) ** costs.overlap
+    return float(both ** (1 / costs.overlap)) + costs.loop
 
 
 def kernel_terms(
@@ -50,7 +46,8 @@ def kernel_terms(
     vectors = tile[0] * tile[1]
     fma = max(kernel.group * vectors * taps / target.fma_units, FMA_LATENCY * taps / kernel.copies)
     sample = kernel.patterns[:SAMPLED_PATTERNS]
-    count = sum(loads(kernel, p, tile, kernel.passes) for p in sample) / len(sample) + taps * kernel.group
+    count = sum(loads(kernel, p, tile, kernel.passes, kernel.by_lane) for p in sample) / len(sample)
+    count += weight_loads(taps, kernel.group, target.lanes_f32 * kernel.by_lane)
     lines = sum(loads(kernel, p, tile, 1) for p in sample) / len(sample) * target.vector_bytes / LINE_BYTES
     weight_lines = 4 * taps * kernel.group / LINE_BYTES
     rows, cols = footprint(kernel, tile)
@@ -59,12 +56,13 @@ def kernel_terms(
     line = 0.0
     if not kernel.block and channels * lines * LINE_BYTES > share * target.l1_bytes:
         fits_l2 = channels * rows * cols * target.vector_bytes <= 0.6 * target.l2_bytes
-        line = L2_LINE if fits_l2 else FAR_LINE
+        line = target.costs.l2_line if fits_l2 else target.costs.far_line
     return {
         "multiply-adds": fma,
-        "loads from L1": L1_LOAD * count + ROW * rows,
+        "loads from L1": target.costs.load * count + target.costs.row * rows,
         "input from beyond L1": line * lines,
-        "weights": weight_lines * (L2_LINE if weights_bytes < target.l2_bytes / 2 else FAR_WEIGHTS_LINE),
+        "weights": weight_lines
+        * (target.costs.l2_line if weights_bytes < target.l2_bytes / 2 else FAR_WEIGHTS_LINE),
     }
 
 
@@ -73,23 +71,34 @@ def group_cycles(kernel: ConvKernel, tile: tuple[int, int], target: Target, filt
 
     An output that leaves the L2 cache costs more per vector, and most for each stretch of neighbouring vectors.
     """
-    vectors, rows = tile[0] * tile[1], tile[0]
+    costs, vectors, rows = target.costs, tile[0] * tile[1], tile[0]
     if kernel.pool:
         vectors, rows = vectors // 4, rows // 2
     far = 4 * filters * kernel.output.plane_elems > target.l2_bytes
     store = (
-        STORE_FAR * vectors * target.vector_bytes / LINE_BYTES + ROW_FAR * rows if far else STORE * vectors
+        costs.far_store * vectors * target.vector_bytes / LINE_BYTES + costs.far_row * rows
+        if far
+        else costs.store * vectors
     )
-    return RUN * len(kernel.patterns) + kernel.group * store + GROUP
+    return costs.run * len(kernel.patterns) + kernel.group * store + costs.group
 
 
-def loads(kernel: ConvKernel, pattern: Taps, tile: tuple[int, int], passes: int) -> int:
-    """Count distinct input vectors; see `loads.load_program` for the same walk with its uses."""
+def loads(kernel: ConvKernel, pattern: Taps, tile: tuple[int, int], passes: int, pairs: bool = False) -> int:
+    """Count distinct input vectors, or the loads that bring them in `pairs` of neighbours.
+
+    See `loads.load_program` for the same walk with its uses.
+    """
     (sy, sx), (dy, dx) = kernel.stride, kernel.dilation
     places = [(r * sy, c * sx) for r in range(tile[0]) for c in range(tile[1])]
     total = 0
     for run in cut_taps(len(pattern), passes):
-        total += len({(r + pattern[t][0] * dy, c + pattern[t][1] * dx) for r, c in places for t in run})
+        found = {(r + pattern[t][0] * dy, c + pattern[t][1] * dx) for r, c in places for t in run}
+        total += len(found)
+        if pairs:
+            second = False
+            for r, c in sorted(found):
+                second = not second and (r, c - 1) in found
+                total -= second
     return total
 
 

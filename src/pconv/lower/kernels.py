@@ -45,7 +45,8 @@ class ConvKernel:
     are put aside and the next filters use the same input, which then is in L1; 0 stands for all of them.
     `prefetch_next` fetches the next tile's
     input while this one is computed, `prefetch_output` the lines that the epilogue will write. `work_group` is
-    a GPU's: how many work items, each with a tile, run together.
+    a GPU's: how many work items, each with a tile, run together. `by_lane` says that weights are loaded a
+    register at a time, and a multiply-add takes one of its lanes.
     """
 
     source: Layout
@@ -67,6 +68,7 @@ class ConvKernel:
     prefetch_next: bool = False
     prefetch_output: bool = False
     work_group: int = 0
+    by_lane: bool = False
 
     @property
     def computed(self) -> Layout:

@@ -99,7 +99,9 @@ def _prefetch(kernel: ConvKernel, target: Target, channels: int, filters: int) -
     far = target.l2_bytes // 2
     return replace(
         kernel,
-        prefetch_next=len(tiles(kernel)) >= MANY_TILES and 4 * channels * kernel.source.plane_elems > far,
+        prefetch_next=not kernel.by_lane
+        and len(tiles(kernel)) >= MANY_TILES
+        and 4 * channels * kernel.source.plane_elems > far,
         prefetch_output=4 * filters * kernel.output.plane_elems > far,
     )
 
@@ -125,7 +127,8 @@ def _candidates(bare: ConvKernel, target: Target, group: int) -> list[tuple[tupl
                 # By trial: in a single pass the compiler may keep a weight in memory; in several it wants two
                 # registers for loads that run ahead.
                 spare = 1 if passes == 1 else -2
-                if registers_needed(taps, passes, group, vectors) <= target.vector_registers + spare:
+                by_lane = bare.by_lane * target.lanes_f32
+                if registers_needed(taps, passes, group, vectors, by_lane) <= target.vector_registers + spare:
                     found.add((tile, passes))
                     break
     smallest = ((unit, unit), taps)

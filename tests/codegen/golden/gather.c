@@ -9,6 +9,8 @@ typedef int32_t vi __attribute__((vector_size(4 * LANES), may_alias));
 #define LD(p) (*(const vf *)(p))
 #define ST(p, v) (*(vf *)(p) = (v))
 #define SPLAT(s) ((s) - (vf){0})
+#define LANE(v, i) __builtin_shufflevector(v, v, i, i, i, i)
+#define HIDE(p) __asm__("" : "+r"(p)) /* a pointer of its own, not one with an offset */
 #if defined(__clang__)
 #define VMAX(a, b) __builtin_elementwise_max(a, b)
 #define VMIN(a, b) __builtin_elementwise_min(a, b)

@@ -11,6 +11,8 @@ typedef int32_t vi __attribute__((vector_size(4 * LANES), may_alias));
 #define LD(p) (*(const vf *)(p))
 #define ST(p, v) (*(vf *)(p) = (v))
 #define SPLAT(s) ((s) - (vf){0})
+#define LANE(v, i) __builtin_shufflevector(v, v, i, i, i, i)
+#define HIDE(p) __asm__("" : "+r"(p)) /* a pointer of its own, not one with an offset */
 #if defined(__clang__)
 #define VMAX(a, b) __builtin_elementwise_max(a, b)
 #define VMIN(a, b) __builtin_elementwise_min(a, b)
@@ -43,16 +45,15 @@ static __attribute__((noinline)) void tile_1x3(const float *restrict in, const f
         { /* 010/111/000 */
             int32_t n = *run++;
             for (; n > 0; n--, w += 8) {
-                { const float *p = in + (size_t)*index++ * 80;
-                { vf w0_0 = SPLAT(w[0]), w0_1 = SPLAT(w[1]), w1_0 = SPLAT(w[2]), w1_1 = SPLAT(w[3]), w2_0 = SPLAT(w[4]), w2_1 = SPLAT(w[5]), w3_0 = SPLAT(w[6]), w3_1 = SPLAT(w[7]);
-                { vf x = LD(p + (-20)); a0_0 += x * w0_0; a1_0 += x * w0_1; }
-                { vf x = LD(p + (-16)); a0_1 += x * w0_0; a1_1 += x * w0_1; }
-                { vf x = LD(p + (-12)); a0_2 += x * w0_0; a1_2 += x * w0_1; }
-                { vf x = LD(p + (-4)); a0_0 += x * w1_0; a1_0 += x * w1_1; }
-                { vf x = LD(p + (0)); a0_0 += x * w2_0; a1_0 += x * w2_1; a0_1 += x * w1_0; a1_1 += x * w1_1; }
-                { vf x = LD(p + (4)); a0_0 += x * w3_0; a1_0 += x * w3_1; a0_1 += x * w2_0; a1_1 += x * w2_1; a0_2 += x * w1_0; a1_2 += x * w1_1; }
-                { vf x = LD(p + (8)); a0_1 += x * w3_0; a1_1 += x * w3_1; a0_2 += x * w2_0; a1_2 += x * w2_1; }
-                { vf x = LD(p + (12)); a0_2 += x * w3_0; a1_2 += x * w3_1; }
+                { const float *k = in + (size_t)*index++ * 80;
+                { const float *p = k;
+                vf w0 = LD(w + 0);
+                { vf x0 = LD(p + 4), x1 = LD(p + 8); a0_0 += x0 * LANE(w0, 0); a1_0 += x0 * LANE(w0, 1); a0_1 += x1 * LANE(w0, 0); a1_1 += x1 * LANE(w0, 1); }
+                { vf x0 = LD(p + 12); a0_2 += x0 * LANE(w0, 0); a1_2 += x0 * LANE(w0, 1); }
+                vf w1 = LD(w + 4);
+                { vf x0 = LD(p + 20), x1 = LD(p + 24); a0_0 += x0 * LANE(w0, 2); a1_0 += x0 * LANE(w0, 3); a0_0 += x1 * LANE(w1, 0); a1_0 += x1 * LANE(w1, 1); a0_1 += x1 * LANE(w0, 2); a1_1 += x1 * LANE(w0, 3); }
+                { vf x0 = LD(p + 28), x1 = LD(p + 32); a0_0 += x0 * LANE(w1, 2); a1_0 += x0 * LANE(w1, 3); a0_1 += x0 * LANE(w1, 0); a1_1 += x0 * LANE(w1, 1); a0_2 += x0 * LANE(w0, 2); a1_2 += x0 * LANE(w0, 3); a0_1 += x1 * LANE(w1, 2); a1_1 += x1 * LANE(w1, 3); a0_2 += x1 * LANE(w1, 0); a1_2 += x1 * LANE(w1, 1); }
+                { vf x0 = LD(p + 36); a0_2 += x0 * LANE(w1, 2); a1_2 += x0 * LANE(w1, 3); }
                 }
                 }
             }
@@ -60,18 +61,16 @@ static __attribute__((noinline)) void tile_1x3(const float *restrict in, const f
         { /* 010/110/010 */
             int32_t n = *run++;
             for (; n > 0; n--, w += 8) {
-                { const float *p = in + (size_t)*index++ * 80;
-                { vf w0_0 = SPLAT(w[0]), w0_1 = SPLAT(w[1]), w1_0 = SPLAT(w[2]), w1_1 = SPLAT(w[3]), w2_0 = SPLAT(w[4]), w2_1 = SPLAT(w[5]), w3_0 = SPLAT(w[6]), w3_1 = SPLAT(w[7]);
-                { vf x = LD(p + (-20)); a0_0 += x * w0_0; a1_0 += x * w0_1; }
-                { vf x = LD(p + (-16)); a0_1 += x * w0_0; a1_1 += x * w0_1; }
-                { vf x = LD(p + (-12)); a0_2 += x * w0_0; a1_2 += x * w0_1; }
-                { vf x = LD(p + (-4)); a0_0 += x * w1_0; a1_0 += x * w1_1; }
-                { vf x = LD(p + (0)); a0_0 += x * w2_0; a1_0 += x * w2_1; a0_1 += x * w1_0; a1_1 += x * w1_1; }
-                { vf x = LD(p + (4)); a0_1 += x * w2_0; a1_1 += x * w2_1; a0_2 += x * w1_0; a1_2 += x * w1_1; }
-                { vf x = LD(p + (8)); a0_2 += x * w2_0; a1_2 += x * w2_1; }
-                { vf x = LD(p + (20)); a0_0 += x * w3_0; a1_0 += x * w3_1; }
-                { vf x = LD(p + (24)); a0_1 += x * w3_0; a1_1 += x * w3_1; }
-                { vf x = LD(p + (28)); a0_2 += x * w3_0; a1_2 += x * w3_1; }
+                { const float *k = in + (size_t)*index++ * 80;
+                { const float *p = k;
+                vf w0 = LD(w + 0);
+                { vf x0 = LD(p + 4), x1 = LD(p + 8); a0_0 += x0 * LANE(w0, 0); a1_0 += x0 * LANE(w0, 1); a0_1 += x1 * LANE(w0, 0); a1_1 += x1 * LANE(w0, 1); }
+                { vf x0 = LD(p + 12); a0_2 += x0 * LANE(w0, 0); a1_2 += x0 * LANE(w0, 1); }
+                vf w1 = LD(w + 4);
+                { vf x0 = LD(p + 20), x1 = LD(p + 24); a0_0 += x0 * LANE(w0, 2); a1_0 += x0 * LANE(w0, 3); a0_0 += x1 * LANE(w1, 0); a1_0 += x1 * LANE(w1, 1); a0_1 += x1 * LANE(w0, 2); a1_1 += x1 * LANE(w0, 3); }
+                { vf x0 = LD(p + 28), x1 = LD(p + 32); a0_1 += x0 * LANE(w1, 0); a1_1 += x0 * LANE(w1, 1); a0_2 += x0 * LANE(w0, 2); a1_2 += x0 * LANE(w0, 3); a0_2 += x1 * LANE(w1, 0); a1_2 += x1 * LANE(w1, 1); }
+                { vf x0 = LD(p + 44), x1 = LD(p + 48); a0_0 += x0 * LANE(w1, 2); a1_0 += x0 * LANE(w1, 3); a0_1 += x1 * LANE(w1, 2); a1_1 += x1 * LANE(w1, 3); }
+                { vf x0 = LD(p + 52); a0_2 += x0 * LANE(w1, 2); a1_2 += x0 * LANE(w1, 3); }
                 }
                 }
             }
@@ -79,16 +78,15 @@ static __attribute__((noinline)) void tile_1x3(const float *restrict in, const f
         { /* 000/111/010 */
             int32_t n = *run++;
             for (; n > 0; n--, w += 8) {
-                { const float *p = in + (size_t)*index++ * 80;
-                { vf w0_0 = SPLAT(w[0]), w0_1 = SPLAT(w[1]), w1_0 = SPLAT(w[2]), w1_1 = SPLAT(w[3]), w2_0 = SPLAT(w[4]), w2_1 = SPLAT(w[5]), w3_0 = SPLAT(w[6]), w3_1 = SPLAT(w[7]);
-                { vf x = LD(p + (-4)); a0_0 += x * w0_0; a1_0 += x * w0_1; }
-                { vf x = LD(p + (0)); a0_0 += x * w1_0; a1_0 += x * w1_1; a0_1 += x * w0_0; a1_1 += x * w0_1; }
-                { vf x = LD(p + (4)); a0_0 += x * w2_0; a1_0 += x * w2_1; a0_1 += x * w1_0; a1_1 += x * w1_1; a0_2 += x * w0_0; a1_2 += x * w0_1; }
-                { vf x = LD(p + (8)); a0_1 += x * w2_0; a1_1 += x * w2_1; a0_2 += x * w1_0; a1_2 += x * w1_1; }
-                { vf x = LD(p + (12)); a0_2 += x * w2_0; a1_2 += x * w2_1; }
-                { vf x = LD(p + (20)); a0_0 += x * w3_0; a1_0 += x * w3_1; }
-                { vf x = LD(p + (24)); a0_1 += x * w3_0; a1_1 += x * w3_1; }
-                { vf x = LD(p + (28)); a0_2 += x * w3_0; a1_2 += x * w3_1; }
+                { const float *k = in + (size_t)*index++ * 80;
+                { const float *p = k;
+                vf w0 = LD(w + 0);
+                { vf x0 = LD(p + 20), x1 = LD(p + 24); a0_0 += x0 * LANE(w0, 0); a1_0 += x0 * LANE(w0, 1); a0_0 += x1 * LANE(w0, 2); a1_0 += x1 * LANE(w0, 3); a0_1 += x1 * LANE(w0, 0); a1_1 += x1 * LANE(w0, 1); }
+                vf w1 = LD(w + 4);
+                { vf x0 = LD(p + 28), x1 = LD(p + 32); a0_0 += x0 * LANE(w1, 0); a1_0 += x0 * LANE(w1, 1); a0_1 += x0 * LANE(w0, 2); a1_1 += x0 * LANE(w0, 3); a0_2 += x0 * LANE(w0, 0); a1_2 += x0 * LANE(w0, 1); a0_1 += x1 * LANE(w1, 0); a1_1 += x1 * LANE(w1, 1); a0_2 += x1 * LANE(w0, 2); a1_2 += x1 * LANE(w0, 3); }
+                { vf x0 = LD(p + 36); a0_2 += x0 * LANE(w1, 0); a1_2 += x0 * LANE(w1, 1); }
+                { vf x0 = LD(p + 44), x1 = LD(p + 48); a0_0 += x0 * LANE(w1, 2); a1_0 += x0 * LANE(w1, 3); a0_1 += x1 * LANE(w1, 2); a1_1 += x1 * LANE(w1, 3); }
+                { vf x0 = LD(p + 52); a0_2 += x0 * LANE(w1, 2); a1_2 += x0 * LANE(w1, 3); }
                 }
                 }
             }
@@ -119,8 +117,8 @@ void f32_conv3x3s1_p3x4_g2_add_relu_1x3_v4(const float *in, const float *add, fl
         int32_t first = (int32_t)(a->groups * part / a->parts), last = (int32_t)(a->groups * (part + 1) / a->parts);
         int y = tile[0], x = tile[1];
         const uint16_t *after = tile;
-        const float *src = in + 24 + (tile[0] * 5 + tile[1] * 1) * LANES;
-        const float *next = in + 24 + (after[0] * 5 + after[1] * 1) * LANES;
+        const float *src = in + (0) + (tile[0] * 5 + tile[1] * 1) * LANES;
+        const float *next = in + (0) + (after[0] * 5 + after[1] * 1) * LANES;
         const float *skip = add + 0 + (y * 3 + x) * LANES;
         float *dst = out + 0;
         switch (tile[2]) {

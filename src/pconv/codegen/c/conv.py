@@ -1,17 +1,20 @@
 """Convolution: tile outermost, filters inside, per filter one branch-free run of kernels for each pattern."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pconv.codegen.c.activation import apply_vector
-from pconv.codegen.c.halo import apply_mask, halo, has_halo, masks
+from pconv.codegen.c.halo import apply_mask, at_edge, halo, has_halo, masks
 from pconv.codegen.c.prelude import needs_exp, prelude, table
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import Layout
-from pconv.lower.loads import cut_taps, load_program
+from pconv.lower.loads import Load, cut_taps, load_program, tap_offset
 from pconv.lower.schedule import tiles
 
 KEPT_VECTORS = 192
 """Partial sums that wait on the stack while the next block of kernels is read: 12 KiB at 16 lanes."""
+
+REACH = 64
+"""Vectors that one pointer reaches with a load of two: 7 bits of offset."""
 
 ARGS = """\
 typedef struct {
@@ -47,7 +50,9 @@ def render(kernel: ConvKernel) -> str:
     )
     sy, sx = kernel.stride
     src = kernel.source
-    origin = f"in + {src.base_elems} + ({{}}[0] * {sy * src.row_vectors} + {{}}[1] * {sx}) * LANES"
+    # The first tap of the first position: from there every load's offset is positive.
+    start = src.base_elems + tap_offset(kernel, 0, 0) * src.lanes
+    origin = f"in + ({start}) + ({{}}[0] * {sy * src.row_vectors} + {{}}[1] * {sx}) * LANES"
     following = "task + 1 < end ? TILES[(task + 1) / a->parts] : tile" if kernel.prefetch_next else "tile"
     driver = f"""\
 {signature(kernel)} {{
@@ -103,6 +108,9 @@ def _tile(kernel: ConvKernel, shape: tuple[int, int]) -> str:
         "int32_t first, int32_t last, int y0, int x0) {",
         "    (void)add, (void)next;",
     ]
+    if has_halo(kernel.output):
+        unit = 2 if kernel.pool else 1
+        lines.append(f"    const int edge = {at_edge(kernel.output, shape[0] // unit, shape[1] // unit)};")
     lines += _blocked_groups(kernel, shape) if kernel.block else _groups(kernel, shape)
     return "\n".join([*lines, "}", ""])
 
@@ -199,17 +207,13 @@ def _prefetch(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
             yield "            " + " ".join(f"__builtin_prefetch(o + {e}, 1, 3);" for e in _lines(at)) + " }"
     if kernel.prefetch_next:
         src, (sy, sx) = kernel.source, kernel.stride
-        last_y = (shape[0] - 1) * sy + (kernel.size[0] - 1) * kernel.dilation[0] - kernel.pads[0]
-        last_x = (shape[1] - 1) * sx + (kernel.size[1] - 1) * kernel.dilation[1] - kernel.pads[1]
-        at = [
-            src.vector(y, x) * src.lanes
-            for y in range(-kernel.pads[0], last_y + 1)
-            for x in range(-kernel.pads[1], last_x + 1)
-        ]
+        last_y = (shape[0] - 1) * sy + (kernel.size[0] - 1) * kernel.dilation[0]
+        last_x = (shape[1] - 1) * sx + (kernel.size[1] - 1) * kernel.dilation[1]
+        at = [src.vector(y, x) * src.lanes for y in range(last_y + 1) for x in range(last_x + 1)]
         yield "        for (int64_t c = (int64_t)a->channels * (group - first) / (last - first),"
         yield "             stop = (int64_t)a->channels * (group - first + 1) / (last - first); c < stop; c++) {"
         yield f"            const float *p = next + c * {src.plane_elems};"
-        yield "            " + " ".join(f"__builtin_prefetch(p + ({e}), 0, 2);" for e in _lines(at))
+        yield "            " + " ".join(f"__builtin_prefetch(p + {e}, 0, 2);" for e in _lines(at))
         yield "        }"
 
 
@@ -238,18 +242,70 @@ def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int, count: str) -
 
 def _kernel(kernel: ConvKernel, shape: tuple[int, int], pattern: int, copy: int) -> Iterable[str]:
     """Return the loads and multiply-adds of one kept kernel into one set of accumulators."""
-    g, taps = kernel.group, len(kernel.patterns[pattern])
-    yield f"                {{ const float *p = in + (size_t)*index++ * {kernel.source.plane_elems};"
+    taps = len(kernel.patterns[pattern])
+    yield f"                {{ const float *k = in + (size_t)*index++ * {kernel.source.plane_elems};"
     for chunk in cut_taps(taps, kernel.passes):
-        names = ", ".join(
-            f"w{t}_{f} = SPLAT(w[{(copy * taps + t) * g + f}])" for t in chunk for f in range(g)
-        )
-        yield f"                {{ vf {names};"
-        for load in load_program(kernel, chunk, pattern, shape):
-            uses = " ".join(f"{_acc(f, v, copy)} += x * w{t}_{f};" for v, t in load.uses for f in range(g))
-            yield f"                {{ vf x = LD(p + ({load.offset * kernel.source.lanes})); {uses} }}"
-        yield "                }"
+        loads = load_program(kernel, chunk, pattern, shape)
+        yield from (_by_lane if kernel.by_lane else _by_splat)(kernel, loads, chunk, copy)
     yield "                }"
+
+
+def _by_splat(kernel: ConvKernel, loads: Sequence[Load], chunk: range, copy: int) -> Iterable[str]:
+    """Return a run of taps where each weight is spread over a register, or by the multiply-add itself."""
+    g, lanes, origin = kernel.group, kernel.source.lanes, tap_offset(kernel, 0, 0)
+    first = copy * len(kernel.patterns[0])
+    names = ", ".join(f"w{t}_{f} = SPLAT(w[{(first + t) * g + f}])" for t in chunk for f in range(g))
+    yield f"                {{ vf {names};"
+    for load in loads:
+        uses = " ".join(f"{_acc(f, v, copy)} += x * w{t}_{f};" for v, t in load.uses for f in range(g))
+        yield f"                {{ vf x = LD(k + {(load.offset - origin) * lanes}); {uses} }}"
+    yield "                }"
+
+
+def _by_lane(kernel: ConvKernel, loads: Sequence[Load], chunk: range, copy: int) -> Iterable[str]:
+    """Return a run of taps whose weights stay side by side in registers: a multiply-add names register and lane.
+
+    Neighbouring vectors are loaded in pairs, from a pointer that moves when it is too far behind for that.
+    """
+    g, lanes, origin = kernel.group, kernel.source.lanes, tap_offset(kernel, 0, 0)
+    first = copy * len(kernel.patterns[0]) * g
+    loaded: set[int] = set()
+    base = 0
+    # A pointer of its own for each run: what another one loaded would be kept, without a register to spare.
+    yield f"                {{ const float *p = k;{' HIDE(p);' if kernel.passes > 1 else ''}"
+    for pair in _pairs(loads):
+        places = [load.offset - origin for load in pair]
+        if places[-1] - base >= REACH:
+            yield f"                p += {(places[0] - base) * lanes}; HIDE(p);"
+            base = places[0]
+        uses = [
+            (i, v, f, (first + t * g + f))
+            for i, load in enumerate(pair)
+            for v, t in load.uses
+            for f in range(g)
+        ]
+        start = first + chunk[0] * g
+        for w in sorted({(at - start) // lanes for *_, at in uses} - loaded):
+            yield f"                vf w{w} = LD(w + {start + w * lanes});"
+            loaded.add(w)
+        x = ", ".join(f"x{i} = LD(p + {(place - base) * lanes})" for i, place in enumerate(places))
+        sums = " ".join(
+            f"{_acc(f, v, copy)} += x{i} * LANE(w{(at - start) // lanes}, {(at - start) % lanes});"
+            for i, v, f, at in uses
+        )
+        yield f"                {{ vf {x}; {sums} }}"
+    yield "                }"
+
+
+def _pairs(loads: Sequence[Load]) -> Iterable[list[Load]]:
+    """Put the loads of neighbouring vectors together in twos."""
+    waiting: list[Load] = []
+    for load in loads:
+        if waiting and (len(waiting) == 2 or load.offset != waiting[-1].offset + 1):
+            yield waiting
+            waiting = []
+        waiting.append(load)
+    yield waiting
 
 
 def _acc(f: int, v: int, copy: int = 0) -> str:
@@ -291,7 +347,7 @@ def _fill_halos(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
         return
     unit = 2 if kernel.pool else 1
     g = kernel.group
-    yield f"        for (int f = 0; f < {g}; f++) {{"
+    yield f"        for (int f = 0; edge && f < {g}; f++) {{"
     yield f"            size_t plane = a->order[group * {g} + f];"
     yield "            if (plane < (size_t)a->planes)"
     yield (

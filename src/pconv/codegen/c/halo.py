@@ -37,6 +37,20 @@ def has_halo(layout: Layout) -> bool:
     return bool(layout.top or layout.left or layout.bottom or layout.right)
 
 
+def at_edge(layout: Layout, rows: int, cols: int) -> str:
+    """Return the condition that a tile at (y0, x0) owes anything to the halo."""
+    near = []
+    if layout.bottom:
+        near.append(f"y0 < {layout.bottom}")
+    if layout.top:
+        near.append(f"y0 + {rows} > {layout.block_h - layout.top}")
+    if layout.right:
+        near.append(f"x0 < {layout.right}")
+    if layout.left:
+        near.append(f"x0 + {cols} > {layout.block_w - layout.left}")
+    return " || ".join(near)
+
+
 def halo(layout: Layout) -> str:
     """Return `fill_halo(o, y0, y1, x0, x1)`: copy what a stored tile owes to the halo; `o` is at vector (0, 0)."""
     if not has_halo(layout):

@@ -19,6 +19,8 @@ typedef int32_t vi __attribute__((vector_size(4 * LANES), may_alias));
 #define LD(p) (*(const vf *)(p))
 #define ST(p, v) (*(vf *)(p) = (v))
 #define SPLAT(s) ((s) - (vf){{0}})
+#define LANE(v, i) __builtin_shufflevector(v, v{index})
+#define HIDE(p) __asm__("" : "+r"(p)) /* a pointer of its own, not one with an offset */
 #if defined(__clang__)
 #define VMAX(a, b) __builtin_elementwise_max(a, b)
 #define VMIN(a, b) __builtin_elementwise_min(a, b)
@@ -59,7 +61,8 @@ static inline float tanh_f32(float x) {
 
 def prelude(lanes: int, transcendental: bool = False) -> str:
     """Return the head of a file whose vectors have `lanes` floats (at least 4, for what is not vectorised)."""
-    text = _VECTOR.format(lanes=max(lanes, 4))
+    lanes = max(lanes, 4)
+    text = _VECTOR.format(lanes=lanes, index=", i" * lanes)
     return text + (_EXP if transcendental else "")
 
 

@@ -82,6 +82,7 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
         uniform=False,
         activation=activation_of(node),
         pool=pool,
+        by_lane=ctx.target.fma_by_lane,
     )
     if max(weight.shape[0], inputs[0].channels) >= 0xFFFF:
         raise UnsupportedError(
