@@ -1,0 +1,48 @@
+"""docs/accuracy.md says what the results say."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+pytest.importorskip("torch")
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "measure", ROOT / "benchmarks" / "accuracy" / "post_training.py"
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["measure"] = module  # dataclasses look it up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_post_training_table_is_that_of_the_results(script: ModuleType) -> None:
+    text = script.PAGE.read_text("utf-8")
+    document = json.loads(script.RESULTS.read_text("utf-8"))
+    assert script.page(text, document) == text
+
+
+def test_a_row_says_what_was_measured(script: ModuleType) -> None:
+    row = {
+        "network": "resnet20", "rate": 2.25, "patterns": "scp8", "group": 4, "seconds": 59.6, "shortened": True,
+        "dense": 91.73, "pruned": 90.126, "change": -1.604, "standard_error": 0.234, "unit": "% top-1",
+    }  # fmt: skip
+    said = script.table({"results": [row]}).splitlines()[-1]
+    assert said == "| resnet20 | 2.25x | scp8 | 4 | 60 (shortened) | 91.73% | 90.13% | -1.60 +- 0.23 |"
+
+
+def test_cases_are_unlike(script: ModuleType) -> None:
+    assert len(script.CASES) == len(script._cases())
+    assert {"resnet20-scp8-2.25", "resnet56-centre3-4", "dncnn-scp8-4", "resnet20-scp8-4-g4-refit"} <= set(
+        script.CASES
+    )
