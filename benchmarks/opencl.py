@@ -29,6 +29,7 @@ from pconv.compiler import choose_target
 from pconv.lower import lower
 from pconv.runtime import Engine, load
 from pconv.runtime.opencl_device import choose_device, label
+from pconv.targets import devices
 from variants import Pruning, make_variants
 
 RESULTS = Path(__file__).parent / "results"
@@ -138,7 +139,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("what", choices=["layers", "zoo"], help="kernel times, or answers of networks")
     parser.add_argument("names", nargs="*", metavar="NAME", help="layers or networks (default: all)")
-    parser.add_argument("--target", action="append", choices=TARGETS, help="default: both")
+    parser.add_argument(
+        "--target", action="append", choices=devices(), help="default: opencl and opencl-fp16"
+    )
     parser.add_argument(
         "--quick",
         action="store_true",

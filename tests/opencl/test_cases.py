@@ -43,7 +43,11 @@ def run(view: GraphView, engine: OpenclEngine, tolerance: float) -> None:
     assert not wrong, f"{len(wrong)} of {len(view.outputs)} outputs are wrong: {'; '.join(wrong)}"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+# Layers of real sizes take PoCL seconds, and show no kind of kernel that the small ones do not.
+SLOW = [pytest.param(f, marks=pytest.mark.slow) if f == "layers" else f for f in FAMILIES]
+
+
+@pytest.mark.parametrize("family", SLOW)
 def test_float(family: str, open_graph: Open) -> None:
     view = network(FAMILIES[family], probe=True)
     run(view, open_graph(view, targets.get("opencl")), TOLERANCE["opencl"])
