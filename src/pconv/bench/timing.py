@@ -22,8 +22,8 @@ except ImportError:  # Windows: benchmarks are not kept apart there
 TURN_S = 0.02
 """A turn ends after this long; a slow network makes one call a turn."""
 
-SETTLE_S = 0.06
-"""Longer than a peer's idle threads spin for work (ONNX Runtime: 40 ms) and take a core from the next one."""
+SETTLE_S = 0.25
+"""Longer than a peer's idle threads spin for work and take a core from the next one: ONNX Runtime 40 ms, OpenMP 200."""
 
 WARMUP = 3
 MIN_ROUNDS = 5

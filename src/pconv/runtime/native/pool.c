@@ -23,8 +23,9 @@ enum { STACK_BYTES = 2 << 20, LINE_BYTES = 128 };
 #define BEGIN(range) ((int32_t)((range) >> 32))
 #define END(range) ((int32_t)(uint32_t)(range))
 
-/* A worker between two steps spins this long, then sleeps and leaves its core to others. */
-#define IDLE_SPIN_NS 50000
+/* A worker between two steps spins this long, then sleeps and leaves its core to others. Waking a core that fell
+   asleep takes longer than many a layer, so this bridges the steps of a run that one thread does alone. */
+#define IDLE_SPIN_NS 1000000
 /* The caller waits for tasks that are running already: sleeping pays only for long ones. */
 #define BARRIER_SPIN_NS 500000
 
