@@ -220,9 +220,8 @@ def _key(record: Record) -> tuple[float, int]:
 
 def _machine_line(machine: Record) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    peak = machine.get("fma_peak_gflops")
-    measured = f"FMA peak {peak:.0f} GFLOP/s a core (measured); " if peak else ""
+    # The FMA peak is measured anew for each network, and shown with its layers.
     return (
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['os']}; {measured}{versions}; "
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['os']}; {versions}; "
         f"pconv built with {machine.get('compiler')}."
     )
