@@ -13,7 +13,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 
 
 help:
 	@echo "make demo    train, prune, compile and time a small network; writes demo/index.html"
-	@echo "make test    all tests (6 minutes on 2 cores); real weights are used where they are found"
+	@echo "make test    all tests (a quarter of an hour on 2 cores); real weights are used where they are found"
 	@echo "make check   format, lint, types, imports between rooms, and the quick tests"
 	@echo "make bench   the measurements behind README.md and docs/performance.md (two hours on a quiet machine)"
 	@echo "make clean   remove $(VENV) and demo/"
