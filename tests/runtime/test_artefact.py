@@ -111,7 +111,7 @@ def compile_library(text: str, tmp_path: Path, program: Program) -> Path:
 
 
 def stub(abi: int, manifest: str) -> str:
-    names = ("open", "run", "set_threads", "profile", "times", "close")
+    names = ("open", "run", "set_threads", "set_affinity", "profile", "times", "close")
     return (
         f"int pconv_abi(void) {{ return {abi}; }}\n"
         f"const char *pconv_manifest(void) {{ return {json.dumps(manifest)}; }}\n"
