@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def devices(json: options.Json = False) -> None:
-    """List the devices that `pconv bench --device` and `pconv tune --device` take.
+    """List the devices that `pconv bench --device` takes.
 
     Phones come from `adb devices`, hosts from your ssh configuration (they are not contacted). PCONV_ADB and
     PCONV_SSH name other commands than adb and ssh.

@@ -246,5 +246,7 @@ def _show(result: "Result") -> None:
     if result.shortened:
         console.note(f"a shortened run: {result.train_images:,} training images")
     console.stdout().print(
-        f"wrote {result.folder}; next:  pconv compile {result.folder}/model.onnx", markup=False
+        f"wrote {result.folder}; next:  pconv compile {result.folder}/model.onnx",
+        markup=False,
+        soft_wrap=True,
     )
