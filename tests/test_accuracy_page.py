@@ -1,8 +1,9 @@
 """docs/accuracy.md says what the results say."""
 
-import importlib.util
+import importlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -10,26 +11,28 @@ import pytest
 
 pytest.importorskip("torch")
 
-ROOT = Path(__file__).parents[1]
+FOLDER = Path(__file__).parents[1] / "benchmarks" / "accuracy"
 pytestmark = pytest.mark.torch
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
+def scripts() -> Iterator[None]:
+    sys.path.insert(0, str(FOLDER))
+    yield
+    sys.path.remove(str(FOLDER))
+
+
+@pytest.fixture
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "measure", ROOT / "benchmarks" / "accuracy" / "post_training.py"
-    )
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["measure"] = module  # dataclasses look it up
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("post_training")
 
 
-def test_the_post_training_table_is_that_of_the_results(script: ModuleType) -> None:
+@pytest.mark.parametrize("name", ["post_training"])
+def test_the_tables_are_those_of_the_results(name: str, script: ModuleType) -> None:
+    measured = importlib.import_module(name)
     text = script.PAGE.read_text("utf-8")
-    document = json.loads(script.RESULTS.read_text("utf-8"))
-    assert script.page(text, document) == text
+    document = json.loads(measured.RESULTS.read_text("utf-8"))
+    assert measured.page(text, document) == text
 
 
 def test_a_row_says_what_was_measured(script: ModuleType) -> None:

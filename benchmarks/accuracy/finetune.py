@@ -1,9 +1,11 @@
 """Fine-tune pruned ResNets for CIFAR-10 from real weights, with the dense network as the teacher.
 
-    python benchmarks/accuracy/finetune.py                                   all cases, 20 epochs: many hours on a CPU
-    python benchmarks/accuracy/finetune.py resnet20_cifar-4 --epochs 1 --images 10000    a shortened run, marked so
+    python benchmarks/accuracy/finetune.py                             all cases, 20 epochs each: many hours on a CPU
+    python benchmarks/accuracy/finetune.py resnet20-scp8-4 --epochs 4  one of them; the others' results stay
+    python benchmarks/accuracy/finetune.py --page                      only write docs/accuracy.md's table
 
-Each case starts from post-training pruning (or --method magnitude). The last epoch is the result: the published
+Each case starts from post-training pruning (or --method magnitude). The teacher's outputs and its blocks' are learnt,
+beside the labels. The last epoch is the result: the published
 weights have seen all training images, so that the held-out ones would favour the networks nearest to the start. The
 test images are used once, by torch and by the compiled network. A killed script goes on
 where it stood when it is called again with the same --work.
@@ -15,6 +17,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from post_training import PAGE, WEIGHTS, between
+
 import pconv
 from pconv.bench import machine
 from pconv.cli import console
@@ -24,15 +28,16 @@ from pconv.training import Event, default_settings, train
 
 RESULTS = Path(__file__).parents[1] / "results" / "accuracy_finetune.json"
 EPOCHS = 20
-NETWORKS = {"resnet20_cifar": "resnet20.pth", "resnet56_cifar": "resnet56.pth"}
+GOALS = {
+    ("resnet20", 2.25): 91.6,
+    ("resnet20", 4.0): 90.8,
+    ("resnet56", 4.0): 93.1,
+    ("resnet56", 8.0): 92.2,
+}
 CASES = {
-    f"{network}-{rate:g}": (network, rate)
-    for network, rate in (
-        ("resnet20_cifar", 2.25),
-        ("resnet20_cifar", 4.0),
-        ("resnet56_cifar", 4.0),
-        ("resnet56_cifar", 8.0),
-    )
+    f"{network}-{patterns}-{rate:g}": (network, patterns, rate)
+    for network, rate in GOALS
+    for patterns in ("scp8", "centre3")
 }
 MAX_DIFFERENT_IMAGES = 2
 
@@ -40,32 +45,40 @@ MAX_DIFFERENT_IMAGES = 2
 def main() -> None:
     """Run the cases one after another; the file of results is replaced after each."""
     arguments = _arguments()
-    document: dict[str, Any] = {"machine": machine.record(("numpy", "torch")), "results": []}
+    output = arguments.output
+    document = json.loads(output.read_text("utf-8")) if output.exists() else {"results": []}
+    if arguments.page:
+        PAGE.write_text(page(PAGE.read_text("utf-8"), document), "utf-8")
+        return
     for name in arguments.cases:
         print(f"{name}: training", flush=True)
-        document["results"].append({"case": name, **run_case(name, arguments)})
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        print(f"wrote {arguments.output}", flush=True)
+        done = {row["case"]: row for row in document["results"]} | {name: run_case(name, arguments)}
+        document = {"results": [done[one] for one in CASES if one in done]}
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        print(f"wrote {output}", flush=True)
 
 
 def run_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Fine-tune one network at one rate; the linear layer stays dense, as in the other tables."""
-    network, rate = CASES[name]
+    network, patterns, rate = CASES[name]
+    model, weights = WEIGHTS[network]
     data = find_folder("cifar10")
     folder = arguments.work / name
     settings = default_settings(
         tuning=True,
         distill=True,
+        optimiser=arguments.optimiser,
         lr=arguments.lr,
         weight_decay=1e-4,
+        ema=arguments.ema,
         choose="last",
         seed=arguments.seed,
         epochs=arguments.epochs,
         images=arguments.images,
         threads=arguments.threads,
     )
-    recipe = pconv.Recipe(compression_rate=rate, patterns=arguments.patterns, exclude=("linear",))
+    recipe = pconv.Recipe(compression_rate=rate, patterns=patterns, exclude=("linear",))
     with console.progress(name) as track:
 
         def on_event(event: Event) -> None:
@@ -75,9 +88,9 @@ def run_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
         done = train(
             data,
-            network,
+            model,
             folder,
-            weights=data / "cifar10_resnets" / NETWORKS[network],
+            weights=data / weights,
             recipe=recipe,
             method=arguments.method,
             distill=True,
@@ -89,15 +102,39 @@ def run_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     engine = pconv.compile(folder / "model.onnx", threads=1)
     compiled = accuracy(engine, cifar10(data).test)
     assert abs(compiled - done.accuracy) * done.test_images <= MAX_DIFFERENT_IMAGES, (compiled, done.accuracy)
-    shortened = done.shortened or arguments.epochs < EPOCHS
     return done.as_json() | {
+        "case": name,
+        "network": network,
         "folder": folder.name,
         "rate_3x3": rate,
-        "patterns": arguments.patterns,
+        "patterns": patterns,
+        "epochs": arguments.epochs,
         "accuracy_compiled": compiled,
-        "shortened": shortened,
-        "settings": {**done.settings, "weights": NETWORKS[network]},
+        "settings": {**done.settings, "weights": weights.name},
     }
+
+
+def table(document: dict[str, Any]) -> str:
+    """Write the results as the table of docs/accuracy.md."""
+    lines = [
+        "| network | 3x3 layers | library | epochs | dense | pruned | change | goal |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in document["results"]:
+        change = row["change"]
+        lines.append(
+            f"| {row['network']} | {row['rate_3x3']:g}x | {row['patterns']} | {row['epochs']} "
+            f"| {100 * row['accuracy_dense']:.2f}% | {100 * row['accuracy']:.2f}% "
+            f"| {change['points']:+.2f} +- {change['standard_error']:.2f} "
+            f"| {GOALS[row['network'], row['rate_3x3']]}% |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def page(text: str, document: dict[str, Any]) -> str:
+    """Put the table between the markers of docs/accuracy.md, and below it where its rows were measured."""
+    machines = dict.fromkeys(machine.line(row["machine"]) for row in document["results"])
+    return between(text, "finetune", f"{table(document)}\n{'; '.join(machines)}.\n")
 
 
 def _arguments() -> argparse.Namespace:
@@ -106,11 +143,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--images", type=int, help="a shortened run on so many training images")
     parser.add_argument("--method", default="post", help="post (default), magnitude, gradual or admm")
-    parser.add_argument("--patterns", default="scp8")
-    parser.add_argument("--lr", type=float, default=0.05)
+    parser.add_argument("--optimiser", default="adam", help="adam (default) or sgd")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--ema", type=float, default=0.99, help="decay of the averaged weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--work", type=Path, default=Path("finetune-runs"), help="checkpoints and models")
+    parser.add_argument("--page", action="store_true", help="measure nothing, write docs/accuracy.md")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     for name in arguments.cases:

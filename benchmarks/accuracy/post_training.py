@@ -42,7 +42,6 @@ from pconv.sparsity import SparsityMap
 
 RESULTS = Path(__file__).parents[1] / "results" / "accuracy_post_training.json"
 PAGE = Path(__file__).parents[2] / "docs" / "accuracy.md"
-BEGIN, END = "<!-- post-training:begin -->\n", "<!-- post-training:end -->"
 WEIGHTS = {
     "resnet20": ("resnet20_cifar", Path("cifar10_resnets") / "resnet20.pth"),
     "resnet56": ("resnet56_cifar", Path("cifar10_resnets") / "resnet56.pth"),
@@ -113,9 +112,8 @@ class Classification:
 
     def score(self, module: nn.Module, dense: nn.Module, engine: pconv.Engine) -> dict[str, Any]:
         """Compare with the dense network on each test image."""
-        test = self.data.test
-        pruned, whole = _right(module, test), _right(dense, test)
-        compiled = np.concatenate([engine(x).argmax(1) == labels for x, labels in test.batches(100)])
+        pruned, whole = _right(module, self.data.test), _right(dense, self.data.test)
+        compiled = self._compiled(engine)
         different = abs(int(pruned.sum()) - int(compiled.sum()))
         assert different <= MAX_DIFFERENT_IMAGES, f"compiled: {different} images differ"
         change = 100 * (pruned.astype(float) - whole)
@@ -128,6 +126,17 @@ class Classification:
             "standard_error": float(change.std(ddof=1) / math.sqrt(len(change))),
             "samples": len(change),
         }
+
+    def top1(self, module: nn.Module) -> float:
+        """Give the top-1 in percent on the test images."""
+        return 100 * float(_right(module, self.data.test).mean())
+
+    def top1_compiled(self, engine: pconv.Engine) -> float:
+        """Give the same by a compiled network."""
+        return 100 * float(self._compiled(engine).mean())
+
+    def _compiled(self, engine: pconv.Engine) -> Any:
+        return np.concatenate([engine(x).argmax(1) == labels for x, labels in self.data.test.batches(100)])
 
 
 class Denoising:
@@ -242,10 +251,10 @@ def measure(case: Case, seconds: float | None, threads: int, seed: int) -> dict[
         scored = task.score(module, dense, Sizes(module, sparsity, Path(folder)))
     return {
         "case": case.name,
+        "machine": machine.record(("numpy", "torch"), threads=threads),
         **asdict(case),
         "seconds": spent,
         "wall_seconds": wall,
-        "threads": threads,
         "seed": seed,
         "shortened": seconds != case.seconds,
         "images": len(images),
@@ -272,9 +281,16 @@ def table(document: dict[str, Any]) -> str:
 
 
 def page(text: str, document: dict[str, Any]) -> str:
-    """Put the table between the markers of docs/accuracy.md."""
-    head, rest = text.split(BEGIN)
-    return f"{head}{BEGIN}{table(document)}\n{machine.line(document['machine'])}.\n{END}{rest.split(END)[1]}"
+    """Put the table between the markers of docs/accuracy.md, and below it where its rows were measured."""
+    machines = dict.fromkeys(machine.line(row["machine"]) for row in document["results"])
+    return between(text, "post-training", f"{table(document)}\n{'; '.join(machines)}.\n")
+
+
+def between(text: str, mark: str, body: str) -> str:
+    """Replace what stands between two markers of a page."""
+    begin, end = f"<!-- {mark}:begin -->\n", f"<!-- {mark}:end -->"
+    head, rest = text.split(begin)
+    return f"{head}{begin}{body}{end}{rest.split(end)[1]}"
 
 
 def main() -> None:
@@ -303,10 +319,7 @@ def main() -> None:
             json.loads(options.output.read_text("utf-8")) if options.output.exists() else {"results": []}
         )
         kept = {row["case"]: row for row in document["results"]} | {name: result}
-        document = {
-            "machine": machine.record(("numpy", "torch")),
-            "results": [kept[one] for one in CASES if one in kept],
-        }
+        document = {"results": [kept[one] for one in CASES if one in kept]}
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         print(

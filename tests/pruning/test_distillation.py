@@ -1,10 +1,13 @@
 """Distillation: a frozen teacher, and a loss that is the formula."""
 
+import copy
+
 import pytest
 
 torch = pytest.importorskip("torch")
 from torch.nn import functional  # noqa: E402
 
+from pconv import zoo  # noqa: E402
 from pconv.errors import RecipeError  # noqa: E402
 from pconv.pruning import Distillation, prune  # noqa: E402
 from pconv.recipe import Recipe  # noqa: E402
@@ -29,6 +32,31 @@ def test_the_loss_is_the_formula(module, network) -> None:
     expected = 0.7 * 9 * soft + 0.3 * functional.cross_entropy(student, Y)
     assert loss(student, X, Y).item() == pytest.approx(expected.item(), rel=1e-5)
     assert loss(student, X).item() == pytest.approx(9 * soft.item(), rel=1e-5)
+
+
+def test_blocks_learn_from_those_of_the_teacher() -> None:
+    torch.manual_seed(0)
+    dense = zoo.create("resnet20_cifar")
+    student = copy.deepcopy(dense).train()
+    x, y = torch.randn(2, 3, 32, 32), torch.tensor([1, 2])
+    loss, whole = Distillation(dense, student=student), Distillation(dense)
+    with torch.no_grad():
+        student.layer1[0].conv1.weight.mul_(2)
+        logits = student.eval()(x)
+        ends, there = [], []
+        for network, kept in ((student, ends), (dense.eval(), there)):
+            value = functional.relu(network.bn1(network.conv1(x)))
+            for block in (*network.layer1, *network.layer2, *network.layer3):
+                value = block(value)
+                kept.append(value)
+        extra = 4 * sum(functional.mse_loss(a, b) / b.var() for a, b in zip(ends, there, strict=True))
+    assert len(ends) == 9 and extra > 0
+    student(x)
+    assert loss(logits, x).item() == pytest.approx((whole(logits, x) + extra).item(), rel=1e-5)
+    assert loss(logits, x, y).item() == pytest.approx((whole(logits, x, y) + 0.9 * extra).item(), rel=1e-5)
+    loss.release()
+    assert loss(logits, x).item() == pytest.approx(whole(logits, x).item(), rel=1e-6)
+    assert not any(module._forward_hooks for module in student.modules())
 
 
 def test_the_teacher_stays_as_it_was(module) -> None:

@@ -114,7 +114,7 @@ def test_a_pruned_network_goes_on_from_any_of_its_files(folder: Path, pruned: Pa
     parts = open_data(folder, 32)
     pruner = make_pruner(module, Recipe(), "keep", 4, parts, zeros)
     settings = default_settings(tuning=True, distill=False, **TINY)
-    loop = Loop(module, parts, settings, make_objective(None, False, settings), pruner=pruner)
+    loop = Loop(module, parts, settings, make_objective(None, settings), pruner=pruner)
     loop.run()
     pruner.finish()
     after = module.state_dict()

@@ -44,6 +44,13 @@ class Choice(StrEnum):
     last = "last"
 
 
+class Optimiser(StrEnum):
+    """What turns gradients into steps."""
+
+    sgd = "sgd"
+    adam = "adam"
+
+
 class Precision(StrEnum):
     """What convolutions compute in."""
 
@@ -112,9 +119,16 @@ def train(
     batch: Annotated[
         int | None, _option(metavar="N", text=r"Images per step, over all processes. \[default: 128]")
     ] = None,
+    optimiser: Annotated[
+        Optimiser,
+        _option(text="sgd with Nesterov momentum; adam for few epochs from --weights with --distill."),
+    ] = Optimiser.sgd,
     lr: Annotated[
         float | None,
-        _option(metavar="RATE", text=r"Peak learning rate. \[default: 0.1; 0.03 with --weights]"),
+        _option(
+            metavar="RATE",
+            text=r"Peak learning rate. \[default: 0.1; with --weights 0.03, or 0.001 for adam]",
+        ),
     ] = None,
     warmup: Annotated[
         float | None, _option(metavar="SHARE", text=r"Share of the steps that warm up. \[default: 0.05]")
@@ -186,7 +200,7 @@ def train(
         tuning=weights is not None,
         distill=distill,
         **_known(
-            epochs=epochs, batch=batch, lr=lr, warmup=warmup, weight_decay=weight_decay,
+            epochs=epochs, batch=batch, optimiser=optimiser.value, lr=lr, warmup=warmup, weight_decay=weight_decay,
             label_smoothing=label_smoothing, ema=ema, seed=seed, images=images, precision=precision.value,
             choose=choose.value, device=device, threads=threads, workers=workers, save_every=save_every,
         ),

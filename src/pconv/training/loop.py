@@ -64,7 +64,7 @@ class Loop:
         self.module = module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dtype = precision.choose_type(settings.precision, self.device)
         self.scaler = precision.scaler(self.device, self.dtype)
-        self.optimiser = _sgd(module, settings)
+        self.optimiser = _make_optimiser(module, settings)
         self.average = Average(module, settings.ema)
         self.log = Log(folder if ranks.first else None, tensorboard)
         self.per_epoch = epoch_steps(len(parts.train), settings.batch)
@@ -220,14 +220,13 @@ def epoch_steps(images: int, batch: int) -> int:
     return images // min(batch, images)
 
 
-def _sgd(module: nn.Module, settings: Settings) -> torch.optim.SGD:
+def _make_optimiser(module: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     decayed = [parameter for parameter in module.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
-    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(
-        groups,
-        settings.lr,
-        settings.momentum,
-        weight_decay=settings.weight_decay,
-        nesterov=settings.momentum > 0,
-    )
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    if settings.optimiser == "adam":
+        return torch.optim.AdamW(groups, settings.lr)
+    return torch.optim.SGD(groups, settings.lr, settings.momentum, nesterov=settings.momentum > 0)

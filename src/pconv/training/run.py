@@ -21,6 +21,8 @@ from pconv.training.log import Event, OnEvent
 from pconv.training.loop import Loop, epoch_steps
 from pconv.training.settings import Settings
 
+TUNING_LR = {"sgd": 0.03, "adam": 1e-3}
+
 
 def default_settings(*, tuning: bool, distill: bool, **given: Any) -> Settings:
     """Fill what was not given: weights at hand are tuned at a lower rate, a teacher's labels are soft already.
@@ -29,7 +31,7 @@ def default_settings(*, tuning: bool, distill: bool, **given: Any) -> Settings:
     """
     settings = Settings(**given)
     if tuning and "lr" not in given:
-        settings = replace(settings, lr=0.03)
+        settings = replace(settings, lr=TUNING_LR[settings.optimiser])
     if distill and "label_smoothing" not in given:
         settings = replace(settings, label_smoothing=0.0)
     return settings
@@ -73,13 +75,16 @@ def train(
         module, zeros = start.make_network(model, len(parts.classes), weights, settings.seed)
         device = distributed.choose_device(settings.device, ranks)
         dense = copy.deepcopy(module).to(device) if weights is not None else None
-        objective = start.make_objective(dense, distill, settings)
+        if distill and dense is None:
+            raise PconvError("--distill: the teacher is the network to begin from; name it with --weights.")
         module = distributed.share_batch_norms(module, device, ranks)
         pruner = None
         if recipe is not None:
             on_event(Event("choosing what to prune"))
             steps = settings.epochs * epoch_steps(len(parts.train), settings.batch)
             pruner = start.make_pruner(module, recipe, method, steps, parts, zeros)
+        teacher = None if dense is None or not distill else start.make_teacher(dense, module)
+        objective = start.make_objective(teacher, settings)
         about = _about(parts, model, weights, recipe, method, distill)
         loop = Loop(
             module, parts, settings, objective,
@@ -89,6 +94,8 @@ def train(
         if resume and loop.resume():
             on_event(Event(f"resumed at step {loop.step} of {loop.total}", milestone=True))
         best = loop.run()
+        if teacher is not None:
+            teacher.release()
         sparsity = pruner.finish() if pruner is not None else None
         if not ranks.first:
             ranks.barrier()

@@ -9,6 +9,7 @@ from pconv.errors import PconvError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Choice = Literal["best", "last"]
+Optimiser = Literal["sgd", "adam"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -17,7 +18,8 @@ class Settings:
     """Hold the settings of one training run.
 
     batch             images per optimiser step, over all ranks together
-    lr                peak rate of SGD with Nesterov momentum
+    optimiser         "sgd" with Nesterov momentum, or "adam" with decoupled weight decay: short runs near the goal
+    lr                its peak rate
     warmup            share of the steps in which the rate rises linearly; then it falls as a cosine, to zero
     weight_decay      on weights only, not on biases and batch norms
     ema               decay of the averaged weights that are validated and written; 0 turns the average off
@@ -34,6 +36,7 @@ class Settings:
     epochs: int = 100
     batch: int = 128
     lr: float = 0.1
+    optimiser: Optimiser = "sgd"
     momentum: float = 0.9
     warmup: float = 0.05
     weight_decay: float = 5e-4
@@ -60,6 +63,7 @@ class Settings:
             self._require(key, 0 <= getattr(self, key) < 1, "from 0 to below 1")
         self._require("weight_decay", self.weight_decay >= 0, "at least 0")
         self._require("choose", self.choose in ("best", "last"), "best, last")
+        self._require("optimiser", self.optimiser in ("sgd", "adam"), "sgd, adam")
         self._require("precision", self.precision in PRECISIONS, ", ".join(PRECISIONS))
 
     def _require(self, key: str, fine: bool, allowed: str) -> None:

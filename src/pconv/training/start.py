@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torch.fx.experimental.optimization import fuse
 from torch.nn import functional
 
 from pconv import zoo
-from pconv.errors import PconvError
 from pconv.graph.round_trip import load_weights
 from pconv.pruning import Distillation, Pruner, load_sparse, post_train, prune
 from pconv.recipe import Recipe
@@ -64,20 +62,18 @@ def make_pruner(
     return prune(module, recipe, method=method, steps=steps)
 
 
-def make_objective(dense: nn.Module | None, distill: bool, settings: Settings) -> Objective:
-    """Make the loss: cross entropy, or distillation from the network that the run begins from.
+def make_teacher(dense: nn.Module, module: nn.Module) -> Distillation:
+    """Let a network teach another one of its kind: its outputs and its blocks'."""
+    return Distillation(dense.to(memory_format=torch.channels_last), student=module)  # type: ignore[call-overload]
 
-    Raises: PconvError for distillation without such a network.
-    """
-    if not distill:
-        return lambda logits, labels, images: functional.cross_entropy(
-            logits, labels, label_smoothing=settings.label_smoothing
-        )
-    if dense is None:
-        raise PconvError("--distill: the teacher is the network to begin from; name it with --weights.")
-    # In evaluation a batch norm is part of the convolution before it, which saves the teacher time.
-    distillation = Distillation(fuse(dense).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
-    return lambda logits, labels, images: distillation(logits, images, labels)
+
+def make_objective(teacher: Distillation | None, settings: Settings) -> Objective:
+    """Make the loss: the teacher's, or cross entropy where there is none."""
+    if teacher is not None:
+        return lambda logits, labels, images: teacher(logits, images, labels)
+    return lambda logits, labels, images: functional.cross_entropy(
+        logits, labels, label_smoothing=settings.label_smoothing
+    )
 
 
 def is_ready(pruner: Pruner) -> bool:
