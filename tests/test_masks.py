@@ -91,6 +91,14 @@ def test_alike_filters_share_wherever_they_stand(patterns: str, block: int, shar
         assert (kernels.sum(axis=1) == kernels.sum(axis=1)[0]).all()
 
 
+def test_a_depthwise_layer_has_no_whole_block_of_channels() -> None:
+    infos = [INFOS[2]]
+    recipe = Recipe(group=4, permute=True, channel_block=4)
+    mask = magnitude_masks(weights_of(infos), plan_layers(recipe, infos))["depth"]
+    assert (mask.sum(axis=(1, 2, 3)) == 4).all()
+    assert (np.unique(mask.reshape(len(mask), -1), axis=0, return_counts=True)[1] % 4 == 0).all()
+
+
 def test_sharing_connectivity_alone_keeps_more() -> None:
     weights = weights_of(INFOS)
 

@@ -58,9 +58,7 @@ def resolve_groups(
 ) -> dict[str, Groups]:
     """Say which filters of each layer form its groups: neighbours, or those most alike."""
     return {
-        name: alike_groups(
-            _energy(weights[name], rule, libraries), rule.keep // rule.channel_block, rule.group
-        )
+        name: alike_groups(_energy(weights[name], rule, libraries), rule.keep_blocks, rule.group)
         if rule.permute and rule.group > 1 and not rule.dense
         else filter_groups(rule.shape[0], rule.group)
         for name, rule in rules.items()

@@ -74,6 +74,11 @@ class LayerRule:
         return self.patterns is None and self.keep == self.shape[1]
 
     @property
+    def keep_blocks(self) -> int:
+        """Count the blocks of input channels that a filter keeps; of few channels the one block is not full."""
+        return -(-self.keep // self.channel_block)
+
+    @property
     def compression_rate(self) -> float:
         """Give total / kept, after rounding to whole kernels."""
         return self.shape[1] / self.keep * (PATTERN_RATE if self.patterns else 1.0)

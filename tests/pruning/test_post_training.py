@@ -171,6 +171,40 @@ def test_a_network_that_is_to_stay_dense_stays(module: nn.Module, images: torch.
     assert all(layer.density == 1 for layer in sparsity.layers.values())
 
 
+SHARED = {
+    "neighbours": {"group": 4},
+    "alike": {"group": 4, "permute": True},
+    "connectivity": {"group": 4, "sharing": "connectivity"},
+    "alike, connectivity": {"group": 4, "permute": True, "sharing": "connectivity"},
+    "blocks of channels": {"channel_block": 4},
+    "all at once": {"group": 4, "permute": True, "channel_block": 4},
+}
+
+
+@pytest.mark.parametrize("keys", SHARED.values(), ids=SHARED)
+@pytest.mark.parametrize("seconds", [None, 0.3])
+def test_what_filters_share_they_share_after_every_step(
+    module: nn.Module, images: torch.Tensor, keys: dict, seconds: float | None
+) -> None:
+    recipe = replace(RECIPE, compression_rate=4, rate_1x1=1, **keys)
+    sparsity = post_train(module, images, recipe, seconds=seconds, vary=None)
+    assert sparsity.layers["block.conv2"].compression_rate == pytest.approx(4, rel=0.15)
+    for name in ("block.conv1", "block.conv2"):
+        weight = module.get_submodule(name).weight.detach().numpy()
+        mask = sparsity.layers[name].mask()
+        assert not weight[~mask].any()
+        shapes = mask.reshape(*mask.shape[:2], 9)
+        alive = shapes.any(2)
+        block = keys.get("channel_block", 1)
+        assert (alive.reshape(len(alive), -1, block) == alive[:, ::block, None]).all()
+        rows = (alive if keys.get("sharing") == "connectivity" else shapes).reshape(len(alive), -1)
+        _, count = np.unique(rows, axis=0, return_counts=True)
+        assert (count % keys.get("group", 1) == 0).all()
+        if not keys.get("permute"):
+            first = rows[:: keys.get("group", 1)]
+            assert (rows == np.repeat(first, keys.get("group", 1), axis=0)).all()
+
+
 def test_images_are_mirrored_and_moved() -> None:
     x = torch.arange(2 * 64.0).reshape(2, 1, 8, 8).repeat(200, 1, 1, 1)
     varied = mirror_and_shift(x, torch.Generator().manual_seed(0))

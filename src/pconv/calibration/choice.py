@@ -73,4 +73,4 @@ def _groups(saved: Array, rule: LayerRule) -> Groups:
     energy = sum_energy(saved, each, rule.channel_block)
     if rule.sharing != SHAPE:
         energy = energy.max(axis=2, keepdims=True)
-    return alike_groups(energy, rule.keep // rule.channel_block, rule.group)
+    return alike_groups(energy, rule.keep_blocks, rule.group)
