@@ -119,7 +119,7 @@ def _schedules(kind: str, bare: ConvKernel, shapes: Shapes, target: Target) -> l
     members = classes(shapes)
     kernel = replace(bare, patterns=shapes.patterns, uniform=len(members) == 1)
     sizes = tuple(sorted(m.size for m in members))
-    if target.lanes_f32 == 1:
+    if target.lanes == 1:
         ranked = rank_work_items(kernel, shapes.kernels, sizes)
     else:
         ranked = rank_schedules(kernel, target, shapes.ids.shape[1], shapes.kernels, sizes)

@@ -30,10 +30,12 @@ class Context:
 
     def natural(self, value: str) -> Layout:
         """Return the layout that a value has unless its operator says otherwise."""
-        shape = self.graph.shapes[value]
+        shape, target = self.graph.shapes[value], self.target
         if len(shape) != 4:
             return planar(1, 1)
-        return natural(shape[2], shape[3], self.target.lanes_f32)
+        if target.lanes == 1:
+            return planar(shape[2], shape[3])
+        return natural(shape[2], shape[3], target.lanes, target.dtype)
 
     def channels(self, value: str) -> int:
         """Return the planes of a value; a matrix row [1, k] is k planes of one element."""

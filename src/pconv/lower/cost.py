@@ -47,9 +47,9 @@ def kernel_terms(
     fma = max(kernel.group * vectors * taps / target.fma_units, FMA_LATENCY * taps / kernel.copies)
     sample = kernel.patterns[:SAMPLED_PATTERNS]
     count = sum(loads(kernel, p, tile, kernel.passes, kernel.by_lane) for p in sample) / len(sample)
-    count += weight_loads(taps, kernel.group, target.lanes_f32 * kernel.by_lane)
+    count += weight_loads(taps, kernel.group, target.lanes * kernel.by_lane)
     lines = sum(loads(kernel, p, tile, 1) for p in sample) / len(sample) * target.vector_bytes / LINE_BYTES
-    weight_lines = 4 * taps * kernel.group / LINE_BYTES
+    weight_lines = target.dtype.elem_bytes * taps * kernel.group / LINE_BYTES
     rows, cols = footprint(kernel, tile)
     # The weights of dense and 1x1 layers take as much of L1 as their input does; those of patterns hardly any.
     share = 0.8 if len(kernel.patterns) > 1 else 0.5
@@ -74,7 +74,7 @@ def group_cycles(kernel: ConvKernel, tile: tuple[int, int], target: Target, filt
     costs, vectors, rows = target.costs, tile[0] * tile[1], tile[0]
     if kernel.pool:
         vectors, rows = vectors // 4, rows // 2
-    far = 4 * filters * kernel.output.plane_elems > target.l2_bytes
+    far = filters * kernel.output.plane_bytes > target.l2_bytes
     store = (
         costs.far_store * vectors * target.vector_bytes / LINE_BYTES + costs.far_row * rows
         if far

@@ -79,5 +79,5 @@ def _layout(layout: Layout) -> str:
     halo = f"{layout.top},{layout.left},{layout.bottom},{layout.right}"
     return (
         f"{layout.height}x{layout.width} as {layout.rows}x{layout.cols} blocks of {layout.block_h}x{layout.block_w}, "
-        f"halo {halo}, plane {4 * layout.plane_elems:,} bytes"
+        f"of {layout.dtype.stored}, halo {halo}, plane {layout.plane_bytes:,} bytes"
     )

@@ -11,6 +11,7 @@ once. Source: PCONV / PatDNN, FKW; `weight` interleaved over the group is ours, 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class Fkw:
     offset: NDArray[np.uint32]
     run: NDArray[np.uint16]
     index: NDArray[np.uint16]
-    weight: NDArray[np.float32]
+    weight: NDArray[Any]
     bias: NDArray[np.float32]
     uniform: bool
     group: int
@@ -42,10 +43,10 @@ class Fkw:
         return self.order.size // self.group
 
 
-def pack(weight: NDArray[np.float32], bias: NDArray[np.float32], shapes: Shapes, order: Order) -> Fkw:
+def pack(weight: NDArray[Any], bias: NDArray[np.float32], shapes: Shapes, order: Order) -> Fkw:
     """Store a layer's weights in FKW order.
 
-    Shapes: `weight` [oc, ic / groups, kh, kw], `bias` [oc].
+    Shapes: `weight` [oc, ic / groups, kh, kw] in the type it is stored in, `bias` [oc].
     """
     oc, icg = weight.shape[:2]
     filters = order.filters.reshape(-1, order.group)
@@ -62,7 +63,7 @@ def pack(weight: NDArray[np.float32], bias: NDArray[np.float32], shapes: Shapes,
 
     taps = np.asarray(shapes.patterns, np.int64)
     bases = (np.arange(oc) * (shapes.ids.shape[1] // icg) // oc) * icg
-    padded = np.concatenate([weight, np.zeros((1, *weight.shape[1:]), np.float32)])
+    padded = np.concatenate([weight, np.zeros((1, *weight.shape[1:]), weight.dtype)])
     bases = np.concatenate([bases, [0]])
     parts = []
     for start in range(0, filters.shape[0], 64):
@@ -88,7 +89,7 @@ def pack(weight: NDArray[np.float32], bias: NDArray[np.float32], shapes: Shapes,
         offset=offset.astype(np.uint32),
         run=run,
         index=channel.astype(np.uint16),
-        weight=np.concatenate(parts).astype(np.float32) if parts else np.zeros(0, np.float32),
+        weight=np.concatenate(parts) if parts else np.zeros(0, weight.dtype),
         bias=np.concatenate([bias, [0.0]])[flat].astype(np.float32),
         uniform=uniform,
         group=order.group,

@@ -1,7 +1,7 @@
 """The micro-kernels as data: each spec is all that its C text depends on, and its name says so.
 
-A name reads type, operation, patterns, activation, tile, lanes: `f32_conv3x3s1_p8x4_g1_relu_5x5_v16`. Two steps with
-equal specs share one function.
+A name reads type, operation, patterns, activation, tile, lanes: `f32_conv3x3s1_p8x4_g1_relu_5x5_v16`. The type is
+that of the output. Two steps with equal specs share one function.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pconv.lower.layout import Layout
+from pconv.targets.dtype import FP32, DType
 
 Taps = tuple[tuple[int, int], ...]
 
@@ -91,26 +92,32 @@ class ConvKernel:
         shapes = f"p{len(self.patterns)}x{len(self.patterns[0])}"
         add = "_add" if self.residual else "_maxpool2" if self.pool else ""
         return (
-            f"f32_conv{kh}x{kw}s{self.stride[0]}_{shapes}_g{self.group}{add}{self.activation.tag}"
+            f"{self.output.dtype.tag}_conv{kh}x{kw}s{self.stride[0]}_{shapes}_g{self.group}{add}{self.activation.tag}"
             f"_{self.tile[0]}x{self.tile[1]}_v{self.output.lanes}_{digest(self)}"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class GemmKernel:
-    """Fully connected: `vectors` x `lanes` outputs at a time; weights stream through once."""
+    """Fully connected: `vectors` x `lanes` outputs at a time; weights stream through once.
+
+    `dtype` says how the weights are stored; rows are floats and are summed as such.
+    """
 
     lanes: int
     vectors: int
     sparse: bool
     activation: Activation
     index_bits: Literal[16, 32] = 16
+    dtype: DType = FP32
 
     @property
     def name(self) -> str:
         """The C function's name."""
         kind = "sparse" if self.sparse else "dense"
-        return f"f32_gemm_{kind}{self.activation.tag}_{self.vectors}_v{self.lanes}_{digest(self)}"
+        return (
+            f"{self.dtype.tag}_gemm_{kind}{self.activation.tag}_{self.vectors}_v{self.lanes}_{digest(self)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +132,7 @@ class GatherKernel:
     def name(self) -> str:
         """The C function's name."""
         kind = "copy" if self.plain else "gather"
-        return f"f32_{kind}_v{self.output.lanes}_{digest(self)}"
+        return f"{self.output.dtype.tag}_{kind}_v{self.output.lanes}_{digest(self)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +150,7 @@ class PoolKernel:
     def name(self) -> str:
         """The C function's name."""
         size = f"{self.size[0]}x{self.size[1]}s{self.stride[0]}"
-        return f"f32_{self.kind}pool{size}_v{self.output.lanes}_{digest(self)}"
+        return f"{self.output.dtype.tag}_{self.kind}pool{size}_v{self.output.lanes}_{digest(self)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +163,7 @@ class GlobalAverageKernel:
     @property
     def name(self) -> str:
         """The C function's name."""
-        return f"f32_globalaverage_v{self.source.lanes}_{digest(self)}"
+        return f"{self.output.dtype.tag}_globalaverage_v{self.source.lanes}_{digest(self)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +178,7 @@ class PoolTableKernel:
     @property
     def name(self) -> str:
         """The C function's name."""
-        return f"f32_{self.kind}pool_table_v{self.output.lanes}_{digest(self)}"
+        return f"{self.output.dtype.tag}_{self.kind}pool_table_v{self.output.lanes}_{digest(self)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +193,8 @@ class ElementwiseKernel:
     @property
     def name(self) -> str:
         """The C function's name."""
-        return f"f32_{self.op}{len(self.sources)}{self.activation.tag}_v{self.output.lanes}_{digest(self)}"
+        tag = self.output.dtype.tag
+        return f"{tag}_{self.op}{len(self.sources)}{self.activation.tag}_v{self.output.lanes}_{digest(self)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from pconv.targets.dtype import FP32, DType
+
 LINE_BYTES = 64
 SPREAD_LINES = 128
 
@@ -28,7 +30,8 @@ class Layout:
     """One channel plane of `height` x `width` elements, cut into `rows` x `cols` blocks, a lane each.
 
     A block is `block_h` x `block_w`; `top`, `left`, `bottom`, `right` are its halo, in vectors. The last blocks
-    may reach past the image: their surplus elements are kept zero.
+    may reach past the image: their surplus elements are kept zero. `dtype` is what the elements are; of one lane they
+    are always floats on a CPU (what a caller gives, and rows, which are small); an OpenCL device has its own.
     """
 
     height: int
@@ -41,6 +44,7 @@ class Layout:
     left: int = 0
     bottom: int = 0
     right: int = 0
+    dtype: DType = FP32
 
     @property
     def lanes(self) -> int:
@@ -67,7 +71,7 @@ class Layout:
         vectors = (self.top + self.block_h + self.bottom) * self.row_vectors
         if self.planar:
             return vectors
-        vector_bytes = 4 * self.lanes
+        vector_bytes = self.dtype.elem_bytes * self.lanes
         lines = -(-vectors * vector_bytes // LINE_BYTES)
         if lines >= SPREAD_LINES:
             lines += (9 - lines) % 16
@@ -79,6 +83,11 @@ class Layout:
     def plane_elems(self) -> int:
         """Elements from one channel to the next."""
         return self.plane_vectors * self.lanes
+
+    @property
+    def plane_bytes(self) -> int:
+        """Bytes from one channel to the next."""
+        return self.dtype.elem_bytes * self.plane_elems
 
     @property
     def base_elems(self) -> int:
@@ -167,7 +176,7 @@ def planar(height: int, width: int) -> Layout:
     return Layout(height, width, 1, 1, height, width)
 
 
-def natural(height: int, width: int, lanes: int) -> Layout:
+def natural(height: int, width: int, lanes: int, dtype: DType = FP32) -> Layout:
     """Return the blocks layout of least waste for an image, the squarest grid where several are equal."""
 
     def rank(rows: int) -> tuple[int, int]:
@@ -177,4 +186,4 @@ def natural(height: int, width: int, lanes: int) -> Layout:
 
     rows = min((r for r in (1 << i for i in range(lanes.bit_length())) if lanes % r == 0), key=rank)
     cols = lanes // rows
-    return Layout(height, width, rows, cols, -(-height // rows), -(-width // cols))
+    return Layout(height, width, rows, cols, -(-height // rows), -(-width // cols), dtype=dtype)

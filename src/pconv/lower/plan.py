@@ -33,7 +33,7 @@ class Tensor:
     @property
     def nbytes(self) -> int:
         """Size in bytes, halo and padding included."""
-        return 4 * self.channels * self.layout.plane_elems
+        return self.channels * self.layout.plane_bytes
 
 
 @dataclass(frozen=True, slots=True)

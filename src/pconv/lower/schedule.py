@@ -88,7 +88,7 @@ def rank_schedules(
 def bound(schedule: Schedule, target: Target, channels: int, kernels: int) -> str:
     """Name what limits a schedule by the cost model: the larger of multiply-adds and what feeds them."""
     kernel = schedule.kernel
-    weights_bytes = 4.0 * kernels * len(kernel.patterns[0])
+    weights_bytes = float(target.dtype.elem_bytes * kernels * len(kernel.patterns[0]))
     terms = kernel_terms(kernel, kernel.tile, target, channels, weights_bytes)
     fma = terms.pop("multiply-adds")
     return "multiply-adds" if fma >= sum(terms.values()) else max(terms, key=lambda name: terms[name])
@@ -101,8 +101,8 @@ def _prefetch(kernel: ConvKernel, target: Target, channels: int, filters: int) -
         kernel,
         prefetch_next=not kernel.by_lane
         and len(tiles(kernel)) >= MANY_TILES
-        and 4 * channels * kernel.source.plane_elems > far,
-        prefetch_output=4 * filters * kernel.output.plane_elems > far,
+        and channels * kernel.source.plane_bytes > far,
+        prefetch_output=filters * kernel.output.plane_bytes > far,
     )
 
 
@@ -127,7 +127,7 @@ def _candidates(bare: ConvKernel, target: Target, group: int) -> list[tuple[tupl
                 # By trial: in a single pass the compiler may keep a weight in memory; in several it wants two
                 # registers for loads that run ahead.
                 spare = 1 if passes == 1 else -2
-                by_lane = bare.by_lane * target.lanes_f32
+                by_lane = bare.by_lane * target.lanes
                 if registers_needed(taps, passes, group, vectors, by_lane) <= target.vector_registers + spare:
                     found.add((tile, passes))
                     break
@@ -141,7 +141,7 @@ def _layer_cycles(
     kernel: ConvKernel, target: Target, channels: int, kernels: int, filters: int, groups: int
 ) -> float:
     per_group = kernels / filters
-    weights_bytes = 4.0 * kernels * len(kernel.patterns[0])
+    weights_bytes = float(target.dtype.elem_bytes * kernels * len(kernel.patterns[0]))
     total = 0.0
     for (rows, cols), count in Counter((t[2], t[3]) for t in tiles(kernel)).items():
         per_kernel = kernel_cycles(kernel, (rows, cols), target, channels, weights_bytes)

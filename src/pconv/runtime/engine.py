@@ -152,13 +152,11 @@ class Engine:
         return f"{self._threads} threads" if self._close.alive else "closed"
 
     def _open_model(self) -> int:
-        why = ctypes.create_string_buffer(200)
+        why = ctypes.create_string_buffer(256)
         handle = self._c.pconv_open(self._threads, why, len(why))
         if not handle:
-            needs = ", ".join(self.manifest.get("target", {}).get("features", ()))
             raise ArtefactError(
-                f"{self.path}: cannot be opened: {why.value.decode()} (it needs {needs}). Compile the model "
-                "for this machine."
+                f"{self.path}: cannot be opened: {why.value.decode()}. Compile the model for this machine."
             )
         return int(handle)
 

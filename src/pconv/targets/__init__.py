@@ -5,13 +5,27 @@ from dataclasses import replace
 from pconv.errors import BuildError
 from pconv.targets.aarch64 import AARCH64, AARCH64_CORES
 from pconv.targets.detect import choose_native, this_platform
+from pconv.targets.dtype import DTYPES, FP16, FP16_FP32ACC, FP32, DType
 from pconv.targets.opencl import OPENCL_TARGETS
 from pconv.targets.platforms import PLATFORMS, Platform, platform_of
 from pconv.targets.target import Target
 from pconv.targets.x86_64_v3 import X86_64_V3
 from pconv.targets.x86_64_v4 import X86_64_V4
 
-__all__ = ["Target", "cpus", "devices", "get", "names", "native", "platforms"]
+__all__ = [
+    "DTYPES",
+    "FP16",
+    "FP16_FP32ACC",
+    "FP32",
+    "DType",
+    "Target",
+    "cpus",
+    "devices",
+    "get",
+    "names",
+    "native",
+    "platforms",
+]
 
 _ALL = (X86_64_V4, X86_64_V3, AARCH64)
 _CPUS = {target.name: target for target in _ALL} | {target.cpu: target for target in AARCH64_CORES}
@@ -39,14 +53,20 @@ def cpus(arch: str) -> tuple[str, ...]:
     return tuple(name for name, target in _CPUS.items() if target.arch == arch)
 
 
-def get(name: str = "native", cpu: str | None = None) -> Target:
+def get(name: str = "native", cpu: str | None = None, dtype: str | None = None) -> Target:
     """Return a target: a platform ("android-arm64"), an instruction set (on Linux), or "native".
 
     `cpu` names an instruction set or a core of that platform; without it code runs on the plainest one,
-    "native" on all that this machine has.
+    "native" on all that this machine has. `dtype` is what it stores and computes with: "fp32" (the default), "fp16",
+    or "fp16-fp32acc", which stores halves and computes in fp32.
 
-    Raises: BuildError when there is none of that name, or the CPU is of another architecture.
+    Raises: BuildError when there is none of that name, the CPU is of another architecture, or lacks the type.
     """
+    found = _find(name, cpu)
+    return found if dtype is None else _with_dtype(found, dtype)
+
+
+def _find(name: str, cpu: str | None) -> Target:
     if name == "native" and cpu is None:
         return native()
     if name in _DEVICES:
@@ -67,6 +87,24 @@ def get(name: str = "native", cpu: str | None = None) -> Target:
     if (cpu or platform.cpu) not in allowed_cpus:
         raise BuildError(f"cpu {cpu!r} is none of {platform.name}; allowed {', '.join(allowed_cpus)}.")
     return replace(_CPUS[cpu or platform.cpu], os=platform.os, zig_target=platform.zig_target)
+
+
+def _with_dtype(target: Target, name: str) -> Target:
+    if target.name in _DEVICES:
+        found = {device.dtype.name: device for device in OPENCL_TARGETS}
+        if target is not OPENCL_TARGETS[0]:
+            found = {target.dtype.name: target}  # its name says the type already
+    else:
+        others = {support.dtype.name: target.computing(support) for support in target.supports}
+        found = {target.dtype.name: target, **others}
+    if name not in [dtype.name for dtype in DTYPES]:
+        raise BuildError(f"dtype {name!r} is unknown; allowed {', '.join(d.name for d in DTYPES)}.")
+    if name not in found:
+        able = ", ".join(("opencl", *(p.name for p in PLATFORMS if _CPUS[p.cpu].supports)))
+        raise BuildError(
+            f"dtype {name!r}: target {target.name} has none; allowed {', '.join(found)}. Compile for one of {able}."
+        )
+    return found[name]
 
 
 def native() -> Target:

@@ -5,6 +5,7 @@ A core changes no instruction, only what the cost model and the compiler's sched
 
 from dataclasses import dataclass, replace
 
+from pconv.targets.dtype import FP16, FP16_FP32ACC, Support
 from pconv.targets.target import Costs, Target
 
 
@@ -44,6 +45,12 @@ AARCH64 = Target(
     l2_bytes=256 << 10,
     fma_by_lane=True,
     costs=_costs(4),
+    supports=(
+        # ARMv8.2's half arithmetic. A later flag counts; only what `features` checks is switched on.
+        Support(FP16, ("asimdhp", "fphp"), ("-march=armv8-a+fp16",), ("-mcpu=generic+fullfp16",)),
+        # Conversions between float and half are in every AArch64.
+        Support(FP16_FP32ACC),
+    ),
 )
 
 

@@ -1,6 +1,8 @@
 """What pconv knows about a CPU: plain data, no code paths."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from pconv.targets.dtype import FP32, DType, Support
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,9 @@ class Target:
     instruction set. `features` are the CPU flags, as /proc/cpuinfo spells them, without which the code cannot run; an
     artefact checks them itself when it is opened.
 
+    `dtype` is what the code stores and computes with, `supports` what else it could. `lanes_f32` are those of a
+    whole register of floats, whatever the type.
+
     `fma_by_lane` says that a multiply-add takes one factor from any lane of a register.
 
     Units: `l1_bytes` and `l2_bytes` are the data caches of one core.
@@ -55,8 +60,30 @@ class Target:
     cpu: str = ""
     fma_by_lane: bool = False
     costs: Costs = Costs()
+    dtype: DType = FP32
+    supports: tuple[Support, ...] = ()
+
+    @property
+    def lanes(self) -> int:
+        """Return how many numbers a kernel's register holds; a GPU's work item handles them one by one."""
+        if self.lanes_f32 == 1:
+            return 1
+        return self.lanes_f32 * FP32.elem_bytes // self.dtype.computed_bytes
 
     @property
     def vector_bytes(self) -> int:
-        """Return the width of one vector register."""
-        return 4 * self.lanes_f32
+        """Return what a register's numbers take in memory."""
+        return self.dtype.elem_bytes * self.lanes
+
+    def computing(self, support: Support) -> "Target":
+        """Return this target for another type. Where loads convert, a pair of them costs two instructions more."""
+        dtype = support.dtype
+        return replace(
+            self,
+            name=f"{self.name}-{dtype.name}",
+            dtype=dtype,
+            features=(*self.features, *support.features),
+            cflags=(*self.cflags, *support.cflags),
+            zig_cflags=(*self.zig_cflags, *support.zig_cflags),
+            costs=replace(self.costs, load=self.costs.load * (3 if dtype.converts else 1)),
+        )

@@ -43,7 +43,7 @@ void f32_gather_v4(const float *in, const float *other, float *out, const void *
         for (int32_t i = 0; i < 48; i++) {
             int32_t t = table[i];
             float v = p[t < 0 ? 0 : t];
-            q[i] = t < 0 ? 0.0f : v;
+            q[i] = t < 0 ? 0 : v;
         }
     }
 }

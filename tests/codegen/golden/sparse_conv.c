@@ -26,7 +26,8 @@ typedef struct {
     const uint32_t *offset;
     const uint16_t *run;
     const uint16_t *order;
-    const float *weight, *bias;
+    const float *weight;
+    const float *bias;
     int32_t groups, parts, planes, channels;
 } conv_args;
 static const vi ROW_MASK[2] = {{-1, -1, -1, -1}, {-1, -1, 0, 0}};

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from pconv.codegen.c.activation import apply_vector
 from pconv.codegen.c.halo import apply_mask, at_edge, halo, has_halo, masks
-from pconv.codegen.c.prelude import needs_exp, prelude, table
+from pconv.codegen.c.prelude import ctype, needs_exp, prelude, table
 from pconv.lower.kernels import ConvKernel
-from pconv.lower.layout import Layout
+from pconv.lower.layout import LINE_BYTES, Layout
 from pconv.lower.loads import Load, cut_taps, load_program, tap_offset
 from pconv.lower.schedule import tiles
 
@@ -17,21 +17,23 @@ REACH = 64
 """Vectors that one pointer reaches with a load of two: 7 bits of offset."""
 
 ARGS = """\
-typedef struct {
+typedef struct {{
     const uint16_t *index;
     const uint32_t *offset;
     const uint16_t *run;
     const uint16_t *order;
-    const float *weight, *bias;
+    const {weight} *weight;
+    const float *bias;
     int32_t groups, parts, planes, channels;
-} conv_args;
+}} conv_args;
 """
 
 
 def signature(kernel: ConvKernel) -> str:
     """Return the function's prototype, without the semicolon."""
+    t = ctype(kernel.output.dtype)
     return (
-        f"void {kernel.name}(const float *in, const float *add, float *out, const void *args, "
+        f"void {kernel.name}(const {t} *in, const {t} *add, {t} *out, const void *args, "
         "int32_t begin, int32_t end)"
     )
 
@@ -39,6 +41,7 @@ def signature(kernel: ConvKernel) -> str:
 def render(kernel: ConvKernel) -> str:
     """Return the C file of a convolution."""
     layout, computed = kernel.output, kernel.computed
+    t = ctype(layout.dtype)
     spread = tiles(kernel)
     shapes = sorted({(t[2], t[3]) for t in spread}, reverse=True)
     rows = [(y, x, shapes.index((r, c))) for y, x, r, c in spread]
@@ -63,10 +66,10 @@ def render(kernel: ConvKernel) -> str:
         int32_t first = (int32_t)(a->groups * part / a->parts), last = (int32_t)(a->groups * (part + 1) / a->parts);
         int y = tile[0], x = tile[1];
         const uint16_t *after = {following};
-        const float *src = {origin.format("tile", "tile")};
-        const float *next = {origin.format("after", "after")};
-        const float *skip = {add_step};
-        float *dst = out + {layout.base_elems};
+        const {t} *src = {origin.format("tile", "tile")};
+        const {t} *next = {origin.format("after", "after")};
+        const {t} *skip = {add_step};
+        {t} *dst = out + {layout.base_elems};
         switch (tile[2]) {{
 {cases}
         }}
@@ -84,8 +87,8 @@ def render(kernel: ConvKernel) -> str:
     return "".join(
         [
             head,
-            prelude(layout.lanes, needs_exp(kernel.activation.kind)),
-            ARGS,
+            prelude(layout.lanes, layout.dtype, needs_exp(kernel.activation.kind)),
+            ARGS.format(weight=t),
             masks(layout),
             halo(layout),
             table("uint16_t", "TILES", rows),
@@ -102,9 +105,10 @@ def _at(layout: Layout) -> str:
 
 def _tile(kernel: ConvKernel, shape: tuple[int, int]) -> str:
     """Return the function that computes one tile for a range of filter groups."""
+    t = ctype(kernel.output.dtype)
     lines = [
-        f"static __attribute__((noinline)) void tile_{shape[0]}x{shape[1]}(const float *restrict in, "
-        "const float *restrict add,\n        float *restrict out, const float *next, const conv_args *a, "
+        f"static __attribute__((noinline)) void tile_{shape[0]}x{shape[1]}(const {t} *restrict in, "
+        f"const {t} *restrict add,\n        {t} *restrict out, const {t} *next, const conv_args *a, "
         "int32_t first, int32_t last, int y0, int x0) {",
         "    (void)add, (void)next;",
     ]
@@ -118,11 +122,12 @@ def _tile(kernel: ConvKernel, shape: tuple[int, int]) -> str:
 def _groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     """Return the loop over groups, each summed in one go."""
     g, taps, runs = kernel.group, len(kernel.patterns[0]), len(kernel.patterns)
+    t = ctype(kernel.output.dtype)
     each = "group * (size_t)a->offset[1]" if kernel.uniform else "a->offset[group]"
     start = "0" if kernel.uniform else "a->offset[group]"
     run = "0" if kernel.uniform else f"(size_t)group * {runs}"
     yield "    for (int32_t group = first; group < last; group++) {"
-    yield f"        const float *w = a->weight + (size_t)({each}) * {taps * g};"
+    yield f"        const {t} *w = a->weight + (size_t)({each}) * {taps * g};"
     yield f"        const uint16_t *index = a->index + {start};"
     yield f"        const uint16_t *run = a->run + {run};"
     yield from _start(kernel, shape)
@@ -136,7 +141,7 @@ def _groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
 
 def _blocked_groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     """Return the loops over spans of groups and, inside, blocks of kernels; partial sums wait in `kept`."""
-    g, taps = kernel.group, len(kernel.patterns[0])
+    g, taps, t = kernel.group, len(kernel.patterns[0]), ctype(kernel.output.dtype)
     sums = [_acc(f, v) for f in range(g) for v in range(shape[0] * shape[1])]
     span = max(1, KEPT_VECTORS // len(sums))
     yield "    const int32_t kernels = (int32_t)a->offset[1];"
@@ -146,7 +151,7 @@ def _blocked_groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]
     yield f"    for (int32_t group = from; group < last && group < from + {span}; group++) {{"
     yield f"        vf *sums = kept + (group - from) * {len(sums)};"
     yield f"        int32_t count = kernels - k < {kernel.block} ? kernels - k : {kernel.block};"
-    yield f"        const float *w = a->weight + ((size_t)group * kernels + k) * {taps * g};"
+    yield f"        const {t} *w = a->weight + ((size_t)group * kernels + k) * {taps * g};"
     yield "        const uint16_t *index = a->index + k;"
     yield from _start(kernel, shape)
     yield "        if (k > 0) { " + " ".join(f"{s} = sums[{i}];" for i, s in enumerate(sums)) + " }"
@@ -192,7 +197,8 @@ def _finish(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
 
 def _prefetch(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     """Return the prefetches of one group: its own output, and its share of the next tile's input channels."""
-    layout = kernel.output
+    layout, t = kernel.output, ctype(kernel.output.dtype)
+    per_line = LINE_BYTES // layout.dtype.elem_bytes
     if kernel.prefetch_output:
         unit = 2 if kernel.pool else 1
         at = [
@@ -202,9 +208,13 @@ def _prefetch(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
         ]
         for f in range(kernel.group):
             plane = f"(size_t)a->order[group * {kernel.group} + {f}]"
-            yield f"        {{ const float *o = out + {plane} * {layout.plane_elems}"
+            yield f"        {{ const {t} *o = out + {plane} * {layout.plane_elems}"
             yield f"            + (y0 * {layout.row_vectors} + x0) * LANES;"
-            yield "            " + " ".join(f"__builtin_prefetch(o + {e}, 1, 3);" for e in _lines(at)) + " }"
+            yield (
+                "            "
+                + " ".join(f"__builtin_prefetch(o + {e}, 1, 3);" for e in _lines(at, per_line))
+                + " }"
+            )
     if kernel.prefetch_next:
         src, (sy, sx) = kernel.source, kernel.stride
         last_y = (shape[0] - 1) * sy + (kernel.size[0] - 1) * kernel.dilation[0]
@@ -212,14 +222,14 @@ def _prefetch(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
         at = [src.vector(y, x) * src.lanes for y in range(last_y + 1) for x in range(last_x + 1)]
         yield "        for (int64_t c = (int64_t)a->channels * (group - first) / (last - first),"
         yield "             stop = (int64_t)a->channels * (group - first + 1) / (last - first); c < stop; c++) {"
-        yield f"            const float *p = next + c * {src.plane_elems};"
-        yield "            " + " ".join(f"__builtin_prefetch(p + {e}, 0, 2);" for e in _lines(at))
+        yield f"            const {t} *p = next + c * {src.plane_elems};"
+        yield "            " + " ".join(f"__builtin_prefetch(p + {e}, 0, 2);" for e in _lines(at, per_line))
         yield "        }"
 
 
-def _lines(elements: list[int]) -> list[int]:
+def _lines(elements: list[int], per_line: int) -> list[int]:
     """Keep one element of each cache line."""
-    return list({e // 16: e for e in reversed(elements)}.values())[::-1]
+    return list({e // per_line: e for e in reversed(elements)}.values())[::-1]
 
 
 def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int, count: str) -> Iterable[str]:
@@ -242,8 +252,8 @@ def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int, count: str) -
 
 def _kernel(kernel: ConvKernel, shape: tuple[int, int], pattern: int, copy: int) -> Iterable[str]:
     """Return the loads and multiply-adds of one kept kernel into one set of accumulators."""
-    taps = len(kernel.patterns[pattern])
-    yield f"                {{ const float *k = in + (size_t)*index++ * {kernel.source.plane_elems};"
+    taps, t = len(kernel.patterns[pattern]), ctype(kernel.source.dtype)
+    yield f"                {{ const {t} *k = in + (size_t)*index++ * {kernel.source.plane_elems};"
     for chunk in cut_taps(taps, kernel.passes):
         loads = load_program(kernel, chunk, pattern, shape)
         yield from (_by_lane if kernel.by_lane else _by_splat)(kernel, loads, chunk, copy)
@@ -272,7 +282,7 @@ def _by_lane(kernel: ConvKernel, loads: Sequence[Load], chunk: range, copy: int)
     loaded: set[int] = set()
     base = 0
     # A pointer of its own for each run: what another one loaded would be kept, without a register to spare.
-    yield f"                {{ const float *p = k;{' HIDE(p);' if kernel.passes > 1 else ''}"
+    yield f"                {{ const {ctype(kernel.source.dtype)} *p = k;{' HIDE(p);' if kernel.passes > 1 else ''}"
     for pair in _pairs(loads):
         places = [load.offset - origin for load in pair]
         if places[-1] - base >= REACH:
@@ -315,14 +325,13 @@ def _acc(f: int, v: int, copy: int = 0) -> str:
 
 def _epilogue(kernel: ConvKernel, shape: tuple[int, int], f: int) -> Iterable[str]:
     """Return what happens to a filter's accumulators: residual, activation, pooling, mask, store, halo."""
-    layout = kernel.output
-    g = kernel.group
+    layout, g, t = kernel.output, kernel.group, ctype(kernel.output.dtype)
     filler = f"if (a->order[group * {g} + {f}] < a->planes) " if g > 1 else ""
     yield f"        {filler}{{"
     yield f"            size_t plane = a->order[group * {g} + {f}];"
-    yield f"            float *o = out + plane * {layout.plane_elems};"
+    yield f"            {t} *o = out + plane * {layout.plane_elems};"
     if kernel.residual:
-        yield f"            const float *r = add + plane * {kernel.residual.plane_elems};"
+        yield f"            const {t} *r = add + plane * {kernel.residual.plane_elems};"
     step = 2 if kernel.pool else 1
     for r in range(0, shape[0], step):
         for c in range(0, shape[1], step):

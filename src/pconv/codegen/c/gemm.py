@@ -1,14 +1,16 @@
 """Fully connected: every weight is read once; `vectors` x `unroll` accumulators hide the FMA's latency."""
 
 from pconv.codegen.c.activation import apply_vector
-from pconv.codegen.c.prelude import needs_exp, prelude
+from pconv.codegen.c.prelude import ctype, needs_exp, prelude
 from pconv.lower.kernels import GemmKernel
+from pconv.targets.dtype import FP16_FP32ACC, FP32
 
 ARGS = """\
 typedef struct {{
     const {index} *index;
     const uint32_t *offset;
-    const float *weight, *bias;
+    const {weight} *weight;
+    const float *bias;
     int32_t features, outputs, units, tasks;
 }} gemm_args;
 """
@@ -22,6 +24,7 @@ def signature(kernel: GemmKernel) -> str:
 def render(kernel: GemmKernel) -> str:
     """Return the C file of a fully connected layer."""
     vectors = kernel.vectors
+    summed = FP32 if kernel.dtype == FP32 else FP16_FP32ACC
     unroll = max(1, 8 // vectors)
     rows = vectors * kernel.lanes
     accs = [[f"a{v}_{u}" for u in range(unroll)] for v in range(vectors)]
@@ -41,24 +44,24 @@ def render(kernel: GemmKernel) -> str:
     for v in range(vectors):
         total = " + ".join(accs[v])
         finish += (
-            f"        {{ vf y = {total} + LD(a->bias + unit * {rows} + {v * kernel.lanes}); "
-            f"{apply_vector(kernel.activation, 'y')} ST(result + {v * kernel.lanes}, y); }}\n"
+            f"        {{ vf y = {total} + *(const vf *)(a->bias + unit * {rows} + {v * kernel.lanes}); "
+            f"{apply_vector(kernel.activation, 'y')} *(vf *)(result + {v * kernel.lanes}) = y; }}\n"
         )
     if kernel.sparse:
         span = f"""\
-        const float *w = a->weight + (size_t)a->offset[unit] * {rows};
+        const {ctype(kernel.dtype)} *w = a->weight + (size_t)a->offset[unit] * {rows};
         const uint{kernel.index_bits}_t *index = a->index + a->offset[unit];
         int32_t count = (int32_t)(a->offset[unit + 1] - a->offset[unit]);
 """
     else:
         span = f"""\
-        const float *w = a->weight + (size_t)unit * a->features * {rows};
+        const {ctype(kernel.dtype)} *w = a->weight + (size_t)unit * a->features * {rows};
         int32_t count = a->features;
 """
     return f"""\
 /* {kernel.name}: {rows} outputs at a time. */
-{prelude(kernel.lanes, needs_exp(kernel.activation.kind))}\
-{ARGS.format(index=f"uint{kernel.index_bits}_t")}\
+{prelude(kernel.lanes, summed, needs_exp(kernel.activation.kind))}\
+{ARGS.format(index=f"uint{kernel.index_bits}_t", weight=ctype(kernel.dtype))}\
 {signature(kernel)} {{
     const gemm_args *a = args;
     int32_t first = (int32_t)((int64_t)a->units * begin / a->tasks);

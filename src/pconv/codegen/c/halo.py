@@ -6,6 +6,7 @@ shuffle of lanes by one row of the grid; lanes that would come from outside the 
 
 import numpy as np
 
+from pconv.codegen.c.prelude import ctype
 from pconv.lower.layout import Layout
 
 
@@ -60,8 +61,9 @@ def halo(layout: Layout) -> str:
         for bx in _shifts(layout.left, layout.block_w, layout.right):
             if by or bx:
                 body.append(_copy(layout, by, bx))
+    t = ctype(layout.dtype)
     return (
-        "static __attribute__((noinline)) void fill_halo(float *o, int y0, int y1, int x0, int x1) {\n"
+        f"static __attribute__((noinline)) void fill_halo({t} *o, int y0, int y1, int x0, int x1) {{\n"
         + "".join(body)
         + "}\n"
     )
@@ -90,7 +92,7 @@ def _copy(layout: Layout, by: int, bx: int) -> str:
     return (
         f"    for (int y = y0 > {ylo} ? y0 : {ylo}; y < y1 && y < {yhi}; y++)\n"
         f"        for (int x = x0 > {xlo} ? x0 : {xlo}; x < x1 && x < {xhi}; x++) {{\n"
-        f"            float *p = o + (y * {layout.row_vectors} + x) * LANES;\n"
+        f"            {ctype(layout.dtype)} *p = o + (y * {layout.row_vectors} + x) * LANES;\n"
         f"            ST(p + ({shift}) * LANES, __builtin_shufflevector(LD(p), (vf){{0}}, "
         f"{', '.join(map(str, picks))}));\n"
         "        }\n"

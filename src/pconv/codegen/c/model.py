@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 
 from pconv.codegen.c import conv, gemm, planes
+from pconv.codegen.c.prelude import ctype
 from pconv.lower.kernels import ConvKernel, GemmKernel
 from pconv.lower.plan import Plan, Step, Tensor
+from pconv.targets.dtype import FP32
 
 _FIELDS = {
     ConvKernel: (
-        conv.ARGS,
         ("index", "offset", "run", "order", "weight", "bias"),
         ("groups", "parts", "planes", "channels"),
     ),
-    GemmKernel: (gemm.ARGS, ("index", "offset", "weight", "bias"), ("features", "outputs", "units", "tasks")),
+    GemmKernel: (("index", "offset", "weight", "bias"), ("features", "outputs", "units", "tasks")),
 }
 _PLANE_FIELDS = (("base", "table", "scale", "shift"), ("planes", "tasks", "first"))
 
@@ -74,11 +75,11 @@ def _signature(step: Step) -> str:
 
 
 def _args_types() -> str:
-    return conv.ARGS + gemm.ARGS.format(index="void") + planes.ARGS
+    return conv.ARGS.format(weight="void") + gemm.ARGS.format(index="void", weight="void") + planes.ARGS
 
 
 def _step(i: int, step: Step, places: Mapping[tuple[int, str], int]) -> str:
-    pointers, numbers = _FIELDS[type(step.kernel)][1:] if type(step.kernel) in _FIELDS else _PLANE_FIELDS
+    pointers, numbers = _FIELDS.get(type(step.kernel), _PLANE_FIELDS)
     kind = {ConvKernel: "conv_args", GemmKernel: "gemm_args"}.get(type(step.kernel), "plane_args")
     fields = [
         f".{name} = (const void *)(f->weights + {places[i, name]})"
@@ -103,7 +104,9 @@ def _step(i: int, step: Step, places: Mapping[tuple[int, str], int]) -> str:
 
 def _address(tensor: Tensor) -> str:
     if tensor.space == "arena":
-        return f"f->arena + {tensor.offset // 4}"
+        dtype = tensor.layout.dtype
+        cast = "" if dtype == FP32 else f"({ctype(dtype)} *)"
+        return f"{cast}f->arena + {tensor.offset // dtype.elem_bytes}"
     return f"f->{tensor.space}s[{tensor.offset}]"
 
 

@@ -2,7 +2,7 @@
 
 from pconv.codegen.c.activation import apply_scalar, apply_vector
 from pconv.codegen.c.halo import apply_mask, halo, has_halo, masks
-from pconv.codegen.c.prelude import needs_exp, prelude
+from pconv.codegen.c.prelude import ctype, needs_exp, prelude, widened
 from pconv.lower.kernels import (
     ElementwiseKernel,
     GatherKernel,
@@ -12,6 +12,7 @@ from pconv.lower.kernels import (
     SoftmaxKernel,
 )
 from pconv.lower.layout import Layout
+from pconv.targets.dtype import FP32, DType
 
 ARGS = """\
 typedef struct {
@@ -29,17 +30,28 @@ PlaneKernel = (
 
 def signature(kernel: PlaneKernel) -> str:
     """Return the function's prototype, without the semicolon."""
+    read, written = _types(kernel)
     return (
-        f"void {kernel.name}(const float *in, const float *other, float *out, const void *args, "
+        f"void {kernel.name}(const {read} *in, const {read} *other, {written} *out, const void *args, "
         "int32_t begin, int32_t end)"
     )
 
 
-def _walk(kernel: PlaneKernel, lanes: int, helpers: str, body: str, exp: bool = False) -> str:
-    """Wrap `body`, which handles plane `c`, into a function over a range of tasks."""
+def _types(kernel: PlaneKernel) -> tuple[str, str]:
+    """Return how C spells what is read and what is written."""
+    if isinstance(kernel, SoftmaxKernel):
+        return ctype(FP32), ctype(FP32)
+    source = kernel.sources[0] if isinstance(kernel, ElementwiseKernel) else kernel.source
+    return ctype(source.dtype), ctype(kernel.output.dtype)
+
+
+def _walk(
+    kernel: PlaneKernel, lanes: int, helpers: str, body: str, dtype: DType = FP32, exp: bool = False
+) -> str:
+    """Wrap `body`, which handles plane `c`, into a function over a range of tasks; `dtype` is that of its vectors."""
     return f"""\
 /* {kernel.name} */
-{prelude(lanes, exp)}{ARGS}{helpers}\
+{prelude(lanes, dtype, exp)}{ARGS}{helpers}\
 {signature(kernel)} {{
     const plane_args *a = args;
     int32_t from = (int32_t)((int64_t)a->planes * begin / a->tasks);
@@ -52,27 +64,27 @@ def _walk(kernel: PlaneKernel, lanes: int, helpers: str, body: str, exp: bool = 
 
 
 def render_gather(kernel: GatherKernel) -> str:
-    """Return the C file of a gather, or of a plain copy of planes."""
-    elems = kernel.output.plane_elems
-    target = f"        float *o = out + a->first + (size_t)c * {elems};\n"
+    """Return the C file of a gather, or of a plain copy of planes; a gather also converts between types."""
+    elems, (read, written) = kernel.output.plane_elems, _types(kernel)
+    target = f"        {written} *o = out + a->first + (size_t)c * {elems};\n"
     if kernel.plain:
-        body = target + f"        memcpy(o, in + (size_t)c * {elems}, sizeof(float) * {elems});\n"
+        body = target + f"        memcpy(o, in + (size_t)c * {elems}, sizeof({written}) * {elems});\n"
         return _walk(kernel, kernel.output.lanes, "", body)
     body = (
         target
         + f"""\
         int32_t base = a->base[c];
         if (base < 0) {{
-            memset(o, 0, sizeof(float) * {elems});
+            memset(o, 0, sizeof({written}) * {elems});
             continue;
         }}
-        const float *p = in + base;
+        const {read} *p = in + base;
         const int32_t *restrict table = a->table;
-        float *restrict q = o;
+        {written} *restrict q = o;
         for (int32_t i = 0; i < {elems}; i++) {{
             int32_t t = table[i];
-            float v = p[t < 0 ? 0 : t];
-            q[i] = t < 0 ? 0.0f : v;
+            {written} v = p[t < 0 ? 0 : t];
+            q[i] = t < 0 ? 0 : v;
         }}
 """
     )
@@ -80,51 +92,70 @@ def render_gather(kernel: GatherKernel) -> str:
 
 
 def render_pool_table(kernel: PoolTableKernel) -> str:
-    """Return the C file of pooling through a table."""
-    elems = kernel.output.plane_elems
+    """Return the C file of pooling through a table. Halves are pooled one element after another, as floats."""
+    elems, (read, written) = kernel.output.plane_elems, _types(kernel)
     start, combine, finish = {
-        "max": ("-__builtin_inff()", "v > q[i] ? v : q[i]", "scale[i] > 0 ? q[i] : 0.0f"),
-        "average": ("0.0f", "q[i] + v", "q[i] * scale[i]"),
+        "max": ("-__builtin_inff()", "v > {q} ? v : {q}", "scale[i] > 0 ? {q} : 0.0f"),
+        "average": ("0.0f", "{q} + v", "{q} * scale[i]"),
     }[kernel.kind]
-    body = f"""\
-        const float *p = in + (size_t)c * {kernel.source.plane_elems};
-        float *restrict q = out + (size_t)c * {elems};
+    head = f"""\
+        const {read} *p = in + (size_t)c * {kernel.source.plane_elems};
+        {written} *restrict q = out + (size_t)c * {elems};
         const float *restrict scale = a->scale;
+"""
+    value = f"""\
+int32_t t = table[i];
+                float v = p[t < 0 ? 0 : t];
+                v = t < 0 ? {start} : v;
+"""
+    if kernel.output.dtype == FP32:
+        body = f"""\
         for (int32_t i = 0; i < {elems}; i++) q[i] = {start};
         for (int32_t k = 0; k < {kernel.window}; k++) {{
             const int32_t *restrict table = a->table + (size_t)k * {elems};
             for (int32_t i = 0; i < {elems}; i++) {{
-                int32_t t = table[i];
-                float v = p[t < 0 ? 0 : t];
-                v = t < 0 ? {start} : v;
-                q[i] = {combine};
+                {value}\
+                q[i] = {combine.format(q="q[i]")};
             }}
         }}
-        for (int32_t i = 0; i < {elems}; i++) q[i] = {finish};
+        for (int32_t i = 0; i < {elems}; i++) q[i] = {finish.format(q="q[i]")};
 """
-    return _walk(kernel, kernel.output.lanes, "", body)
+    else:
+        body = f"""\
+        for (int32_t i = 0; i < {elems}; i++) {{
+            const int32_t *restrict table = a->table;
+            float sum = {start};
+            for (int32_t k = 0; k < {kernel.window}; k++, table += {elems}) {{
+                {value}\
+                sum = {combine.format(q="sum")};
+            }}
+            q[i] = {finish.format(q="sum")};
+        }}
+"""
+    return _walk(kernel, kernel.output.lanes, "", head + body)
 
 
 def render_global_average(kernel: GlobalAverageKernel) -> str:
     """Return the C file of the mean of each plane; the surplus lanes of the blocks are zero and add nothing."""
-    src, out = kernel.source, kernel.output
+    src, out, (read, written) = kernel.source, kernel.output, _types(kernel)
+    vector, load = widened(src.dtype, f"LD(p + (y * {src.row_vectors} + x) * LANES)")
     body = f"""\
-        const float *p = in + (size_t)c * {src.plane_elems} + {src.base_elems};
-        float *o = out + (size_t)c * {out.plane_elems};
-        vf sum = {{0}};
+        const {read} *p = in + (size_t)c * {src.plane_elems} + {src.base_elems};
+        {written} *o = out + (size_t)c * {out.plane_elems};
+        {vector} sum = {{0}};
         for (int y = 0; y < {src.block_h}; y++)
-            for (int x = 0; x < {src.block_w}; x++) sum += LD(p + (y * {src.row_vectors} + x) * LANES);
+            for (int x = 0; x < {src.block_w}; x++) sum += {load};
         float total = 0;
         for (int i = 0; i < LANES; i++) total += sum[i];
-        memset(o, 0, sizeof(float) * {out.plane_elems});
+        memset(o, 0, sizeof({written}) * {out.plane_elems});
         o[{out.base_elems}] = total / {src.height * src.width};
 """
-    return _walk(kernel, src.lanes, "", body)
+    return _walk(kernel, src.lanes, "", body, src.dtype)
 
 
 def render_pool(kernel: PoolKernel) -> str:
     """Return the C file of pooling lane by lane."""
-    src, out = kernel.source, kernel.output
+    src, out, (read, written) = kernel.source, kernel.output, _types(kernel)
     taps = [(y, x) for y in range(kernel.size[0]) for x in range(kernel.size[1])]
     loads = [f"LD(p + ({src.vector(y - kernel.pads[0], x - kernel.pads[1]) * src.lanes}))" for y, x in taps]
     value = loads[0]
@@ -134,22 +165,22 @@ def render_pool(kernel: PoolKernel) -> str:
         value = f"({value}) * SPLAT(1.0f / {len(taps)})"
     sy, sx = kernel.stride
     body = f"""\
-        const float *origin = in + (size_t)c * {src.plane_elems} + {src.base_elems};
-        float *o = out + (size_t)c * {out.plane_elems} + {out.base_elems};
+        const {read} *origin = in + (size_t)c * {src.plane_elems} + {src.base_elems};
+        {written} *o = out + (size_t)c * {out.plane_elems} + {out.base_elems};
         for (int y = 0; y < {out.block_h}; y++)
             for (int x = 0; x < {out.block_w}; x++) {{
-                const float *p = origin + (y * {sy * src.row_vectors} + x * {sx}) * LANES;
+                const {read} *p = origin + (y * {sy * src.row_vectors} + x * {sx}) * LANES;
                 vf v = {value};
                 {apply_mask(out, "v", "y", "x")}
                 ST(o + (y * {out.row_vectors} + x) * LANES, v);
             }}
 {_fill(out)}"""
-    return _walk(kernel, out.lanes, masks(out) + halo(out), body)
+    return _walk(kernel, out.lanes, masks(out) + halo(out), body, out.dtype)
 
 
 def render_elementwise(kernel: ElementwiseKernel) -> str:
     """Return the C file of an element-wise operator."""
-    out = kernel.output
+    out, (read, written) = kernel.output, _types(kernel)
     exp = needs_exp(kernel.activation.kind)
     planar = out.planar
     splat = "{}" if planar else "SPLAT({})"
@@ -172,14 +203,14 @@ def render_elementwise(kernel: ElementwiseKernel) -> str:
             out[(size_t)c * {out.plane_elems} + i] = v;
         }}
 """
-        return _walk(kernel, 4, "", body, exp)
+        return _walk(kernel, 4, "", body, exp=exp)
     first = kernel.sources[0]
     other_at = kernel.sources[-1]
     other = f"vf y = LD(q + (r * {other_at.row_vectors} + s) * LANES);" if second else ""
     body = f"""\
-        const float *p = in + (size_t)c * {first.plane_elems} + {first.base_elems};
-        const float *q = other + (size_t)c * {other_at.plane_elems} + {other_at.base_elems};
-        float *o = out + (size_t)c * {out.plane_elems} + {out.base_elems};
+        const {read} *p = in + (size_t)c * {first.plane_elems} + {first.base_elems};
+        const {read} *q = other + (size_t)c * {other_at.plane_elems} + {other_at.base_elems};
+        {written} *o = out + (size_t)c * {out.plane_elems} + {out.base_elems};
         (void)q;
         for (int r = 0; r < {out.block_h}; r++)
             for (int s = 0; s < {out.block_w}; s++) {{
@@ -191,7 +222,7 @@ def render_elementwise(kernel: ElementwiseKernel) -> str:
                 ST(o + (r * {out.row_vectors} + s) * LANES, v);
             }}
 {_fill(out)}"""
-    return _walk(kernel, out.lanes, masks(out) + halo(out), body, exp)
+    return _walk(kernel, out.lanes, masks(out) + halo(out), body, out.dtype, exp)
 
 
 def render_softmax(kernel: SoftmaxKernel) -> str:
@@ -199,7 +230,7 @@ def render_softmax(kernel: SoftmaxKernel) -> str:
     n, step = kernel.channels, kernel.positions
     return f"""\
 /* {kernel.name} */
-{prelude(4, True)}\
+{prelude(4, transcendental=True)}\
 {signature(kernel)} {{
     (void)other, (void)args, (void)begin, (void)end;
     for (int32_t i = 0; i < {step}; i++) {{

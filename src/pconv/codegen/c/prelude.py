@@ -1,6 +1,7 @@
 """The head of every generated file: one vector type and the few operations the micro-kernels use.
 
-The same text serves AVX-512, AVX2 and NEON: only LANES differs. clang and gcc (12 and later) both take it.
+The same text serves AVX-512, AVX2 and NEON, floats and halves: only LANES, the type of a lane and how it is loaded
+and stored differ. clang and gcc (12 and later) both take it.
 """
 
 from collections.abc import Sequence
@@ -8,17 +9,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pconv.targets.dtype import FP32, DType
+
 _VECTOR = """\
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #define LANES {lanes}
-typedef float vf __attribute__((vector_size(4 * LANES), may_alias));
-typedef int32_t vi __attribute__((vector_size(4 * LANES), may_alias));
-#define LD(p) (*(const vf *)(p))
-#define ST(p, v) (*(vf *)(p) = (v))
-#define SPLAT(s) ((s) - (vf){{0}})
+typedef {real} vf __attribute__((vector_size({bytes} * LANES), may_alias));
+typedef {integer} vi __attribute__((vector_size({bytes} * LANES), may_alias));
+{memory}{wide}#define SPLAT(s) ({cast}(s) - (vf){{0}})
 #define LANE(v, i) __builtin_shufflevector(v, v{index})
 #define HIDE(p) __asm__("" : "+r"(p)) /* a pointer of its own, not one with an offset */
 #if defined(__clang__)
@@ -30,6 +31,22 @@ static inline vf pick(vi m, vf a, vf b) {{ return (vf)((m & (vi)a) | (~m & (vi)b
 #define VMIN(a, b) pick((a) < (b), a, b)
 #endif
 """
+
+_PLAIN = """\
+#define LD(p) (*(const vf *)(p))
+#define ST(p, v) (*(vf *)(p) = (v))
+"""
+_CONVERTING = """\
+typedef {stored} vs __attribute__((vector_size({bytes} * LANES), may_alias)); /* as memory holds them */
+#define LD(p) __builtin_convertvector(*(const vs *)(p), vf)
+#define ST(p, v) (*(vs *)(p) = __builtin_convertvector(v, vs))
+"""
+_WIDE = """\
+typedef float wf __attribute__((vector_size(4 * LANES), may_alias)); /* sums of many */
+#define WIDE(v) __builtin_convertvector(v, wf)
+"""
+
+_TYPES = {"float32": "float", "float16": "_Float16"}
 
 _EXP = """\
 /* exp by a polynomial on [-ln2/2, ln2/2] and the exponent's bits: within 2 ulp, no libm. */
@@ -59,11 +76,30 @@ static inline float tanh_f32(float x) {
 """
 
 
-def prelude(lanes: int, transcendental: bool = False) -> str:
-    """Return the head of a file whose vectors have `lanes` floats (at least 4, for what is not vectorised)."""
-    lanes = max(lanes, 4)
-    text = _VECTOR.format(lanes=lanes, index=", i" * lanes)
+def ctype(dtype: DType) -> str:
+    """Spell the type of what memory holds."""
+    return _TYPES[dtype.stored]
+
+
+def prelude(lanes: int, dtype: DType = FP32, transcendental: bool = False) -> str:
+    """Return the head of a file whose vectors have `lanes` numbers (at least 4, for what is not vectorised)."""
+    lanes, real = max(lanes, 4), _TYPES[dtype.computed]
+    text = _VECTOR.format(
+        lanes=lanes,
+        index=", i" * lanes,
+        real=real,
+        integer=f"int{8 * dtype.computed_bytes}_t",
+        bytes=dtype.computed_bytes,
+        memory=_CONVERTING.format(stored=ctype(dtype), bytes=dtype.elem_bytes) if dtype.converts else _PLAIN,
+        wide="" if dtype.computed == "float32" else _WIDE,
+        cast="" if dtype == FP32 else f"({real})",
+    )
     return text + (_EXP if transcendental else "")
+
+
+def widened(dtype: DType, vector: str) -> tuple[str, str]:
+    """Return the type of a vector of floats, and an expression of it: what sums of many are kept in."""
+    return ("vf", vector) if dtype.computed == "float32" else ("wf", f"WIDE({vector})")
 
 
 def needs_exp(kind: str) -> bool:

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from numpy.typing import NDArray
-
 from pconv.codegen.generate import manifest, pack_constants
 from pconv.codegen.opencl import conv, gemm, planes
 from pconv.codegen.opencl.frame import Text, render_kernel
@@ -36,14 +34,14 @@ class _Kernel:
 
 def generate(plan: Plan) -> Program:
     """Print a plan as OpenCL C, in the numbers that its target says."""
-    numeric = NUMERICS[plan.target.name]
+    numeric = NUMERICS[plan.target.dtype]
     printed = [_print(step, numeric) for step in plan.steps]
-    blob, places = pack_constants([_stored(step, numeric) for step in plan.steps])
+    blob, places = pack_constants([step.data for step in plan.steps])
     sources = {kernel.name: kernel.source for kernel in printed}
     said = manifest(plan, len(blob))
     said["opencl"] = {
         "numeric": numeric.name,
-        "elem_bytes": numeric.elem_bytes,
+        "elem_bytes": numeric.dtype.elem_bytes,
         "arena_elems": plan.arena_bytes // FLOAT_ARENA_BYTES,
         "launches": [
             _launch(i, step, kernel, places)
@@ -57,7 +55,7 @@ def generate(plan: Plan) -> Program:
 
 def render_step(step: Step, target: Target) -> str:
     """Return the OpenCL C of one step's kernel."""
-    return _print(step, NUMERICS[target.name]).source
+    return _print(step, NUMERICS[target.dtype]).source
 
 
 def _print(step: Step, numeric: Numeric) -> _Kernel:
@@ -87,13 +85,6 @@ def _text(step: Step, name: str) -> Text:
             return planes.global_average(kernel, params["planes"])
         case k.SoftmaxKernel():
             return planes.softmax(kernel)
-
-
-def _stored(step: Step, numeric: Numeric) -> Mapping[str, NDArray[Any]]:
-    """Return a step's constants as the device reads them: weights in the stored type, all else as it is."""
-    return {
-        name: array.astype(numeric.stored) if name == "weight" else array for name, array in step.data.items()
-    }
 
 
 def _launch(i: int, step: Step, kernel: _Kernel, places: Mapping[tuple[int, str], int]) -> dict[str, Any]:

@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import DTypeLike
-
-from pconv.targets.opencl import OPENCL, OPENCL_FP16, OPENCL_FP16_MATH
+from pconv.targets.dtype import FP16, FP16_FP32ACC, FP32, DType
 
 _HEAD = """\
 /* OpenCL C 1.2. `T` is what buffers hold, `real` what is computed with. */
@@ -19,26 +16,21 @@ typedef {real} real;
 
 @dataclass(frozen=True, slots=True)
 class Numeric:
-    """How numbers are stored and computed. `name` begins every kernel's name; bias and tables stay float."""
+    """A type, and how OpenCL spells it. `name` begins every kernel's name; bias and tables stay float."""
 
+    dtype: DType
     name: str
-    stored: DTypeLike
     head: str
-
-    @property
-    def elem_bytes(self) -> int:
-        """Bytes of one stored number."""
-        return np.dtype(self.stored).itemsize
 
 
 F32 = Numeric(
+    FP32,
     "f32",
-    np.float32,
     _HEAD.format(pragma="", stored="float", real="float", load="(p)[i]", store="(p)[i] = (v)"),
 )
 F16 = Numeric(
+    FP16_FP32ACC,
     "f16",
-    np.float16,
     _HEAD.format(
         pragma="",
         stored="half",
@@ -48,8 +40,8 @@ F16 = Numeric(
     ),
 )
 F16_MATH = Numeric(
+    FP16,
     "f16math",
-    np.float16,
     _HEAD.format(
         pragma="#pragma OPENCL EXTENSION cl_khr_fp16 : enable\n",
         stored="half",
@@ -59,4 +51,4 @@ F16_MATH = Numeric(
     ),
 )
 
-NUMERICS = {OPENCL.name: F32, OPENCL_FP16.name: F16, OPENCL_FP16_MATH.name: F16_MATH}
+NUMERICS = {numeric.dtype: numeric for numeric in (F32, F16, F16_MATH)}

@@ -17,6 +17,7 @@ from pconv.lower.ops.pool import pool_through_table
 from pconv.lower.plan import Step, Tensor, Work
 from pconv.lower.reorder import order_filters
 from pconv.lower.schedule import bound, tiles
+from pconv.lower.storage import store
 
 MIN_TASK_CYCLES = 30_000
 MAX_TASKS = 32
@@ -44,7 +45,7 @@ def _source_layout(node: NodeView, output: Layout) -> Layout:
 def _computed(node: NodeView, output: Layout) -> tuple[Layout, bool]:
     """Return the layout that the convolution computes, without halo, and whether it pools it into the output itself."""
     if node.text("pool"):
-        computed = natural(2 * output.height, 2 * output.width, output.lanes)
+        computed = natural(2 * output.height, 2 * output.width, output.lanes, output.dtype)
         fits = (output.rows, output.cols, 2 * output.block_h, 2 * output.block_w) == computed.geometry
         return computed, fits
     return replace(output, top=0, left=0, bottom=0, right=0), False
@@ -95,7 +96,7 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
     choice, note = ctx.pick(key, choices)
     kernel = choice.schedule.kernel
     order = order_filters(choice.members, kernel.group)
-    stored = pack(weight, bias, choice.shapes, order)
+    stored = pack(store(weight, ctx.target.dtype, f"{node.name} (Conv)"), bias, choice.shapes, order)
     tile_count = len(tiles(kernel))
     wanted = int(min(MAX_TASKS, choice.schedule.cycles // MIN_TASK_CYCLES))
     parts = min(stored.groups, max(1, -(-wanted // tile_count)))

@@ -9,6 +9,7 @@ from pconv.lower.context import Context, Operator, activation_of
 from pconv.lower.kernels import GemmKernel
 from pconv.lower.layout import Layout, planar
 from pconv.lower.plan import Step, Tensor, Work
+from pconv.lower.storage import store
 
 BLOCK = 16
 SPARSE_BELOW = 0.6
@@ -19,6 +20,7 @@ def _wants(node: NodeView, ctx: Context, output: Layout) -> list[Layout | None]:
 
 
 def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor) -> list[Step]:
+    dtype = ctx.target.dtype
     weight, bias = node.weights[1], node.weights[2]
     outputs, features = weight.shape
     lanes = ctx.target.lanes_f32
@@ -54,7 +56,8 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
             reason = "dense: asked for"
     units = -(-outputs // rows)
     vectors = max(1, rows // lanes)
-    kernel = GemmKernel(lanes, vectors, sparse, activation_of(node), 16 if features <= 0xFFFF else 32)
+    kernel = GemmKernel(lanes, vectors, sparse, activation_of(node), 16 if features <= 0xFFFF else 32, dtype)
+    kept_weight = np.ascontiguousarray(store(stored, dtype, f"{node.name} (Gemm)"))
     full_bias = np.zeros(units * rows, np.float32)
     full_bias[:outputs] = bias
     work = Work(
@@ -62,12 +65,12 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
         out_shape=(outputs,),
         macs=macs,
         dense_macs=weight.size,
-        weights_bytes=stored.nbytes + full_bias.nbytes,
+        weights_bytes=kept_weight.nbytes + full_bias.nbytes,
         index_bytes=index.nbytes + offset.nbytes,
         group=rows,
         reason=reason,
     )
-    data = {"weight": np.ascontiguousarray(stored), "bias": full_bias, "index": index, "offset": offset}
+    data = {"weight": kept_weight, "bias": full_bias, "index": index, "offset": offset}
     params = {"features": features, "outputs": outputs, "units": units}
     tasks = units if macs > 50_000 else 1
     params["tasks"] = tasks

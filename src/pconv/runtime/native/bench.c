@@ -269,7 +269,7 @@ int main(int argc, char **argv) {
     if (o.cpus && !pin(o.cpus)) return fail(o.cpus, "the system does not let this run on these cores");
     int inputs = pconv_input_count(), outputs = pconv_output_count();
     if (inputs > MAX_TENSORS || outputs > MAX_TENSORS) return fail("tensors", "at most 16 inputs and outputs");
-    char error[128];
+    char error[256];
     pconv_model *model = pconv_open(o.threads, error, sizeof error);
     if (!model) return fail("open", error);
     if (!make_tensors(0, inputs) || !make_tensors(1, outputs)) return fail("open", "out of memory");

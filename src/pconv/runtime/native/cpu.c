@@ -40,18 +40,46 @@ static int has(const char *name, size_t length) {
 
 #else
 
+#if defined(__APPLE__)
+#include <sys/sysctl.h>
+
+/* Systems before macOS 12 and iOS 15 know the older names only. */
+static int reported(const char *name, const char *older) {
+    int value = 0;
+    size_t bytes = sizeof value;
+    if (!sysctlbyname(name, &value, &bytes, NULL, 0)) return value;
+    bytes = sizeof value;
+    return !sysctlbyname(older, &value, &bytes, NULL, 0) && value;
+}
+#define HALVES reported("hw.optional.arm.FEAT_FP16", "hw.optional.neon_fp16")
+#else
+#include <sys/auxv.h>
+
+#ifndef AT_HWCAP
+#define AT_HWCAP 16
+#endif
+/* HWCAP_FPHP and HWCAP_ASIMDHP: half arithmetic on one number, and on vectors. */
+#define HALVES ((getauxval(AT_HWCAP) & 0x600) == 0x600)
+#endif
+
 /* NEON is part of AArch64 itself. */
 static int has(const char *name, size_t length) {
-    return (length == 5 && !memcmp(name, "asimd", 5)) || (length == 2 && !memcmp(name, "fp", 2));
+    static const char *const always[] = {"asimd", "fp"}, *const halves[] = {"asimdhp", "fphp"};
+    for (int i = 0; i < 2; i++) {
+        if (strlen(always[i]) == length && !memcmp(always[i], name, length)) return 1;
+        if (strlen(halves[i]) == length && !memcmp(halves[i], name, length)) return HALVES;
+    }
+    return 0;
 }
 
 #endif
 
-int pconv_cpu_ok(void) {
+const char *pconv_cpu_lacks(void) {
     for (const char *name = PCONV_FEATURES; *name;) {
         size_t length = strcspn(name, ",");
-        if (!has(name, length)) return 0;
+        if (!has(name, length))
+            return "this CPU lacks instructions that the model was compiled for (it needs " PCONV_FEATURES ")";
         name += length + (name[length] == ',');
     }
-    return 1;
+    return NULL;
 }

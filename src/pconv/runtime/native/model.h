@@ -32,7 +32,7 @@ extern const int32_t pconv_inputs_count, pconv_outputs_count;
 extern const unsigned char pconv_weights[];
 extern const char pconv_manifest_json[];
 
-/* From cpu.c: does this CPU have the features that the target asks for? */
-extern int pconv_cpu_ok(void);
+/* From cpu.c: NULL where this CPU has the features that the target asks for, else what to tell the caller. */
+extern const char *pconv_cpu_lacks(void);
 
 #endif

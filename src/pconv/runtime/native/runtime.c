@@ -57,7 +57,8 @@ static int map_arena(pconv_model *m) {
 
 static const char *open_model(pconv_model **out, int threads) {
     if (threads < 1 || threads > PCONV_MAX_THREADS) return "threads must be 1 to 64";
-    if (!pconv_cpu_ok()) return "this CPU lacks instructions that the model was compiled for";
+    const char *lacks = pconv_cpu_lacks();
+    if (lacks) return lacks;
     pconv_model *m = *out = calloc(1, sizeof *m);
     if (!m) return "out of memory";
     m->mapping = MAP_FAILED;

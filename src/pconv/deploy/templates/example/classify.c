@@ -40,7 +40,7 @@ int main(int argc, char **argv) {
     if (!read_tensor(argv[1], inputs[0], input_elems[0]))
         return fprintf(stderr, "%s: not %zu float32 numbers\n", argv[1], input_elems[0]), 2;
 
-    char error[128];
+    char error[256];
     pconv_model *model = @NAME@_open(argc > 3 ? atoi(argv[3]) : 1, error, sizeof error);
     if (!model) return fprintf(stderr, "cannot open the model: %s\n", error), 1;
     @NAME@_run(model, (const float *const *)inputs, outputs, 1);

@@ -8,7 +8,7 @@ enum { MAX_TENSORS = 16 };
 
 JNIEXPORT jlong JNICALL Java_pconv_@CLASS@_nativeOpen(JNIEnv *env, jobject self, jint threads) {
     (void)self;
-    char error[128];
+    char error[256];
     pconv_model *model = @NAME@_open(threads, error, sizeof error);
     if (!model) (*env)->ThrowNew(env, (*env)->FindClass(env, "java/lang/IllegalStateException"), error);
     return (jlong)(intptr_t)model;
