@@ -19,14 +19,17 @@ from .harness import assert_right, host_targets, random_feeds, run_here
 pytestmark = pytest.mark.cc
 
 
-def text_of(case: Case, cache: Cache, probe: bool) -> str:
-    """Return the case's C file for AArch64, after the same text for this machine gave the right numbers."""
+def text_of(case: Case, cache: Cache, probe: bool, name: str = "") -> str:
+    """Return a C file of a case for AArch64, after the same text for this machine gave the right numbers.
+
+    It is that of the step `name`, by default of the case's own.
+    """
     view = network([case], probe)
     here = replace(host_targets()[0], lanes_f32=4, fma_by_lane=True)
     files = []
     for target in (targets.get("aarch64"), here):
         plan = lower(view, target)
-        step = next(s for s in plan.steps if s.name == case.name)
+        step = next(s for s in plan.steps if s.name == (name or case.name))
         files.append(generate(plan).sources[f"{step.kernel.name}.c"])
     assert files[0] == files[1]
     feeds = random_feeds(view)
@@ -43,6 +46,23 @@ def test_sparse_conv(golden: Compare, session_cache: Cache, monkeypatch: pytest.
     monkeypatch.setattr(choice, "rank_schedules", fixed)
     case = conv("sparse", 4, 4, (3, 6), sparsity=Sparsity(2.0, "elog4", 2), residual=True, act="relu")
     golden(text_of(case, session_cache, probe=False))
+
+
+def test_conv_halo(golden: Compare, session_cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles at a border hand their vectors on to the halo, those of the left blocks' right edge too."""
+
+    def fixed(bare: ConvKernel, *_: object) -> tuple[Schedule, ...]:
+        return (Schedule(replace(bare, tile=(2, 2)), 1.0),)
+
+    monkeypatch.setattr(choice, "rank_schedules", fixed)
+    case = conv("conv", 1, 1, (4, 12), 1, act="relu")
+    golden(text_of(case, session_cache, probe=True))
+
+
+def test_interleave(golden: Compare, session_cache: Cache) -> None:
+    """Six columns are two groups of four, which overlap; the halo is filled plane by plane."""
+    case = conv("conv", 1, 1, (4, 12))
+    golden(text_of(case, session_cache, probe=False, name="conv.x0:relayout"))
 
 
 def test_gather(golden: Compare, session_cache: Cache) -> None:

@@ -135,6 +135,38 @@ class GatherKernel:
         return f"{self.output.dtype.tag}_{kind}_v{self.output.lanes}_{digest(self)}"
 
 
+INTERLEAVED = 4
+"""Registers, and floats in each, that AArch64's st4 writes side by side and ld4 takes apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterleaveKernel:
+    """Dense planes into blocks of four lanes, or back: four neighbours in each of four blocks, transposed.
+
+    The blocks cover the image exactly.
+    """
+
+    source: Layout
+    output: Layout
+
+    @staticmethod
+    def fits(source: Layout, output: Layout) -> bool:
+        """Tell whether this kernel can copy one layout to the other."""
+        blocks, dense = (source, output) if output.planar else (output, source)
+        exact = blocks.block_w >= INTERLEAVED and not blocks.partial_rows and not blocks.partial_cols
+        bare = output.plane_elems == output.height * output.width
+        floats = source.dtype == output.dtype == FP32
+        return (
+            floats and blocks.lanes == INTERLEAVED and dense.planar and exact and (bare or not output.planar)
+        )
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        kind = "deinterleave" if self.output.planar else "interleave"
+        return f"f32_{kind}_v{INTERLEAVED}_{digest(self)}"
+
+
 @dataclass(frozen=True, slots=True)
 class PoolKernel:
     """Pooling lane by lane, where the output's blocks are the input's divided by the stride."""
@@ -215,6 +247,7 @@ Kernel = (
     | GemmKernel
     | GatherKernel
     | GlobalAverageKernel
+    | InterleaveKernel
     | PoolKernel
     | PoolTableKernel
     | ElementwiseKernel

@@ -102,7 +102,7 @@ def _prefetch(kernel: ConvKernel, target: Target, channels: int, filters: int) -
         prefetch_next=not kernel.by_lane
         and len(tiles(kernel)) >= MANY_TILES
         and channels * kernel.source.plane_bytes > far,
-        prefetch_output=filters * kernel.output.plane_bytes > far,
+        prefetch_output=not kernel.by_lane and filters * kernel.output.plane_bytes > far,
     )
 
 

@@ -45,7 +45,7 @@ static __attribute__((noinline)) void tile_1x3(const float *restrict in, const f
         vf b1 = SPLAT(a->bias[group * 2 + 1]), a1_0 = b1, a1_1 = b1, a1_2 = b1;
         { /* 010/111/000 */
             int32_t n = *run++;
-            for (; n > 0; n--, w += 8) {
+            if (n) do {
                 { const float *k = in + (size_t)*index++ * 80;
                 { const float *p = k;
                 vf w0 = LD(w + 0);
@@ -57,11 +57,11 @@ static __attribute__((noinline)) void tile_1x3(const float *restrict in, const f
                 { vf x0 = LD(p + 36); a0_2 += x0 * LANE(w1, 2); a1_2 += x0 * LANE(w1, 3); }
                 }
                 }
-            }
+            w += 8; HIDE(w); HIDE(index); } while (--n);
         }
         { /* 010/110/010 */
             int32_t n = *run++;
-            for (; n > 0; n--, w += 8) {
+            if (n) do {
                 { const float *k = in + (size_t)*index++ * 80;
                 { const float *p = k;
                 vf w0 = LD(w + 0);
@@ -74,11 +74,11 @@ static __attribute__((noinline)) void tile_1x3(const float *restrict in, const f
                 { vf x0 = LD(p + 52); a0_2 += x0 * LANE(w1, 2); a1_2 += x0 * LANE(w1, 3); }
                 }
                 }
-            }
+            w += 8; HIDE(w); HIDE(index); } while (--n);
         }
         { /* 000/111/010 */
             int32_t n = *run++;
-            for (; n > 0; n--, w += 8) {
+            if (n) do {
                 { const float *k = in + (size_t)*index++ * 80;
                 { const float *p = k;
                 vf w0 = LD(w + 0);
@@ -90,7 +90,7 @@ static __attribute__((noinline)) void tile_1x3(const float *restrict in, const f
                 { vf x0 = LD(p + 52); a0_2 += x0 * LANE(w1, 2); a1_2 += x0 * LANE(w1, 3); }
                 }
                 }
-            }
+            w += 8; HIDE(w); HIDE(index); } while (--n);
         }
         if (a->order[group * 2 + 0] < a->planes) {
             size_t plane = a->order[group * 2 + 0];

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from pconv.codegen.c.activation import apply_vector
-from pconv.codegen.c.halo import apply_mask, at_edge, halo, has_halo, masks
+from pconv.codegen.c.halo import apply_mask, at_edge, halo, has_halo, masks, tile_halo
 from pconv.codegen.c.prelude import ctype, needs_exp, prelude, table
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import LINE_BYTES, Layout
@@ -15,6 +15,9 @@ KEPT_VECTORS = 192
 
 REACH = 64
 """Vectors that one pointer reaches with a load of two: 7 bits of offset."""
+
+REGISTERS = 32
+"""Vector registers of the CPUs whose multiply-adds take a lane."""
 
 ARGS = """\
 typedef struct {{
@@ -90,7 +93,7 @@ def render(kernel: ConvKernel) -> str:
             prelude(layout.lanes, layout.dtype, needs_exp(kernel.activation.kind)),
             ARGS.format(weight=t),
             masks(layout),
-            halo(layout),
+            "" if kernel.by_lane else halo(layout),
             table("uint16_t", "TILES", rows),
             *(_tile(kernel, shape) for shape in shapes),
             driver,
@@ -112,7 +115,7 @@ def _tile(kernel: ConvKernel, shape: tuple[int, int]) -> str:
         "int32_t first, int32_t last, int y0, int x0) {",
         "    (void)add, (void)next;",
     ]
-    if has_halo(kernel.output):
+    if has_halo(kernel.output) and not kernel.by_lane:
         unit = 2 if kernel.pool else 1
         lines.append(f"    const int edge = {at_edge(kernel.output, shape[0] // unit, shape[1] // unit)};")
     lines += _blocked_groups(kernel, shape) if kernel.block else _groups(kernel, shape)
@@ -239,15 +242,35 @@ def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int, count: str) -
     picture = "/".join("".join("1" if (y, x) in taps else "0" for x in range(kw)) for y in range(kh))
     yield f"        {{ /* {picture} */"
     yield f"            int32_t n = {count};"
-    if copies > 1:
-        yield f"            for (; n >= {copies}; n -= {copies}, w += {copies * len(taps) * g}) {{"
-        for copy in range(copies):
+    for at_once in (copies, 1) if copies > 1 else (1,):
+        step = f"w += {at_once * len(taps) * g}"
+        head, tail = _counted(at_once, step) if kernel.by_lane else _stepped(at_once, step)
+        yield f"            {head}"
+        for copy in range(at_once):
             yield from _kernel(kernel, shape, pattern, copy)
-        yield "            }"
-    yield f"            for (; n > 0; n--, w += {len(taps) * g}) {{"
-    yield from _kernel(kernel, shape, pattern, 0)
-    yield "            }"
+        yield f"            {tail}"
     yield "        }"
+
+
+def _stepped(at_once: int, step: str) -> tuple[str, str]:
+    """Return head and tail of a loop over `n` kernels, some at once."""
+    if at_once == 1:
+        return f"for (; n > 0; n--, {step}) {{", "}"
+    return f"for (; n >= {at_once}; n -= {at_once}, {step}) {{", "}"
+
+
+def _counted(at_once: int, step: str) -> tuple[str, str]:
+    """Return the same loop for AArch64: one subtraction tells the end, and pointers simply stay where they are.
+
+    Without the hiding, clang works out behind each loop where its pointers must have got to.
+    """
+    head, left = (
+        ("if (n) do {", "--n")
+        if at_once == 1
+        else (f"if ((n -= {at_once}) >= 0) do {{", f"(n -= {at_once}) >= 0")
+    )
+    back = "" if at_once == 1 else f" n += {at_once};"
+    return head, f"{step}; HIDE(w); HIDE(index); }} while ({left});{back}"
 
 
 def _kernel(kernel: ConvKernel, shape: tuple[int, int], pattern: int, copy: int) -> Iterable[str]:
@@ -256,7 +279,11 @@ def _kernel(kernel: ConvKernel, shape: tuple[int, int], pattern: int, copy: int)
     yield f"                {{ const {t} *k = in + (size_t)*index++ * {kernel.source.plane_elems};"
     for chunk in cut_taps(taps, kernel.passes):
         loads = load_program(kernel, chunk, pattern, shape)
-        yield from (_by_lane if kernel.by_lane else _by_splat)(kernel, loads, chunk, copy)
+        if kernel.by_lane:
+            accumulators = kernel.group * kernel.copies * shape[0] * shape[1]
+            yield from _by_lane(kernel, loads, chunk, copy, accumulators)
+        else:
+            yield from _by_splat(kernel, loads, chunk, copy)
     yield "                }"
 
 
@@ -272,50 +299,52 @@ def _by_splat(kernel: ConvKernel, loads: Sequence[Load], chunk: range, copy: int
     yield "                }"
 
 
-def _by_lane(kernel: ConvKernel, loads: Sequence[Load], chunk: range, copy: int) -> Iterable[str]:
+def _by_lane(
+    kernel: ConvKernel, loads: Sequence[Load], chunk: range, copy: int, accumulators: int
+) -> Iterable[str]:
     """Return a run of taps whose weights stay side by side in registers: a multiply-add names register and lane.
 
-    Neighbouring vectors are loaded in pairs, from a pointer that moves when it is too far behind for that.
+    Neighbouring vectors are loaded in pairs where two registers are free, from a pointer that moves when it is
+    too far behind for that.
     """
     g, lanes, origin = kernel.group, kernel.source.lanes, tap_offset(kernel, 0, 0)
     first = copy * len(kernel.patterns[0]) * g
+    start = first + chunk[0] * g
+
+    def weights(some: Iterable[Load]) -> set[int]:
+        return {(first + t * g + f - start) // lanes for load in some for _, t in load.uses for f in range(g)}
+
     loaded: set[int] = set()
-    base = 0
+    base = done = 0
     # A pointer of its own for each run: what another one loaded would be kept, without a register to spare.
     yield f"                {{ const {ctype(kernel.source.dtype)} *p = k;{' HIDE(p);' if kernel.passes > 1 else ''}"
-    for pair in _pairs(loads):
+    while done < len(loads):
+        pair = loads[done : done + 2]
+        live = weights(pair) | (loaded & weights(loads[done:]))
+        neighbours = len(pair) == 2 and pair[1].offset == pair[0].offset + 1
+        if not neighbours or accumulators + len(live) + 2 > REGISTERS:
+            pair = pair[:1]
+        done += len(pair)
         places = [load.offset - origin for load in pair]
         if places[-1] - base >= REACH:
             yield f"                p += {(places[0] - base) * lanes}; HIDE(p);"
             base = places[0]
-        uses = [
-            (i, v, f, (first + t * g + f))
-            for i, load in enumerate(pair)
-            for v, t in load.uses
-            for f in range(g)
-        ]
-        start = first + chunk[0] * g
-        for w in sorted({(at - start) // lanes for *_, at in uses} - loaded):
+        for w in sorted(weights(pair) - loaded):
             yield f"                vf w{w} = LD(w + {start + w * lanes});"
             loaded.add(w)
         x = ", ".join(f"x{i} = LD(p + {(place - base) * lanes})" for i, place in enumerate(places))
+        uses = (
+            (i, v, f, first + t * g + f)
+            for i, load in enumerate(pair)
+            for v, t in load.uses
+            for f in range(g)
+        )
         sums = " ".join(
             f"{_acc(f, v, copy)} += x{i} * LANE(w{(at - start) // lanes}, {(at - start) % lanes});"
             for i, v, f, at in uses
         )
         yield f"                {{ vf {x}; {sums} }}"
     yield "                }"
-
-
-def _pairs(loads: Sequence[Load]) -> Iterable[list[Load]]:
-    """Put the loads of neighbouring vectors together in twos."""
-    waiting: list[Load] = []
-    for load in loads:
-        if waiting and (len(waiting) == 2 or load.offset != waiting[-1].offset + 1):
-            yield waiting
-            waiting = []
-        waiting.append(load)
-    yield waiting
 
 
 def _acc(f: int, v: int, copy: int = 0) -> str:
@@ -347,12 +376,18 @@ def _epilogue(kernel: ConvKernel, shape: tuple[int, int], f: int) -> Iterable[st
             todo.append(apply_mask(layout, v, y, x))
             todo.append(f"ST(o + (({y}) * {layout.row_vectors} + {x}) * LANES, {v});")
             yield "            " + " ".join(t for t in todo if t)
+    if kernel.by_lane and has_halo(layout):
+        yield f"            {t} *tile = o + (y0 * {layout.row_vectors} + x0) * LANES;"
+        places = [(y // step, x // step) for y, x, *size in tiles(kernel) if tuple(size) == shape]
+        size = shape[0] // step, shape[1] // step
+        for line in tile_halo(layout, size, places, "tile", lambda r, c: f"a{f}_{(r * shape[1] + c) * step}"):
+            yield f"            {line}"
     yield "        }"
 
 
 def _fill_halos(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     """Return the calls that copy borders to the halo, behind all stores: a call in between would spill accumulators."""
-    if not has_halo(kernel.output):
+    if not has_halo(kernel.output) or kernel.by_lane:
         return
     unit = 2 if kernel.pool else 1
     g = kernel.group

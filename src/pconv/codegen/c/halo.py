@@ -1,13 +1,21 @@
 """What keeps a blocks layout true after a store: surplus lanes masked to zero, borders copied to the halo.
 
+Either a function copies what a tile owes, wherever the tile lies, or the tile does it itself, knowing its own shape.
+
 vector (0, x) of block row b is also the bottom halo of block row b-1: the same values one block up, which is a
 shuffle of lanes by one row of the grid; lanes that would come from outside the image become zero.
 """
 
+from collections.abc import Callable, Sequence
+from itertools import product
+
 import numpy as np
 
 from pconv.codegen.c.prelude import ctype
+from pconv.lower.kernels import INTERLEAVED
 from pconv.lower.layout import Layout
+
+Value = Callable[[int, int], str]
 
 
 def masks(layout: Layout, prefix: str = "") -> str:
@@ -61,11 +69,11 @@ def halo(layout: Layout) -> str:
         for bx in _shifts(layout.left, layout.block_w, layout.right):
             if by or bx:
                 body.append(_copy(layout, by, bx))
+    # Where whole planes are filled at once, constants make it small.
+    kind = "inline" if layout.lanes == INTERLEAVED else "__attribute__((noinline))"
     t = ctype(layout.dtype)
     return (
-        f"static __attribute__((noinline)) void fill_halo({t} *o, int y0, int y1, int x0, int x1) {{\n"
-        + "".join(body)
-        + "}\n"
+        f"static {kind} void fill_halo({t} *o, int y0, int y1, int x0, int x1) {{\n" + "".join(body) + "}\n"
     )
 
 
@@ -83,20 +91,60 @@ def _copy(layout: Layout, by: int, bx: int) -> str:
     xlo, xhi = _span(bx, layout.left, layout.block_w, layout.right)
     if ylo >= yhi or xlo >= xhi:
         return ""
+    return (
+        f"    for (int y = y0 > {ylo} ? y0 : {ylo}; y < y1 && y < {yhi}; y++)\n"
+        f"        for (int x = x0 > {xlo} ? x0 : {xlo}; x < x1 && x < {xhi}; x++) {{\n"
+        f"            {ctype(layout.dtype)} *p = o + (y * {layout.row_vectors} + x) * LANES;\n"
+        f"            {_moved(layout, by, bx, 'p', 'LD(p)')}\n"
+        "        }\n"
+    )
+
+
+def _moved(layout: Layout, by: int, bx: int, place: str, value: str) -> str:
+    """Return the statement that puts a vector, stored at `place`, where the block (by, bx) away needs it."""
     picks = []
     for lane in range(layout.lanes):
         row, col = lane // layout.cols + by, lane % layout.cols + bx
         inside = 0 <= row < layout.rows and 0 <= col < layout.cols
         picks.append(row * layout.cols + col if inside else layout.lanes)
     shift = layout.vector(by * layout.block_h, bx * layout.block_w)
-    return (
-        f"    for (int y = y0 > {ylo} ? y0 : {ylo}; y < y1 && y < {yhi}; y++)\n"
-        f"        for (int x = x0 > {xlo} ? x0 : {xlo}; x < x1 && x < {xhi}; x++) {{\n"
-        f"            {ctype(layout.dtype)} *p = o + (y * {layout.row_vectors} + x) * LANES;\n"
-        f"            ST(p + ({shift}) * LANES, __builtin_shufflevector(LD(p), (vf){{0}}, "
-        f"{', '.join(map(str, picks))}));\n"
-        "        }\n"
-    )
+    chosen = f"__builtin_shufflevector({value}, (vf){{0}}, {', '.join(map(str, picks))})"
+    return f"ST({place} + ({shift}) * LANES, {chosen});"
+
+
+def tile_halo(
+    layout: Layout, shape: tuple[int, int], places: Sequence[tuple[int, int]], tile: str, value: Value
+) -> list[str]:
+    """Return what a tile of `shape` vectors, stored at the pointer `tile`, owes to the halo.
+
+    `places` are all (y0, x0) where such a tile lies; `value` names the vector that was stored at (row, column).
+    """
+    found: dict[str, list[str]] = {}
+    for by in _shifts(layout.top, layout.block_h, layout.bottom):
+        down = _span(by, layout.top, layout.block_h, layout.bottom)
+        for bx in _shifts(layout.left, layout.block_w, layout.right):
+            across = _span(bx, layout.left, layout.block_w, layout.right)
+            for r, c in product(range(shape[0]), range(shape[1])) if by or bx else ():
+                near_y = _within("y0", r, {y for y, _ in places}, down)
+                near_x = _within("x0", c, {x for _, x in places}, across)
+                if near_y is not None and near_x is not None:
+                    near = " && ".join(filter(None, (near_y, near_x)))
+                    place = f"{tile} + {layout.vector(r, c) * layout.lanes}"
+                    found.setdefault(near, []).append(_moved(layout, by, bx, place, value(r, c)))
+    lines = []
+    for near, moves in found.items():
+        lines += [f"if ({near}) {{", *(f"    {move}" for move in moves), "}"] if near else moves
+    return lines
+
+
+def _within(start: str, step: int, starts: set[int], span: tuple[int, int]) -> str | None:
+    """Return when `start` + `step` lies in a span: "" where it does for all `starts`, None where for none."""
+    inside = {value for value in starts if span[0] <= value + step < span[1]}
+    if not inside or inside == starts:
+        return "" if inside else None
+    if len(inside) == 1:
+        return f"{start} == {min(inside)}"
+    return f"{start} >= {min(inside)} && {start} <= {max(inside)}"
 
 
 def _span(shift: int, before: int, block: int, after: int) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from pconv.codegen.c import conv, gemm, planes
+from pconv.codegen.c import conv, gemm, interleave, planes
 from pconv.codegen.c.prelude import ctype
 from pconv.lower.kernels import ConvKernel, GemmKernel
 from pconv.lower.plan import Plan, Step, Tensor
@@ -52,6 +52,8 @@ def render_kernel(step: Step) -> str:
             return gemm.render(kernel)
         case k.GatherKernel():
             return planes.render_gather(kernel)
+        case k.InterleaveKernel():
+            return interleave.render(kernel)
         case k.GlobalAverageKernel():
             return planes.render_global_average(kernel)
         case k.PoolKernel():

@@ -7,6 +7,7 @@ from pconv.lower.kernels import (
     ElementwiseKernel,
     GatherKernel,
     GlobalAverageKernel,
+    InterleaveKernel,
     PoolKernel,
     PoolTableKernel,
     SoftmaxKernel,
@@ -24,7 +25,13 @@ typedef struct {
 """
 
 PlaneKernel = (
-    ElementwiseKernel | GatherKernel | GlobalAverageKernel | PoolKernel | PoolTableKernel | SoftmaxKernel
+    ElementwiseKernel
+    | GatherKernel
+    | GlobalAverageKernel
+    | InterleaveKernel
+    | PoolKernel
+    | PoolTableKernel
+    | SoftmaxKernel
 )
 
 
@@ -45,7 +52,7 @@ def _types(kernel: PlaneKernel) -> tuple[str, str]:
     return ctype(source.dtype), ctype(kernel.output.dtype)
 
 
-def _walk(
+def walk(
     kernel: PlaneKernel, lanes: int, helpers: str, body: str, dtype: DType = FP32, exp: bool = False
 ) -> str:
     """Wrap `body`, which handles plane `c`, into a function over a range of tasks; `dtype` is that of its vectors."""
@@ -69,7 +76,7 @@ def render_gather(kernel: GatherKernel) -> str:
     target = f"        {written} *o = out + a->first + (size_t)c * {elems};\n"
     if kernel.plain:
         body = target + f"        memcpy(o, in + (size_t)c * {elems}, sizeof({written}) * {elems});\n"
-        return _walk(kernel, kernel.output.lanes, "", body)
+        return walk(kernel, kernel.output.lanes, "", body)
     body = (
         target
         + f"""\
@@ -88,7 +95,7 @@ def render_gather(kernel: GatherKernel) -> str:
         }}
 """
     )
-    return _walk(kernel, kernel.output.lanes, "", body)
+    return walk(kernel, kernel.output.lanes, "", body)
 
 
 def render_pool_table(kernel: PoolTableKernel) -> str:
@@ -132,7 +139,7 @@ int32_t t = table[i];
             q[i] = {finish.format(q="sum")};
         }}
 """
-    return _walk(kernel, kernel.output.lanes, "", head + body)
+    return walk(kernel, kernel.output.lanes, "", head + body)
 
 
 def render_global_average(kernel: GlobalAverageKernel) -> str:
@@ -150,7 +157,7 @@ def render_global_average(kernel: GlobalAverageKernel) -> str:
         memset(o, 0, sizeof({written}) * {out.plane_elems});
         o[{out.base_elems}] = total / {src.height * src.width};
 """
-    return _walk(kernel, src.lanes, "", body, src.dtype)
+    return walk(kernel, src.lanes, "", body, src.dtype)
 
 
 def render_pool(kernel: PoolKernel) -> str:
@@ -174,8 +181,8 @@ def render_pool(kernel: PoolKernel) -> str:
                 {apply_mask(out, "v", "y", "x")}
                 ST(o + (y * {out.row_vectors} + x) * LANES, v);
             }}
-{_fill(out)}"""
-    return _walk(kernel, out.lanes, masks(out) + halo(out), body, out.dtype)
+{fill(out)}"""
+    return walk(kernel, out.lanes, masks(out) + halo(out), body, out.dtype)
 
 
 def render_elementwise(kernel: ElementwiseKernel) -> str:
@@ -203,7 +210,7 @@ def render_elementwise(kernel: ElementwiseKernel) -> str:
             out[(size_t)c * {out.plane_elems} + i] = v;
         }}
 """
-        return _walk(kernel, 4, "", body, exp=exp)
+        return walk(kernel, 4, "", body, exp=exp)
     first = kernel.sources[0]
     other_at = kernel.sources[-1]
     other = f"vf y = LD(q + (r * {other_at.row_vectors} + s) * LANES);" if second else ""
@@ -221,8 +228,8 @@ def render_elementwise(kernel: ElementwiseKernel) -> str:
                 {apply_mask(out, "v", "r", "s")}
                 ST(o + (r * {out.row_vectors} + s) * LANES, v);
             }}
-{_fill(out)}"""
-    return _walk(kernel, out.lanes, masks(out) + halo(out), body, out.dtype, exp)
+{fill(out)}"""
+    return walk(kernel, out.lanes, masks(out) + halo(out), body, out.dtype, exp)
 
 
 def render_softmax(kernel: SoftmaxKernel) -> str:
@@ -243,7 +250,8 @@ def render_softmax(kernel: SoftmaxKernel) -> str:
 """
 
 
-def _fill(layout: Layout) -> str:
+def fill(layout: Layout) -> str:
+    """Return the statement that fills the halo of a whole plane at `o`."""
     if not has_halo(layout):
         return ""
     return f"        fill_halo(o, 0, {layout.block_h}, 0, {layout.block_w});\n"

@@ -85,6 +85,8 @@ def _text(step: Step, name: str) -> Text:
             return planes.global_average(kernel, params["planes"])
         case k.SoftmaxKernel():
             return planes.softmax(kernel)
+        case k.InterleaveKernel():
+            raise AssertionError("a device's planes have no lanes")
 
 
 def _launch(i: int, step: Step, kernel: _Kernel, places: Mapping[tuple[int, str], int]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pconv.graph.nodes import NodeView
 from pconv.lower.context import Context, Operator, chunks
-from pconv.lower.kernels import GatherKernel
+from pconv.lower.kernels import GatherKernel, InterleaveKernel
 from pconv.lower.layout import Layout, planar
 from pconv.lower.plan import Step, Tensor, Work
 
@@ -54,13 +54,14 @@ def gather(
 
 def relayout(name: str, source: Tensor, output: Tensor, first_channel: int = 0) -> Step:
     """Build the step that copies a tensor into another layout, or just its planes where the layouts agree."""
-    if source.layout == output.layout:
+    kernel = _whole_planes(source.layout, output.layout)
+    if kernel is not None:
         tasks = chunks(source.channels, source.channels * output.layout.plane_elems)
         shape = _shape(source.channels, output.layout)
         return Step(
             name=name,
-            op="Copy",
-            kernel=GatherKernel(source.layout, output.layout, plain=True),
+            op="Copy" if source.layout == output.layout else "Relayout",
+            kernel=kernel,
             inputs=(source,),
             output=output,
             work=Work(shape, shape),
@@ -75,6 +76,13 @@ def relayout(name: str, source: Tensor, output: Tensor, first_channel: int = 0) 
     return gather(
         name, "Relayout", source, output, output.layout, np.arange(source.channels), pixels, first_channel
     )
+
+
+def _whole_planes(source: Layout, output: Layout) -> GatherKernel | InterleaveKernel | None:
+    """Return the kernel that needs no table; None where there is none for these layouts."""
+    if source == output:
+        return GatherKernel(source, output, plain=True)
+    return InterleaveKernel(source, output) if InterleaveKernel.fits(source, output) else None
 
 
 def _shape(planes: int, layout: Layout) -> tuple[int, ...]:

@@ -1,0 +1,96 @@
+/* f32_interleave_v4 */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LANES 4
+typedef float vf __attribute__((vector_size(4 * LANES), may_alias));
+typedef int32_t vi __attribute__((vector_size(4 * LANES), may_alias));
+#define LD(p) (*(const vf *)(p))
+#define ST(p, v) (*(vf *)(p) = (v))
+#define SPLAT(s) ((s) - (vf){0})
+#define LANE(v, i) __builtin_shufflevector(v, v, i, i, i, i)
+#define HIDE(p) __asm__("" : "+r"(p)) /* a pointer of its own, not one with an offset */
+#if defined(__clang__)
+#define VMAX(a, b) __builtin_elementwise_max(a, b)
+#define VMIN(a, b) __builtin_elementwise_min(a, b)
+#else
+static inline vf pick(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
+#define VMAX(a, b) pick((a) > (b), a, b)
+#define VMIN(a, b) pick((a) < (b), a, b)
+#endif
+typedef struct {
+    const int32_t *base, *table;
+    const float *scale, *shift;
+    int32_t planes, tasks;
+    int64_t first;
+} plane_args;
+typedef float v8 __attribute__((vector_size(32)));
+typedef float v16 __attribute__((vector_size(64), aligned(16), may_alias));
+typedef float any_vf __attribute__((vector_size(16), aligned(4), may_alias));
+#define LDU(p) (*(const any_vf *)(p))
+#define STU(p, v) (*(any_vf *)(p) = (v))
+static inline void interleave(float *o, vf a, vf b, vf c, vf d) {
+    v8 ab = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
+    v8 cd = __builtin_shufflevector(c, d, 0, 1, 2, 3, 4, 5, 6, 7);
+    *(v16 *)o = __builtin_shufflevector(ab, cd, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+}
+static inline void fill_halo(float *o, int y0, int y1, int x0, int x1) {
+    for (int y = y0 > 1 ? y0 : 1; y < y1 && y < 2; y++)
+        for (int x = x0 > 5 ? x0 : 5; x < x1 && x < 6; x++) {
+            float *p = o + (y * 8 + x) * LANES;
+            ST(p + (-22) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 4, 4, 0));
+        }
+    for (int y = y0 > 1 ? y0 : 1; y < y1 && y < 2; y++)
+        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 6; x++) {
+            float *p = o + (y * 8 + x) * LANES;
+            ST(p + (-16) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 4, 0, 1));
+        }
+    for (int y = y0 > 1 ? y0 : 1; y < y1 && y < 2; y++)
+        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 1; x++) {
+            float *p = o + (y * 8 + x) * LANES;
+            ST(p + (-10) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 4, 1, 4));
+        }
+    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
+        for (int x = x0 > 5 ? x0 : 5; x < x1 && x < 6; x++) {
+            float *p = o + (y * 8 + x) * LANES;
+            ST(p + (-6) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 0, 4, 2));
+        }
+    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
+        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 1; x++) {
+            float *p = o + (y * 8 + x) * LANES;
+            ST(p + (6) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 1, 4, 3, 4));
+        }
+    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 1; y++)
+        for (int x = x0 > 5 ? x0 : 5; x < x1 && x < 6; x++) {
+            float *p = o + (y * 8 + x) * LANES;
+            ST(p + (10) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 2, 4, 4));
+        }
+    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 1; y++)
+        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 6; x++) {
+            float *p = o + (y * 8 + x) * LANES;
+            ST(p + (16) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 2, 3, 4, 4));
+        }
+    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 1; y++)
+        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 1; x++) {
+            float *p = o + (y * 8 + x) * LANES;
+            ST(p + (22) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 3, 4, 4, 4));
+        }
+}
+void f32_interleave_v4(const float *in, const float *other, float *out, const void *args, int32_t begin, int32_t end) {
+    const plane_args *a = args;
+    int32_t from = (int32_t)((int64_t)a->planes * begin / a->tasks);
+    int32_t to = (int32_t)((int64_t)a->planes * end / a->tasks);
+    (void)other;
+    for (int32_t c = from; c < to; c++) {
+        const float *p = in + (size_t)c * 48 + 0;
+        float *o = out + a->first + (size_t)c * 144 + 36;
+        for (int y = 0; y < 2; y++) {
+            const float *s = p + y * 12;
+            float *t = o + y * 32;
+            interleave(t + 0, LDU(s + 0), LDU(s + 6), LDU(s + 24), LDU(s + 30));
+            interleave(t + 8, LDU(s + 2), LDU(s + 8), LDU(s + 26), LDU(s + 32));
+        }
+        fill_halo(o, 0, 2, 0, 6);
+    }
+}
