@@ -26,7 +26,8 @@ typedef struct {
     const uint32_t *offset;
     const uint16_t *run;
     const uint16_t *order;
-    const float *weight, *bias;
+    const float *weight;
+    const float *bias;
     int32_t groups, parts, planes, channels;
 } conv_args;
 static const uint16_t TILES[3][3] = {
@@ -60,42 +61,42 @@ static __attribute__((noinline)) void tile_2x2(const float *restrict in, const f
             a0_1 = VMAX(a0_1, (vf){0}); ST(o + ((y0 + 0) * 10 + x0 + 1) * LANES, a0_1);
             a0_2 = VMAX(a0_2, (vf){0}); ST(o + ((y0 + 1) * 10 + x0 + 0) * LANES, a0_2);
             a0_3 = VMAX(a0_3, (vf){0}); ST(o + ((y0 + 1) * 10 + x0 + 1) * LANES, a0_3);
-            float *t = o + (y0 * 10 + x0) * LANES;
+            float *tile = o + (y0 * 10 + x0) * LANES;
             if (x0 == 4) {
-                ST(t + 0 + (-26) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 4, 4, 4, 0));
-                ST(t + 4 + (-26) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 4, 4, 4, 0));
-                ST(t + 40 + (-26) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 4, 4, 4, 0));
-                ST(t + 44 + (-26) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 4, 4, 4, 0));
-                ST(t + 0 + (-6) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 4, 0, 4, 2));
-                ST(t + 4 + (-6) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 4, 0, 4, 2));
-                ST(t + 40 + (-6) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 4, 0, 4, 2));
-                ST(t + 44 + (-6) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 4, 0, 4, 2));
-                ST(t + 0 + (14) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 4, 2, 4, 4));
-                ST(t + 4 + (14) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 4, 2, 4, 4));
-                ST(t + 40 + (14) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 4, 2, 4, 4));
-                ST(t + 44 + (14) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 4, 2, 4, 4));
+                ST(tile + 0 + (-26) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 4, 4, 4, 0));
+                ST(tile + 4 + (-26) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 4, 4, 4, 0));
+                ST(tile + 40 + (-26) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 4, 4, 4, 0));
+                ST(tile + 44 + (-26) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 4, 4, 4, 0));
+                ST(tile + 0 + (-6) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 4, 0, 4, 2));
+                ST(tile + 4 + (-6) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 4, 0, 4, 2));
+                ST(tile + 40 + (-6) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 4, 0, 4, 2));
+                ST(tile + 44 + (-6) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 4, 0, 4, 2));
+                ST(tile + 0 + (14) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 4, 2, 4, 4));
+                ST(tile + 4 + (14) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 4, 2, 4, 4));
+                ST(tile + 40 + (14) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 4, 2, 4, 4));
+                ST(tile + 44 + (14) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 4, 2, 4, 4));
             }
-            ST(t + 0 + (-20) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 4, 4, 0, 1));
-            ST(t + 4 + (-20) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 4, 4, 0, 1));
-            ST(t + 40 + (-20) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 4, 4, 0, 1));
-            ST(t + 44 + (-20) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 4, 4, 0, 1));
-            ST(t + 0 + (20) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 2, 3, 4, 4));
-            ST(t + 4 + (20) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 2, 3, 4, 4));
-            ST(t + 40 + (20) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 2, 3, 4, 4));
-            ST(t + 44 + (20) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 2, 3, 4, 4));
+            ST(tile + 0 + (-20) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 4, 4, 0, 1));
+            ST(tile + 4 + (-20) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 4, 4, 0, 1));
+            ST(tile + 40 + (-20) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 4, 4, 0, 1));
+            ST(tile + 44 + (-20) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 4, 4, 0, 1));
+            ST(tile + 0 + (20) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 2, 3, 4, 4));
+            ST(tile + 4 + (20) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 2, 3, 4, 4));
+            ST(tile + 40 + (20) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 2, 3, 4, 4));
+            ST(tile + 44 + (20) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 2, 3, 4, 4));
             if (x0 == 0) {
-                ST(t + 0 + (-14) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 4, 4, 1, 4));
-                ST(t + 4 + (-14) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 4, 4, 1, 4));
-                ST(t + 40 + (-14) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 4, 4, 1, 4));
-                ST(t + 44 + (-14) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 4, 4, 1, 4));
-                ST(t + 0 + (6) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 1, 4, 3, 4));
-                ST(t + 4 + (6) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 1, 4, 3, 4));
-                ST(t + 40 + (6) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 1, 4, 3, 4));
-                ST(t + 44 + (6) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 1, 4, 3, 4));
-                ST(t + 0 + (26) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 3, 4, 4, 4));
-                ST(t + 4 + (26) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 3, 4, 4, 4));
-                ST(t + 40 + (26) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 3, 4, 4, 4));
-                ST(t + 44 + (26) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 3, 4, 4, 4));
+                ST(tile + 0 + (-14) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 4, 4, 1, 4));
+                ST(tile + 4 + (-14) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 4, 4, 1, 4));
+                ST(tile + 40 + (-14) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 4, 4, 1, 4));
+                ST(tile + 44 + (-14) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 4, 4, 1, 4));
+                ST(tile + 0 + (6) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 1, 4, 3, 4));
+                ST(tile + 4 + (6) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 1, 4, 3, 4));
+                ST(tile + 40 + (6) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 1, 4, 3, 4));
+                ST(tile + 44 + (6) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 1, 4, 3, 4));
+                ST(tile + 0 + (26) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 3, 4, 4, 4));
+                ST(tile + 4 + (26) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 3, 4, 4, 4));
+                ST(tile + 40 + (26) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 3, 4, 4, 4));
+                ST(tile + 44 + (26) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 3, 4, 4, 4));
             }
         }
     }
