@@ -35,7 +35,7 @@ class Context:
             return planar(1, 1)
         if target.lanes == 1:
             return planar(shape[2], shape[3])
-        return natural(shape[2], shape[3], target.lanes, target.dtype)
+        return natural(shape[2], shape[3], target.lanes, target.dtype, wide=target.fma_by_lane)
 
     def channels(self, value: str) -> int:
         """Return the planes of a value; a matrix row [1, k] is k planes of one element."""

@@ -15,6 +15,8 @@ from pconv.targets import Target
 FMA_LATENCY = 4.0
 FAR_WEIGHTS_LINE = 12.0
 SAMPLED_PATTERNS = 4
+REACH = 64
+"""Vectors that one pointer reaches with a load of two on AArch64: 7 bits of offset."""
 
 
 def weight_loads(taps: int, group: int, by_lane: int) -> int:
@@ -47,10 +49,12 @@ def kernel_terms(
     fma = max(kernel.group * vectors * taps / target.fma_units, FMA_LATENCY * taps / kernel.copies)
     sample = kernel.patterns[:SAMPLED_PATTERNS]
     count = sum(loads(kernel, p, tile, kernel.passes, kernel.by_lane) for p in sample) / len(sample)
-    count += weight_loads(taps, kernel.group, target.lanes * kernel.by_lane)
+    # Side by side, weights come in pairs as well.
+    count += weight_loads(taps, kernel.group, 2 * target.lanes * kernel.by_lane)
     lines = sum(loads(kernel, p, tile, 1) for p in sample) / len(sample) * target.vector_bytes / LINE_BYTES
     weight_lines = target.dtype.elem_bytes * taps * kernel.group / LINE_BYTES
     rows, cols = footprint(kernel, tile)
+    moves = rows * min(1.0, kernel.source.row_vectors / REACH) if kernel.by_lane else rows
     # The weights of dense and 1x1 layers take as much of L1 as their input does; those of patterns hardly any.
     share = 0.8 if len(kernel.patterns) > 1 else 0.5
     line = 0.0
@@ -59,7 +63,7 @@ def kernel_terms(
         line = target.costs.l2_line if fits_l2 else target.costs.far_line
     return {
         "multiply-adds": fma,
-        "loads from L1": target.costs.load * count + target.costs.row * rows,
+        "loads from L1": target.costs.load * count + target.costs.row * moves,
         "input from beyond L1": line * lines,
         "weights": weight_lines
         * (target.costs.l2_line if weights_bytes < target.l2_bytes / 2 else FAR_WEIGHTS_LINE),

@@ -176,13 +176,16 @@ def planar(height: int, width: int) -> Layout:
     return Layout(height, width, 1, 1, height, width)
 
 
-def natural(height: int, width: int, lanes: int, dtype: DType = FP32) -> Layout:
-    """Return the blocks layout of least waste for an image, the squarest grid where several are equal."""
+def natural(height: int, width: int, lanes: int, dtype: DType = FP32, wide: bool = False) -> Layout:
+    """Return the blocks layout of least waste for an image, the squarest grid where several are equal.
 
-    def rank(rows: int) -> tuple[int, int]:
+    Of a grid and its transpose, `wide` takes the one whose blocks have the longer rows: neighbours load in pairs.
+    """
+
+    def rank(rows: int) -> tuple[int, ...]:
         cols = lanes // rows
         waste = rows * -(-height // rows) * cols * -(-width // cols)
-        return waste, abs(rows - cols)
+        return waste, abs(rows - cols), -rows * wide
 
     rows = min((r for r in (1 << i for i in range(lanes.bit_length())) if lanes % r == 0), key=rank)
     cols = lanes // rows

@@ -116,25 +116,34 @@ def _block(kernel: ConvKernel, target: Target, kernels: int) -> int:
 def _candidates(bare: ConvKernel, target: Target, group: int) -> list[tuple[tuple[int, int], int]]:
     taps = len(bare.patterns[0])
     out, unit = bare.computed, 2 if bare.pool else 1
-    found = set()
+    found: set[tuple[tuple[int, int], int]] = set()
     for rows in range(unit, min(out.block_h, MAX_ROWS) + 1, unit):
         for cols in range(unit, min(out.block_w, MAX_COLS) + 1, unit):
             tile = (split(out.block_h, rows, unit)[0], split(out.block_w, cols, unit)[0])
             vectors = tile[0] * tile[1]
             if group * vectors * taps * len(bare.patterns) > TEXT_LIMIT and vectors > unit * unit:
                 continue
-            for passes in range(1, taps + 1):
-                # By trial: in a single pass the compiler may keep a weight in memory; in several it wants two
-                # registers for loads that run ahead.
-                spare = 1 if passes == 1 else -2
-                by_lane = bare.by_lane * target.lanes
-                if registers_needed(taps, passes, group, vectors, by_lane) <= target.vector_registers + spare:
-                    found.add((tile, passes))
-                    break
+            fitting = [p for p in range(1, taps + 1) if _fits(bare, target, group * vectors, group, p)]
+            found.update((tile, passes) for passes in fitting[:1])
+            # A pass for each row of taps keeps few weights and still loads every vector once a row.
+            if bare.by_lane and taps == bare.size[0] * bare.size[1] and bare.size[0] in fitting:
+                found.add((tile, bare.size[0]))
     smallest = ((unit, unit), taps)
     full = max((t[0] * t[1] for t, _ in found), default=1)
     fallback = [smallest] if group == 1 else []
     return sorted((t, p) for t, p in found if 2 * t[0] * t[1] >= full) or fallback
+
+
+def _fits(bare: ConvKernel, target: Target, accumulators: int, group: int, passes: int) -> bool:
+    """Tell whether accumulators, a pass's weights and the inputs find registers.
+
+    By trial: in a single pass the compiler may keep a weight in memory; in several it wants two registers for loads
+    that run ahead.
+    """
+    spare = 1 if passes == 1 else -2
+    by_lane = bare.by_lane * target.lanes
+    needed = registers_needed(len(bare.patterns[0]), passes, group, accumulators // group, by_lane)
+    return needed <= target.vector_registers + spare
 
 
 def _layer_cycles(

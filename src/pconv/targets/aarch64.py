@@ -12,18 +12,19 @@ from pconv.targets.target import Costs, Target
 def _costs(width: int, load: float = 1.0) -> Costs:
     """Count instructions: at `width` a cycle they share the issue slots with the multiply-adds.
 
-    A vector of output is set to the bias, activated and stored.
+    A vector of output is set to the bias, activated and stored. A line from L2 costs none; a core that looks ahead
+    hides most of its latency.
     """
     return Costs(
         overlap=1.0,
         load=load / width,
         row=1.0 / width,
         loop=5.0 / width,
-        run=4.0 / width,
+        run=3.0 / width,
         store=2.5 / width,
-        group=40.0 / width,
-        l2_line=2.0 / width,
-        far_line=6.0 / width,
+        group=30.0 / width,
+        l2_line=0.5 / width,
+        far_line=2.0 / width,
         far_store=10.0 / width,
         far_row=4.0 / width,
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pconv.codegen.c.activation import apply_vector
 from pconv.codegen.c.halo import apply_mask, at_edge, halo, has_halo, masks, tile_halo
 from pconv.codegen.c.prelude import ctype, needs_exp, prelude, table
+from pconv.lower.cost import REACH
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import LINE_BYTES, Layout
 from pconv.lower.loads import Load, cut_taps, load_program, tap_offset
@@ -12,9 +13,6 @@ from pconv.lower.schedule import tiles
 
 KEPT_VECTORS = 192
 """Partial sums that wait on the stack while the next block of kernels is read: 12 KiB at 16 lanes."""
-
-REACH = 64
-"""Vectors that one pointer reaches with a load of two: 7 bits of offset."""
 
 REGISTERS = 32
 """Vector registers of the CPUs whose multiply-adds take a lane."""
@@ -315,14 +313,18 @@ def _by_lane(
         return {(first + t * g + f - start) // lanes for load in some for _, t in load.uses for f in range(g)}
 
     loaded: set[int] = set()
-    base = done = 0
+    done = 0
+    base = loads[0].offset - origin if kernel.passes > 1 else 0
     # A pointer of its own for each run: what another one loaded would be kept, without a register to spare.
-    yield f"                {{ const {ctype(kernel.source.dtype)} *p = k;{' HIDE(p);' if kernel.passes > 1 else ''}"
+    move = f"k + {base * lanes}; HIDE(p)" if kernel.passes > 1 else "k"
+    yield f"                {{ const {ctype(kernel.source.dtype)} *p = {move};"
     while done < len(loads):
         pair = loads[done : done + 2]
         live = weights(pair) | (loaded & weights(loads[done:]))
         neighbours = len(pair) == 2 and pair[1].offset == pair[0].offset + 1
-        if not neighbours or accumulators + len(live) + 2 > REGISTERS:
+        # Short of registers, the compiler reads a single filter's weights again, and of several moves sums about.
+        short = g > 1 and accumulators + len(live) + 2 > REGISTERS
+        if not neighbours or short:
             pair = pair[:1]
         done += len(pair)
         places = [load.offset - origin for load in pair]
