@@ -209,9 +209,12 @@ def choose_target(name: str | None = None, cpu: str | None = None) -> Target:
 
 
 def _tuning(target: Target, native: bool, path: str | os.PathLike[str] | None) -> Tuning | None:
-    """Return the records of tuning: this machine's own, or a file's; another target has none of its own."""
+    """Return the records of tuning: this machine's own, or a file's; another target has none of its own.
+
+    Where the target is another machine, its processor is whatever the file's records are for.
+    """
     if path is not None:
-        return tuning.load(Path(path), target)
+        return tuning.load(Path(path), target, None if native or target.arch == "opencl" else tuning.ANY)
     here = native or bool(target.arch == "opencl" and target.cpu)
     return tuning.load(tuning.default_path(target), target) if here else None
 

@@ -3,29 +3,29 @@
 In round r every distinct layer runs its r-th choice of the cost model's ranking, inside the network and so with
 the caches as they will be. Rounds alternate with the modelled network; a layer keeps the choice whose time,
 relative to the modelled one's in the same round, is least. In the end the tuned network has to beat the modelled
-one as a whole, or nothing is recorded. Source: ours; the ranking keeps the search small, the network itself is the
-harness.
+one as a whole, or nothing is recorded. What is timed runs here or on a device; see `pconv.trial`. Source: ours; the
+ranking keeps the search small, the network itself is the harness.
 """
 
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pconv import tuning
-from pconv.build import build
 from pconv.codegen import generate
 from pconv.compiler import choose_target, read_model
+from pconv.devices import Device
 from pconv.lower import lower
 from pconv.lower.choice import Choice, Picker
 from pconv.lower.plan import Plan
-from pconv.runtime import Engine, load
+from pconv.trial import CHECKS, Here, There, Trial
 from pconv.tuning import Record
 
 RUNS = 6
@@ -34,9 +34,6 @@ MIN_GAIN = 0.02
 """A choice must be faster than the modelled one by this share, or noise would decide."""
 WORST_MODELLED = 2.5
 """Choices that the model puts this far behind its first are not tried."""
-CHECKS = 15
-"""Calls of each whole network, in turns, that decide whether the tuned one is kept."""
-
 Report = Callable[[str, float | None], object]
 
 
@@ -82,55 +79,63 @@ def tune(
     *,
     inputs: Any = None,
     target: str | None = None,
+    cpu: str | None = None,
     dense: Iterable[str] = (),
     threads: int = 1,
     seconds: float = 120.0,
+    device: Device | None = None,
+    cpus: str = "",
     cc: str | None = None,
     path: Path | None = None,
     on_event: Report = lambda text, share: None,
 ) -> Tuned:
     """Search the fastest schedule of every convolution on this machine, and record those that gain.
 
-    `target` is this machine's CPU by default; "opencl" (or a variant) tunes for its OpenCL device.
+    `target` is this machine's CPU by default; "opencl" (or a variant) tunes for its OpenCL device. With `device`,
+    everything runs there, on the cores `cpus` where they are named, and the records are those of its processor.
     `seconds` bounds the search, compiling included: a round that has begun is finished, one is made at least.
     `path` is the tuning file, by default this machine's own, which `pconv.compile` reads.
 
-    Raises: as `compile` does; BuildError when the file cannot be written.
+    Raises: as `compile` does; BuildError when the file cannot be written; DeviceError when the device fails.
     """
     start = time.perf_counter()
-    chosen = choose_target(target)
-    path = path or tuning.default_path(chosen)
-    known = tuning.load(path, chosen)
+    chosen = choose_target(target or (device.platform if device else None), cpu)
     view = read_model(model, inputs)
 
-    def engine(pick: Picker) -> tuple[Engine, Plan]:
+    def trial(pick: Picker, file: str = "tried") -> tuple[Trial, Plan]:
         plan = lower(view, chosen, frozenset(dense), None, pick)
-        return load(build(generate(plan), cc=cc), threads=threads), plan
+        program = generate(plan)
+        if device is None:
+            return Here(program, threads, cc), plan
+        return There(program, device, file, threads, cpus, cc), plan
 
     layers: dict[str, _Layer] = {}
     on_event("compiling as modelled", 0.0)
-    base, _ = engine(lambda key, choices: _note(layers, key, choices))
+    base, _ = trial(lambda key, choices: _note(layers, key, choices), "modelled")
+    processor = base.cpu() if isinstance(base, There) else None
+    path = path or tuning.default_path(chosen, processor=processor)
+    known = tuning.load(path, chosen, processor)
     rounds = max((len(layer.options) for layer in layers.values()), default=0)
     done = 0
     while done < rounds and (not done or time.perf_counter() - start < seconds):
         share = min(1.0, (time.perf_counter() - start) / seconds)
         on_event(f"round {done + 1} of at most {rounds}", share)
         tried = {key: layer.options[done] for key, layer in layers.items() if done < len(layer.options)}
-        other, plan = engine(partial(_take, tried))
-        with other:
+        other, plan = trial(partial(_take, tried))
+        with closing(other):
             for key, ratio, ms in _compare(plan, base, other, RUNS):
                 if key in tried:
                     layers[key].note(tried[key], ratio, ms)
         done += 1
     on_event("checking what was found", None)
-    best, plan = engine(partial(_take, {key: layer.best for key, layer in layers.items()}))
-    with best:
+    best, plan = trial(partial(_take, {key: layer.best for key, layer in layers.items()}))
+    with closing(best):
         # The least of many noisy times is too good to be true: only what gains once more is kept.
         for key, ratio, ms in _compare(plan, base, best, 2 * RUNS):
             layers[key].ratio, layers[key].ms = ratio, ms
     found = known.merged({key: layer.record(threads) for key, layer in layers.items()})
-    tuned, _ = engine(found.pick)
-    with base, tuned:
+    tuned, _ = trial(found.pick)
+    with closing(base), closing(tuned):
         modelled_ms, tuned_ms = _milliseconds(base, tuned)
     if tuned_ms < modelled_ms:
         found.save(path)
@@ -154,14 +159,14 @@ def _take(names: Mapping[str, str], key: str, choices: Sequence[Choice]) -> tupl
     return next((choice for choice in choices if choice.name == names.get(key)), choices[0]), ""
 
 
-def _compare(plan: Plan, base: Engine, other: Engine, runs: int) -> Iterator[tuple[str, float, float]]:
+def _compare(plan: Plan, base: Trial, other: Trial, runs: int) -> Iterator[tuple[str, float, float]]:
     """Run both networks in turns; give each key's time against the base's, and its milliseconds."""
-    times = [_profile(base), _profile(other)]
+    times = [base.profile(), other.profile()]
     # Other choices may add or drop a step (a pooling of its own): such networks do not compare step by step.
     if len(times[0]) != len(times[1]):
         return
     for _ in range(runs - 1):
-        times = [np.minimum(t, _profile(e)) for t, e in zip(times, (base, other), strict=True)]
+        times = [np.minimum(t, e.profile()) for t, e in zip(times, (base, other), strict=True)]
     steps: dict[str, list[int]] = defaultdict(list)
     for i, step in enumerate(plan.steps):
         if step.work.key:
@@ -171,19 +176,7 @@ def _compare(plan: Plan, base: Engine, other: Engine, runs: int) -> Iterator[tup
         yield key, after / before, after
 
 
-def _profile(engine: Engine) -> NDArray[np.float64]:
-    return np.array([layer.ms for layer in engine.report(runs=1).layers])
-
-
-def _milliseconds(*engines: Engine) -> list[float]:
+def _milliseconds(*trials: Trial) -> list[float]:
     """Time whole networks in turns; the medians."""
-    random = np.random.default_rng(0)
-    arrays = [random.standard_normal(info.shape, np.float32) for info in engines[0].inputs]
-    samples: list[list[float]] = [[] for _ in engines]
-    for _ in range(CHECKS):
-        for engine, taken in zip(engines, samples, strict=True):
-            engine(*arrays)
-            begin = time.perf_counter()
-            engine(*arrays)
-            taken.append((time.perf_counter() - begin) * 1e3)
-    return [float(np.median(taken)) for taken in samples]
+    samples = [[trial.latency_ms() for trial in trials] for _ in range(CHECKS)]
+    return [float(np.median(taken)) for taken in zip(*samples, strict=True)]

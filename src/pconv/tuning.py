@@ -26,6 +26,9 @@ FORMAT = 1
 GENERATOR = 1
 """Raise it when a change of schedules or C text makes old measurements worthless."""
 
+ANY = "any"
+"""Whatever processor it will be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -76,23 +79,27 @@ class Tuning:
         return write_atomically(path, BytesIO(self.dumps().encode()), "Name another file with --tuning.")
 
 
-def cpu_name(target: Target) -> str:
-    """Name what records hold for: the processor (or device) and the instruction set."""
-    return f"{target.cpu if target.arch == 'opencl' else cpu_model()}, {target.name}"
+def cpu_name(target: Target, processor: str | None = None) -> str:
+    """Name what records hold for: the processor (this machine's, or that of a device) and the instruction set."""
+    here = target.cpu if target.arch == "opencl" else cpu_model()
+    return f"{processor or here}, {target.name}"
 
 
-def default_path(target: Target, cache: Cache | None = None) -> Path:
-    """Return where this machine's records stand."""
-    slug = re.sub(r"[^a-z0-9]+", "-", cpu_name(target).lower()).strip("-")
+def default_path(target: Target, cache: Cache | None = None, processor: str | None = None) -> Path:
+    """Return where a processor's records stand, by default this machine's."""
+    slug = re.sub(r"[^a-z0-9]+", "-", cpu_name(target, processor).lower()).strip("-")
     return (cache or Cache()).root / "tuning" / f"{slug}.json"
 
 
-def load(path: Path, target: Target) -> Tuning:
+def load(path: Path, target: Target, processor: str | None = None) -> Tuning:
     """Read the records for this CPU; none, with the reason, where the file has none that hold here.
+
+    With `processor` they are to be for that one; `ANY` takes those of any with the target's instruction set, as a
+    compiler for another machine has to.
 
     Raises: BuildError when the file is no tuning file.
     """
-    cpu = cpu_name(target)
+    cpu = cpu_name(target, processor)
     if not path.is_file():
         return Tuning(cpu)
     try:
@@ -104,6 +111,8 @@ def load(path: Path, target: Target) -> Tuning:
             f"{path}: this is no tuning file of pconv ({type(error).__name__}: {error}). Delete it, or make a "
             "new one with `pconv tune`."
         ) from error
+    if processor == ANY and str(said[2]).endswith(f", {target.name}"):
+        cpu = said[2]
     for name, found, here in zip(("format", "generator", "CPU"), said, (FORMAT, GENERATOR, cpu), strict=True):
         if found != here:
             return Tuning(cpu, missing=f"not tuned: the records are for {name} {found}, here it is {here}")

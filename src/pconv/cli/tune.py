@@ -1,5 +1,6 @@
-"""`pconv tune`: measure on this machine which schedule of each layer is the fastest."""
+"""`pconv tune`: measure on this machine, or on a device, which schedule of each layer is the fastest."""
 
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -13,6 +14,8 @@ pconv tune pruned.onnx
 pconv tune resnet18 --compression 8 --seconds 300 --threads 2
 
 pconv tune pruned.onnx --target opencl
+
+pconv tune pruned.onnx --device adb:SERIAL --cpus 4-7 --cpu cortex-a76 --tuning phone.json
 
 pconv tune pruned.onnx --tuning board.json && pconv compile pruned.onnx -o net.so --tuning board.json
 """
@@ -30,6 +33,14 @@ def tune(
     tuning: options.Tuning = None,
     input: options.Shapes = None,
     target: options.Target = None,
+    cpu: options.Cpu = None,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE", help="Measure there: adb:SERIAL or ssh:HOST (see `pconv devices`)."),
+    ] = None,
+    cpus: Annotated[
+        str | None, typer.Option(metavar="LIST", help="With --device: run on these cores only, such as 4-7.")
+    ] = None,
     cc: options.Compiler = None,
     dense: options.Dense = None,
     compression: options.Compression = None,
@@ -42,21 +53,27 @@ def tune(
     """Search the fastest schedule of each convolution by measuring, and record it for this CPU (or GPU).
 
     Every later compile on this machine uses the records, for any network that has such a layer; the report says
-    for which layers. --tuning names a file to share between machines with the same CPU.
+    for which layers. --tuning names a file to share between machines with the same CPU; what --device recorded is
+    compiled with it for that target and CPU.
     """
     from dataclasses import asdict
 
     from pconv.bench import machine, timing
+    from pconv.devices import connect
+    from pconv.errors import DeviceError
     from pconv.tune import tune as search
 
     settings = options.recipe_settings(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
     )
+    if cpus and not device:
+        raise DeviceError("--cpus is for --device; here, Engine.affinity names the cores.")
     if (warning := machine.busy()) is not None:
         console.note(warning)
     with (
         console.progress(f"reading {model}", quiet=json) as track,
         models.source(model, track, settings) as found,
+        connect(device) if device else nullcontext() as there,
         timing.alone(
             lambda: console.note("another benchmark is running on this machine; waiting for its end")
         ),
@@ -65,6 +82,9 @@ def tune(
             found.path,
             inputs=options.shapes(input),
             target=target,
+            cpu=cpu,
+            device=there,
+            cpus=cpus or "",
             dense=tuple(dense or ()),
             threads=threads,
             seconds=seconds,

@@ -93,6 +93,41 @@ static const char *numbered(const char *before, int index, const char *after) {
     return path;
 }
 
+/* Name the processor by /proc/cpuinfo: its model's name, or an Arm's implementer and part; of the last core. */
+static void put_cpu(void) {
+    static const char *const keys[] = {"model name", "CPU implementer", "CPU part"};
+    static char text[1 << 16];
+    char *values[3] = {0};
+    int fd = open("/proc/cpuinfo", O_RDONLY);
+    size_t length = 0;
+    for (ssize_t got; fd >= 0 && (got = read(fd, text + length, sizeof text - 1 - length)) > 0;) length += (size_t)got;
+    if (fd >= 0) close(fd);
+    for (char *line = text; *line;) {
+        size_t all = strcspn(line, "\n"), colon = strcspn(line, ":\n");
+        char *next = line + all + (line[all] != 0), *end = line + colon;
+        line[all] = 0;
+        while (end > line && (end[-1] == '\t' || end[-1] == ' ')) end--;
+        for (int i = 0; i < 3 && colon < all; i++)
+            if (strlen(keys[i]) == (size_t)(end - line) && !memcmp(line, keys[i], (size_t)(end - line)))
+                values[i] = line + colon + 1 + (line[colon + 1] == ' ');
+        line = next;
+    }
+    char name[192] = "";
+    size_t filled_name = 0;
+    for (int i = 0; i < 3; i++)
+        for (const char *at = i == 0 || !values[0] ? values[i] : 0; at && filled_name < sizeof name - 2;) {
+            if (!*at) {
+                name[filled_name++] = ' ';
+                break;
+            }
+            name[filled_name++] = *at++;
+        }
+    name[filled_name ? filled_name - 1 : 0] = 0;
+    put("\"cpu\": ");
+    put_string(filled_name ? name : "unknown");
+    put(", ");
+}
+
 static void put_state(const char *name) {
     char kind[64], value[64];
     put("\"");
@@ -281,6 +316,7 @@ int main(int argc, char **argv) {
     put(", \"cpus\": ");
     put_string(o.cpus ? o.cpus : "");
     put(", ");
+    put_cpu();
     put_state("before");
     put(", ");
     put_samples(model, &o);

@@ -1,0 +1,103 @@
+"""Owns one compiled network that tuning times, step by step and as a whole: here, or on a device.
+
+On a device it is a pconv_bench, pushed under a name of its own; a later trial of that name takes its place.
+"""
+
+import json
+import time
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pconv.build import build, build_bench
+from pconv.codegen.program import Program
+from pconv.devices import Device
+from pconv.errors import DeviceError
+from pconv.runtime import load
+
+CHECKS = 15
+"""Calls of a whole network whose median is its latency."""
+
+
+class Trial(Protocol):
+    """A network that runs somewhere."""
+
+    def profile(self) -> NDArray[np.float64]:
+        """Run once; return the milliseconds of each step."""
+
+    def latency_ms(self) -> float:
+        """Run once to warm up and once more; return the milliseconds of the second run."""
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+
+class Here:
+    """A network on this machine."""
+
+    def __init__(self, program: Program, threads: int, cc: str | None) -> None:
+        self._engine = load(build(program, cc=cc), threads=threads)
+        random = np.random.default_rng(0)
+        self._inputs = [random.standard_normal(info.shape, np.float32) for info in self._engine.inputs]
+
+    def profile(self) -> NDArray[np.float64]:
+        """Run once; return the milliseconds of each step."""
+        return np.array([layer.ms for layer in self._engine.report(runs=1).layers])
+
+    def latency_ms(self) -> float:
+        """Run once to warm up and once more; return the milliseconds of the second run."""
+        self._engine(*self._inputs)
+        begin = time.perf_counter()
+        self._engine(*self._inputs)
+        return (time.perf_counter() - begin) * 1e3
+
+    def close(self) -> None:
+        """Close the library."""
+        self._engine.close()
+
+
+class There:
+    """A network on a device. `said` is what pconv_bench printed last.
+
+    Raises (every method): DeviceError when the device fails.
+    """
+
+    def __init__(
+        self, program: Program, device: Device, file: str, threads: int, cpus: str, cc: str | None
+    ) -> None:
+        self._device, self._file = device, file
+        self._options = ["--threads", str(threads), *(("--cpus", cpus) if cpus else ())]
+        with TemporaryDirectory(prefix="pconv-") as folder:
+            device.push(build_bench(program, Path(folder) / file, cc=cc), file)
+        self.said: dict[str, Any] = {}
+
+    def profile(self) -> NDArray[np.float64]:
+        """Run a few times; return the milliseconds of each step in the fastest run."""
+        return np.array([layer["ns"] / 1e6 for layer in self._run(warmup=1, repeat=2)["layers"]])
+
+    def latency_ms(self) -> float:
+        """Run a few times; return the median in milliseconds."""
+        return float(median(self._run(warmup=1, repeat=3)["samples_ns"])) / 1e6
+
+    def cpu(self) -> str:
+        """Name the device's processor."""
+        return str((self.said or self._run(warmup=0, repeat=1))["cpu"])
+
+    def close(self) -> None:
+        """Leave the file to the device, which removes its folder."""
+
+    def _run(self, warmup: int, repeat: int) -> dict[str, Any]:
+        runs = ("--warmup", str(warmup), "--repeat", str(repeat))
+        done = self._device.run(self._file, *self._options, *runs)
+        try:
+            self.said = json.loads(done.out)
+        except ValueError as error:
+            raise DeviceError(
+                f"{self._device.name}: {self._file} printed no result (exit code {done.code}); "
+                f"it said {done.why[:80]!r}. Run it again."
+            ) from error
+        return self.said
