@@ -1,0 +1,90 @@
+"""What docs/aarch64.md shows of the counts."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parents[2] / "docs" / "aarch64.md"
+BEGIN, END = "<!-- aarch64:begin -->", "<!-- aarch64:end -->"
+BASE = "ncnn"
+TITLES = {"pconv": "pconv", "ncnn": "ncnn", "mnn": "MNN", "onnxruntime": "ONNX Runtime"}
+TYPES = {"float32": "fp32", "float16": "fp16"}
+SHOWN_LOOPS = 4
+
+Record = Mapping[str, Any]
+
+
+def render(document: Record) -> str:
+    """Give two tables a case: what was executed, and the inner loops in which most of ours was."""
+    lines: list[str] = []
+    for case in document["cases"].values():
+        lines += [f"### {case['title']}", "", *_counts(case), "", *_loops(case), ""]
+    emulated = document["emulated"]
+    versions = ", ".join(f"{name} {version}" for name, version in emulated["engines"].items())
+    lines.append(
+        f"Counted by `benchmarks/aarch64_instructions.py` on an emulated {emulated['cpu']}, one thread; cycles by "
+        f"llvm-mca for {emulated['mca']}. {versions}."
+    )
+    return "\n".join(lines)
+
+
+def _counts(case: Record) -> Iterator[str]:
+    results = case["results"]
+    base = {row["dtype"]: row["instructions"] for row in results if row["engine"] == BASE}
+    yield f"| millions | type | instructions | of {BASE}'s | goal | multiply-adds | loads | L1 misses | error |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for dtype in TYPES:
+        for engine in TITLES:
+            for row in results:
+                if (row["engine"], row["dtype"]) == (engine, dtype):
+                    yield _count(row, base.get(dtype), case["goals"].get(dtype))
+
+
+def _count(row: Record, base: int | None, goal: float | None) -> str:
+    ours = row["engine"] == "pconv"
+    name = f"pconv, {row['kind']}" if ours else TITLES[row["engine"]]
+    share = f"{row['instructions'] / base:.3f}" if base else "-"
+    wanted = f"{goal:g}" if goal and ours and row["kind"] != "dense" else ""
+    numbers = (_millions(row[key]) for key in ("fmla", "loads", "l1_misses"))
+    cells = [name, TYPES[row["dtype"]], _millions(row["instructions"]), share, wanted, *numbers]
+    return f"| {' | '.join(cells)} | {row['max_rel_err']:.0e} |"
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.2f}" if count < 100e6 else f"{count / 1e6:.0f}"
+
+
+def _loops(case: Record) -> Iterator[str]:
+    yield "| inner loop of | instructions | multiply-adds | loads | cycles each multiply-add | share of ours |"
+    yield "|---|---|---|---|---|---|"
+    for row in case["results"]:
+        if row["engine"] == "pconv":
+            yield from _hottest(row["layers"], row["instructions"])
+
+
+def _hottest(layers: Sequence[Record], whole: int) -> Iterator[str]:
+    """Give the micro-kernels that execute most, layers that share one together."""
+    total: dict[str, int] = {}
+    loops = {layer["micro_kernel"]: layer["inner_loop"] for layer in layers}
+    for layer in layers:
+        total[layer["micro_kernel"]] = total.get(layer["micro_kernel"], 0) + layer["instructions"]
+    ranked = sorted(total, key=lambda name: -total[name])
+    for name in [name for name in ranked if loops[name]][:SHOWN_LOOPS]:
+        loop = loops[name]
+        numbers = (str(loop[key]) for key in ("instructions", "fmla", "loads"))
+        cells = [f"`{name.rpartition('_')[0]}`", *numbers, f"{loop['cycles_per_fmla']:.3f}"]
+        yield f"| {' | '.join(cells)} | {total[name] / whole:.0%} |"
+
+
+def write_tables(document: Record, check: bool) -> None:
+    """Put the tables into docs/aarch64.md, or exit with 1 where they differ."""
+    old = DOCS.read_text(encoding="utf-8")
+    head, rest = old.split(BEGIN)
+    new = f"{head}{BEGIN}\n{render(document)}\n{END}{rest.split(END)[1]}"
+    if check and new != old:
+        sys.exit(
+            "docs/aarch64.md is not what benchmarks/results/aarch64.json says; "
+            "run benchmarks/aarch64_instructions.py --tables"
+        )
+    DOCS.write_text(new, encoding="utf-8")
