@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pconv.lower.layout import Layout
-from pconv.targets.dtype import FP32, DType
+from pconv.targets.dtype import FP16, FP32, DType
 
 Taps = tuple[tuple[int, int], ...]
 
@@ -136,14 +136,14 @@ class GatherKernel:
 
 
 INTERLEAVED = 4
-"""Registers, and floats in each, that AArch64's st4 writes side by side and ld4 takes apart."""
+"""Neighbours that are copied at a time, and floats in a register of 128 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class InterleaveKernel:
-    """Dense planes into blocks of four lanes, or back: four neighbours in each of four blocks, transposed.
+    """Dense planes into blocks of 128 bits, or back: four neighbours in each of four (eight) blocks, transposed.
 
-    The blocks cover the image exactly.
+    Floats are dense; the blocks, of floats or halves, cover the image exactly.
     """
 
     source: Layout
@@ -155,16 +155,16 @@ class InterleaveKernel:
         blocks, dense = (source, output) if output.planar else (output, source)
         exact = blocks.block_w >= INTERLEAVED and not blocks.partial_rows and not blocks.partial_cols
         bare = output.plane_elems == output.height * output.width
-        floats = source.dtype == output.dtype == FP32
-        return (
-            floats and blocks.lanes == INTERLEAVED and dense.planar and exact and (bare or not output.planar)
-        )
+        few = blocks.lanes == INTERLEAVED or (blocks.lanes == 2 * INTERLEAVED and blocks.dtype == FP16)
+        floats = dense.planar and dense.dtype == FP32
+        return few and floats and exact and (bare or not output.planar)
 
     @property
     def name(self) -> str:
         """The C function's name."""
         kind = "deinterleave" if self.output.planar else "interleave"
-        return f"f32_{kind}_v{INTERLEAVED}_{digest(self)}"
+        blocks = self.source if self.output.planar else self.output
+        return f"{blocks.dtype.tag}_{kind}_v{blocks.lanes}_{digest(self)}"
 
 
 @dataclass(frozen=True, slots=True)

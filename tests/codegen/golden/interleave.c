@@ -25,12 +25,13 @@ typedef struct {
     int32_t planes, tasks;
     int64_t first;
 } plane_args;
+typedef float v4 __attribute__((vector_size(16), may_alias));
 typedef float v8 __attribute__((vector_size(32)));
+typedef float any_v4 __attribute__((vector_size(16), aligned(4), may_alias));
+#define LDU(p) (*(const any_v4 *)(p))
+#define STU(p, v) (*(any_v4 *)(p) = (v))
 typedef float v16 __attribute__((vector_size(64), aligned(16), may_alias));
-typedef float any_vf __attribute__((vector_size(16), aligned(4), may_alias));
-#define LDU(p) (*(const any_vf *)(p))
-#define STU(p, v) (*(any_vf *)(p) = (v))
-static inline void interleave(float *o, vf a, vf b, vf c, vf d) {
+static inline void interleave(float *o, v4 a, v4 b, v4 c, v4 d) {
     v8 ab = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
     v8 cd = __builtin_shufflevector(c, d, 0, 1, 2, 3, 4, 5, 6, 7);
     *(v16 *)o = __builtin_shufflevector(ab, cd, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
@@ -88,8 +89,8 @@ void f32_interleave_v4(const float *in, const float *other, float *out, const vo
         for (int y = 0; y < 2; y++) {
             const float *s = p + y * 12;
             float *t = o + y * 32;
-            interleave(t + 0, LDU(s + 0), LDU(s + 6), LDU(s + 24), LDU(s + 30));
-            interleave(t + 8, LDU(s + 2), LDU(s + 8), LDU(s + 26), LDU(s + 32));
+            { interleave(t + 0, LDU(s + 0), LDU(s + 6), LDU(s + 24), LDU(s + 30)); }
+            { interleave(t + 8, LDU(s + 2), LDU(s + 8), LDU(s + 26), LDU(s + 32)); }
         }
         fill_halo(o, 0, 2, 0, 6);
     }
