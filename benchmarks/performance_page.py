@@ -1,10 +1,10 @@
-"""Write the measured parts of docs/performance.md, and its charts, from benchmarks/results/speed.json.
+"""Write the measured parts of docs/performance.md, and its charts, from benchmarks/results/speed_*.json.
 
 python benchmarks/performance_page.py
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import speed_tables
 from pconv.report.charts import Bar, latency_chart
@@ -17,22 +17,26 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 NOT_MEASURED = "Not measured yet: `make bench` measures this machine and writes the tables here."
 
 
-def render(document: Record | None) -> str:
-    """Give the text between the markers."""
-    if document is None or not document["networks"]:
-        return NOT_MEASURED
-    parts = ["## Times faster than other engines"]
-    counts = {n for record in document["networks"].values() for n in speed_tables.thread_counts(record)}
+def render(documents: Mapping[str, Record]) -> str:
+    """Give the text between the markers: a section for each CPU."""
+    return "\n\n".join(section(target, documents[target]) for target in documents) or NOT_MEASURED
+
+
+def section(target: str, document: Record) -> str:
+    """Show what was measured on one CPU."""
+    networks = document["networks"]
+    parts = [f"## {speed_tables.cpu_title(document)}", "### Times faster than other engines"]
+    counts = {n for record in networks.values() for n in speed_tables.thread_counts(record)}
     for threads in sorted(counts):
         parts += [f"On {threads} thread{'s' * (threads > 1)}:", speed_tables.ratio_table(document, threads)]
-    parts += ["## Share of the FMA peak", "One thread, executed multiply-adds only, over the layers' time."]
+    parts += ["### Share of the FMA peak", "One thread, executed multiply-adds only, over the layers' time."]
     parts += [speed_tables.peak_table(document)]
     if {1, 2} <= counts:
-        parts += ["## The second thread", speed_tables.scaling_table(document)]
-    for name, record in document["networks"].items():
-        parts += [f"## {TITLES.get(name, name)}", f"![latency on one thread](charts/{name}.svg)"]
+        parts += ["### The second thread", speed_tables.scaling_table(document)]
+    for name, record in networks.items():
+        parts += [f"### {TITLES.get(name, name)}", f"![latency on one thread](charts/{target}/{name}.svg)"]
         parts += [speed_tables.network_table(name, record)]
-    parts += ["## How it was measured", "\n".join(f"- {note}" for note in speed_tables.notes(document))]
+    parts += ["### How it was measured", "\n".join(f"- {note}" for note in speed_tables.notes(document))]
     return "\n\n".join(parts)
 
 
@@ -59,11 +63,12 @@ def replace(text: str, inner: str) -> str:
 
 def main() -> None:
     """Write the page and the charts."""
-    document: dict[str, Any] = speed_tables.read() or {"networks": {}}
-    PAGE.write_text(replace(PAGE.read_text(encoding="utf-8"), render(document)), encoding="utf-8")
-    CHARTS.mkdir(exist_ok=True)
-    for name, record in document["networks"].items():
-        (CHARTS / f"{name}.svg").write_text(chart(record) + "\n", encoding="utf-8")
+    documents = speed_tables.read()
+    PAGE.write_text(replace(PAGE.read_text(encoding="utf-8"), render(documents)), encoding="utf-8")
+    for target, document in documents.items():
+        (CHARTS / target).mkdir(parents=True, exist_ok=True)
+        for name, record in document["networks"].items():
+            (CHARTS / target / f"{name}.svg").write_text(chart(record) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

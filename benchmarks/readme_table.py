@@ -1,6 +1,6 @@
-"""Write the results table into README.md, from benchmarks/results/speed.json and foundation.json.
+"""Write the results tables into README.md, one a CPU, from benchmarks/results/speed_*.json and foundation.json.
 
-Where speed.json is not there yet, foundation.json alone gives a smaller table, against ONNX Runtime.
+Where no speed_*.json is there yet, foundation.json alone gives a smaller table, against ONNX Runtime.
 
 python benchmarks/readme_table.py            rewrite what stands between the markers
 python benchmarks/readme_table.py --check    only say whether README.md is up to date
@@ -8,8 +8,9 @@ python benchmarks/readme_table.py --check    only say whether README.md is up to
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import speed_tables
@@ -31,11 +32,15 @@ COLUMNS = (  # heading, engine, group (0 = dense)
 Record = dict[str, Any]
 
 
-def render(document: Record | None, speed: Record | None = None) -> str:
-    """Give the text between the markers: a table, and what it does not say."""
-    if speed is not None:
-        lines = [_speed_table(speed), "", *(f"- {note}" for note in _speed_notes(speed))]
-        return "\n".join([*lines, *(f"- {note}" for note in _compile_notes(document or {"compile": []}))])
+def render(document: Record | None, speeds: Mapping[str, Record] = MappingProxyType({})) -> str:
+    """Give the text between the markers: tables, and what they do not say."""
+    if speeds:
+        lines = [
+            line
+            for speed in speeds.values()
+            for line in (f"{speed_tables.cpu_title(speed)}:", "", _speed_table(speed), "")
+        ]
+        return "\n".join([*lines, *(f"- {note}" for note in _speed_notes(document))])
     if document is None:
         return NOT_MEASURED
     lines = [
@@ -167,12 +172,19 @@ def _speed_cells(record: Record, rate: float, threads: int) -> Iterable[str]:
         yield _cell(None if ours is None else ours["median_ms"], base_ms)
 
 
-def _speed_notes(speed: Record) -> Iterable[str]:
+def _speed_notes(document: Record | None) -> Iterable[str]:
     yield (
         "In brackets, how many times faster than the fastest dense engine. Rates are of the 3x3 layers; the ResNets' "
         "1x1 layers are at 4x, as are MobileNetV2's, whose depthwise layers stay dense."
     )
-    yield from speed_tables.notes(speed)
+    yield (
+        "fp32, batch 1; medians, the engines taking turns in one run a network, after every answer was compared with "
+        "ONNX Runtime's. The weights are random: this is speed, not accuracy."
+    )
+    if document is not None:
+        yield from (
+            f"{note} Measured on the {document['machine']['cpu']}." for note in _compile_notes(document)
+        )
 
 
 def _is_pruned_vgg16(record: Record) -> bool:

@@ -1,16 +1,18 @@
-"""Measure how fast pconv is against the engines of today; writes results/speed.json.
+"""Measure how fast pconv is against the engines of today; writes results/speed_TARGET.json.
 
     python benchmarks/speed.py                                   all networks; an hour the first time, then half
     python benchmarks/speed.py --only resnet18 --seconds 5       a quick look at one
     python benchmarks/speed.py --only vgg16 --peers ncnn,mnn     against some engines
 
 fp32, batch 1. A network is one run per thread count in which all engines take turns, after every answer was checked.
-DeepSparse runs the pruned files too, at equal zeros. A network that is measured again replaces itself alone in the
-results. Pruning is one shot by magnitude on random weights, which is right for timing and says nothing about accuracy.
+DeepSparse runs the pruned files too, at equal zeros. A file holds the networks of one CPU; one that is measured again
+replaces itself alone. Pruning is one shot by magnitude on random weights, which is right for timing and says nothing
+about accuracy.
 """
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import product
@@ -23,6 +25,9 @@ from pconv import compile
 from pconv.bench import peers, session
 from pconv.bench.compare import Network, compare
 from pconv.bench.peers.tvm import Tvm
+from pconv.errors import PconvError
+from pconv.targets import native
+from pconv.targets.detect import cpu_model
 from variants import Pruning, Variant, make_variants, measure_layers, work
 
 THREADS = (1, 2)
@@ -49,7 +54,7 @@ def main() -> None:
     ready, missing = peers.split(peers.named(arguments.peers))
     for reason in missing.values():
         print(f"skipped: {reason}")
-    document = speed_tables.read(arguments.output) or {"networks": {}}
+    document = started(arguments.output)
     for name in arguments.only or NETWORKS:
         document["networks"][name] = measure(name, ready, missing, arguments.threads, arguments.seconds)
         order = [network for network in NETWORKS if network in document["networks"]]
@@ -58,6 +63,24 @@ def main() -> None:
         arguments.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         print(speed_tables.network_table(name, document["networks"][name]), flush=True)
     print(f"wrote {arguments.output}")
+
+
+def started(output: Path) -> dict[str, Any]:
+    """Read what a file holds already.
+
+    Raises: PconvError when it was measured on another CPU.
+    """
+    if not output.exists():
+        return {"networks": {}}
+    document: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
+    here = cpu_model()
+    for record in document["networks"].values():
+        if record["machine"]["cpu"] != here:
+            raise PconvError(
+                f"{output} holds results of {record['machine']['cpu']}, and this is {here}; a file is of one CPU, "
+                "give another with --output."
+            )
+    return document
 
 
 def measure(
@@ -121,7 +144,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="per network and thread count")
     parser.add_argument("--threads", type=_counts, default=THREADS, metavar="N,N")
     parser.add_argument("--peers", default=peers.ALL, metavar="NAME,NAME", help="default: all")
-    parser.add_argument("-o", "--output", type=Path, default=speed_tables.RESULTS)
+    parser.add_argument("-o", "--output", type=Path, default=speed_tables.path_of(native().name))
     return parser.parse_args()
 
 
@@ -130,4 +153,7 @@ def _counts(text: str) -> tuple[int, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except PconvError as error:
+        sys.exit(f"speed.py: error: {error}")

@@ -1,11 +1,11 @@
-"""Tables from results/speed.json; pure text, so that the tests can hold the docs to the results."""
+"""Tables from results/speed_*.json, one file a CPU; pure text, so that the tests can hold the docs to the results."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results" / "speed.json"
+RESULTS = Path(__file__).parent / "results"
 OURS = "pconv"
 TITLES = {
     "vgg16": "VGG-16",
@@ -16,12 +16,31 @@ TITLES = {
     "resnet18_cifar": "ResNet-18, CIFAR",
 }
 
+INSTRUCTIONS = {"v16": "AVX-512", "v8": "AVX2", "v4": "NEON"}
+"""By the width of a vector, as the names of the micro-kernels say it."""
+
 Record = Mapping[str, Any]
 
 
-def read(path: Path = RESULTS) -> dict[str, Any] | None:
-    """Read the results, None where nothing was measured."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+def path_of(target: str) -> Path:
+    """Name the results file of the CPUs of a target."""
+    return RESULTS / f"speed_{target}.json"
+
+
+def read() -> dict[str, dict[str, Any]]:
+    """Read the results, by target; empty where nothing was measured."""
+    files = sorted(RESULTS.glob(path_of("*").name))
+    return {file.stem.removeprefix("speed_"): json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+def cpu_title(document: Record) -> str:
+    """Name the CPU of a results file, and the instructions of the code that was measured on it."""
+    records = document["networks"].values()
+    names = [c["micro_kernel"] for r in records for layers in r["layers"] for c in layers["convolutions"]]
+    found = [INSTRUCTIONS[width] for width in INSTRUCTIONS if any(f"_{width}_" in name for name in names)]
+    machine = next(iter(records))["machine"]
+    cpu = machine["cpu"].replace("(R)", "")
+    return f"{', '.join([cpu, *found])}, {machine['cores']} cores"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,12 +1,15 @@
 """The tables and charts say what the results say."""
 
+import copy
 import importlib
+import json
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+
+from pconv.errors import PconvError
 
 ROOT = Path(__file__).parents[2]
 MACHINE = {
@@ -50,7 +53,8 @@ def document() -> dict[str, Any]:
         {"compression": 7.99, "group": 4, "rate": 8.0, "macs": 2.1e9, "dense_macs": 15e9},
     ]
     shares = {"peak_percent": 80.0, "sparse_peak_percent": None, "sparse_3x3_peak_percent": None}
-    sparse = {"peak_percent": 81.0, "sparse_peak_percent": 90.0, "sparse_3x3_peak_percent": 91.2}
+    shares["convolutions"] = [{"micro_kernel": "f32_conv3x3s1_dense_g4_relu_1x6_v8_fc051e"}]
+    sparse = {**shares, "peak_percent": 81.0, "sparse_peak_percent": 90.0, "sparse_3x3_peak_percent": 91.2}
     vgg = {
         "machine": MACHINE, "peers": PEERS, "skipped": {"tvm": "tvm: it is not tuned"}, "variants": variants,
         "results": results,
@@ -114,11 +118,64 @@ def test_peak_scaling_and_notes(script: Any, document: dict[str, Any]) -> None:
 
 
 def test_readme_rows(script: Any, document: dict[str, Any]) -> None:
-    text = script("readme_table").render(None, document)
+    text = script("readme_table").render(None, {"x86-64-v3": document})
     row = "| VGG-16, 8x | 1 | 300 ms | 120 ms (ncnn) | 250 ms (0.48x) | - | 30.0 ms (4.00x) |"
     assert row in text
     assert "| VGG-16, 8x | 2 | - | 70.0 ms (ncnn) | 130 ms (0.54x) | - | 15.0 ms (4.67x) |" in text
     assert "- In brackets, how many times faster than the fastest dense engine." in text
+
+
+def two_cpus(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the document, and the same from a CPU with longer vectors, where all takes half the time."""
+    wider = copy.deepcopy(document)
+    vgg = wider["networks"]["vgg16"]
+    vgg["machine"] = {**MACHINE, "cpu": "Wide(R) CPU"}
+    for measured in vgg["results"]:
+        measured["median_ms"] /= 2
+    for layer in (layer for layers in vgg["layers"] for layer in layers["convolutions"]):
+        layer["micro_kernel"] = layer["micro_kernel"].replace("_v8_", "_v16_")
+    return {"x86-64-v3": document, "x86-64-v4": wider}
+
+
+def test_every_cpu_has_its_own_section_and_table(script: Any, document: dict[str, Any]) -> None:
+    documents = two_cpus(document)
+    titles = ["A CPU, AVX2, 2 cores", "Wide CPU, AVX-512, 2 cores"]
+    page = script("performance_page").render(documents)
+    assert re.findall("^## (.*)$", page, re.MULTILINE) == titles
+    assert re.findall(r"charts/.*\.svg", page) == ["charts/x86-64-v3/vgg16.svg", "charts/x86-64-v4/vgg16.svg"]
+    narrow, wide = page.split(f"## {titles[1]}")
+    assert "| 30.0 ms (4.00x) | 15.0 ms (4.67x) |" in narrow and "- A CPU, 2 cores, Linux 6;" in narrow
+    assert "| 15.0 ms (4.00x) | 7.50 ms (4.67x) |" in wide and "- Wide(R) CPU, 2 cores, Linux 6;" in wide
+    readme = script("readme_table").render(None, documents)
+    assert [line[:-1] for line in readme.splitlines() if line.endswith(":")] == titles
+    assert readme.count("| network | threads |") == 2 and readme.count("In brackets") == 1
+
+
+def test_a_file_is_read_by_its_target(
+    script: Any, document: dict[str, Any], tmp_path: Path, monkeypatch: Any
+) -> None:
+    tables = script("speed_tables")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    assert tables.read() == {}
+    documents = two_cpus(document)
+    for target, measured in documents.items():
+        tables.path_of(target).write_text(json.dumps(measured), encoding="utf-8")
+    assert tables.read() == documents
+
+
+def test_results_of_another_cpu_are_not_mixed_in(
+    script: Any, document: dict[str, Any], tmp_path: Path
+) -> None:
+    speed, file = script("speed"), tmp_path / "speed_x.json"
+    assert speed.started(file) == {"networks": {}}
+    file.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(
+        PconvError, match=r"speed_x.json holds results of A CPU, and this is .*give another with"
+    ):
+        speed.started(file)
+    document["networks"]["vgg16"]["machine"] = {**MACHINE, "cpu": speed.cpu_model()}
+    file.write_text(json.dumps(document), encoding="utf-8")
+    assert speed.started(file) == document
 
 
 def test_the_chart_shows_every_engine(script: Any, document: dict[str, Any]) -> None:
@@ -127,31 +184,28 @@ def test_the_chart_shows_every_engine(script: Any, document: dict[str, Any]) -> 
         assert text in svg
 
 
-def page_and_results(script: Any) -> tuple[ModuleType, dict[str, Any] | None]:
-    return script("performance_page"), script("speed_tables").read()
-
-
 def test_the_page_is_that_of_the_results(script: Any) -> None:
-    page, document = page_and_results(script)
+    page = script("performance_page")
     text = page.PAGE.read_text(encoding="utf-8")
-    assert page.replace(text, page.render(document)) == text
-    assert page.render(None) == page.NOT_MEASURED
+    assert page.replace(text, page.render(script("speed_tables").read())) == text
+    assert page.render({}) == page.NOT_MEASURED
 
 
 def test_the_charts_are_those_of_the_results(script: Any) -> None:
-    page, document = page_and_results(script)
-    networks = (document or {"networks": {}})["networks"]
-    bars = {name: script("speed_tables").of_threads(record, 1) for name, record in networks.items()}
-    for name, results in bars.items():
-        drawn = (page.CHARTS / f"{name}.svg").read_text(encoding="utf-8")
-        labels = {script("speed_tables").label(networks[name], result) for result in results}
-        assert all(label in drawn for label in labels)
-    assert {path.stem for path in page.CHARTS.glob("*.svg")} == set(networks)
+    page, tables = script("performance_page"), script("speed_tables")
+    expected = set()
+    for target, document in tables.read().items():
+        for name, record in document["networks"].items():
+            expected.add(file := page.CHARTS / target / f"{name}.svg")
+            drawn = file.read_text(encoding="utf-8")
+            assert all(tables.label(record, result) in drawn for result in tables.of_threads(record, 1))
+    assert set(page.CHARTS.rglob("*.svg")) == expected
 
 
-def test_a_network_is_a_section_of_the_page(script: Any, document: dict[str, Any]) -> None:
-    text = script("performance_page").render(document)
-    assert re.findall("^## (.*)$", text, re.MULTILINE) == [
+def test_a_network_is_a_section_of_its_cpu(script: Any, document: dict[str, Any]) -> None:
+    text = script("performance_page").render({"x86-64-v3": document})
+    assert re.findall("^##+ (.*)$", text, re.MULTILINE) == [
+        "A CPU, AVX2, 2 cores",
         "Times faster than other engines",
         "Share of the FMA peak",
         "The second thread",
