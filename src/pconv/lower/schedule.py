@@ -140,9 +140,11 @@ def _fits(bare: ConvKernel, target: Target, accumulators: int, group: int, passe
     By trial: in a single pass the compiler may keep a weight in memory; in several it wants two registers for loads
     that run ahead.
     """
+    taps, by_lane = len(bare.patterns[0]), bare.by_lane * target.lanes
     spare = 1 if passes == 1 else -2
-    by_lane = bare.by_lane * target.lanes
-    needed = registers_needed(len(bare.patterns[0]), passes, group, accumulators // group, by_lane)
+    if by_lane and taps == 1:
+        spare = -1  # all weights at once, and a pair of inputs
+    needed = registers_needed(taps, passes, group, accumulators // group, by_lane)
     return needed <= target.vector_registers + spare
 
 
