@@ -64,9 +64,9 @@ def affine_program(target: str = "native", text: str = _C_TEXT, **said: object) 
     macs = ROWS * COLUMNS
     layer = {"op": "Affine", "micro_kernel": "f32_test", "macs": macs, "dense_macs": 4 * macs, "reason": ""}
     manifest = {
-        "format": 1,
+        "format": 2,
         "abi": 1,
-        "target": {"name": chosen.name, "features": list(chosen.features)},
+        "target": {"name": chosen.name, "features": list(chosen.features), "dtype": chosen.dtype.name},
         "model": {"name": "affine"},
         "inputs": [{"name": "x", "shape": [1, ROWS, COLUMNS], "dtype": "float32"}],
         "outputs": [

@@ -32,6 +32,7 @@ def compile(
     inputs: Any = None,
     target: str | None = None,
     cpu: str | None = None,
+    dtype: str | None = None,
     threads: int | None = None,
     dense: Iterable[str] = (),
     tuned: str | os.PathLike[str] | None = None,
@@ -42,9 +43,11 @@ def compile(
     """Compile a model for this machine and open it.
 
     `model` is a path to an .onnx file, an onnx or onnx_ir model, or a torch module (then `inputs` are example
-    tensors or shapes). Layers named in `dense` ignore their zeros. A file that was compiled before comes from
-    the cache; with `cache=False` it is made anew. `tuned` is a file of `pconv tune`, by default what was tuned on
-    this machine. `progress(what, done, total)` is called as steps get done.
+    tensors or shapes). `dtype` is "fp32", "fp16" or "fp16-fp32acc" (halves stored, floats computed with), as far as the
+    target has it; inputs and outputs are float32 all the same. Layers named in `dense` ignore their zeros. A file
+    that was compiled before comes from the cache; with `cache=False` it is made anew. `tuned` is a
+    file of `pconv tune`, by default what was tuned on this machine. `progress(what, done,
+    total)` is called as steps get done.
 
     Raises: ModelError, UnsupportedError for the model; BuildError for the compiler and the cache;
     ArtefactError when `target` is not this machine's (use `compile_file`).
@@ -54,6 +57,7 @@ def compile(
         inputs=inputs,
         target=target,
         cpu=cpu,
+        dtype=dtype,
         dense=dense,
         tuned=tuned,
         cc=cc,
@@ -69,6 +73,7 @@ def compile_file(
     inputs: Any = None,
     target: str | None = None,
     cpu: str | None = None,
+    dtype: str | None = None,
     dense: Iterable[str] = (),
     tuned: str | os.PathLike[str] | None = None,
     cc: str | None = None,
@@ -81,7 +86,7 @@ def compile_file(
     Raises: as `compile` does.
     """
     dense = _names(dense)
-    chosen = choose_target(target, cpu)
+    chosen = choose_target(target, cpu, dtype)
     records = _tuning(chosen, target in (None, "native"), tuned)
     store = Cache()
     shortcut = _shortcut_key(model, inputs, chosen, dense, records, cc) if cache else None
@@ -105,6 +110,7 @@ def generate_program(
     inputs: Any = None,
     target: str | None = None,
     cpu: str | None = None,
+    dtype: str | None = None,
     dense: Iterable[str] = (),
     tuned: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
@@ -115,7 +121,7 @@ def generate_program(
     """
     from pconv.codegen import generate
 
-    chosen = choose_target(target, cpu)
+    chosen = choose_target(target, cpu, dtype)
     records = _tuning(chosen, target in (None, "native"), tuned)
     return generate(_lower(model, inputs, chosen, _names(dense), records, progress))
 
@@ -128,6 +134,7 @@ def inspect(
     inputs: Any = None,
     target: str | None = None,
     cpu: str | None = None,
+    dtype: str | None = None,
     dense: Iterable[str] = (),
     tuned: str | os.PathLike[str] | None = None,
 ) -> str:
@@ -146,7 +153,7 @@ def inspect(
     from pconv.codegen.opencl import render_step
     from pconv.lower.describe import describe_plan, describe_step
 
-    chosen = choose_target(target, cpu)
+    chosen = choose_target(target, cpu, dtype)
     records = _tuning(chosen, target in (None, "native"), tuned)
     plan = _lower(model, inputs, chosen, _names(dense), records, None)
     if stage == "plan" and layer is None:
@@ -199,12 +206,12 @@ def _lower(
     return lower(view, target, dense, progress, tuned.pick if tuned else pick_modelled)
 
 
-def choose_target(name: str | None = None, cpu: str | None = None) -> Target:
+def choose_target(name: str | None = None, cpu: str | None = None, dtype: str | None = None) -> Target:
     """Return a target by its name, this machine's by default; one for OpenCL is for the device at hand, if any.
 
-    Raises: BuildError when there is none of that name.
+    Raises: BuildError when there is none of that name, or it lacks the type.
     """
-    chosen = targets.get(name or "native", cpu)
+    chosen = targets.get(name or "native", cpu, dtype)
     return replace(chosen, cpu=device_identity()) if chosen.arch == "opencl" else chosen
 
 

@@ -80,6 +80,7 @@ def tune(
     inputs: Any = None,
     target: str | None = None,
     cpu: str | None = None,
+    dtype: str | None = None,
     dense: Iterable[str] = (),
     threads: int = 1,
     seconds: float = 120.0,
@@ -91,7 +92,8 @@ def tune(
 ) -> Tuned:
     """Search the fastest schedule of every convolution on this machine, and record those that gain.
 
-    `target` is this machine's CPU by default; "opencl" (or a variant) tunes for its OpenCL device. With `device`,
+    `target` is this machine's CPU by default; "opencl" (or a variant) tunes for its OpenCL device; `dtype` is as for
+    `pconv.compile`. With `device`,
     everything runs there, on the cores `cpus` where they are named, and the records are those of its processor.
     `seconds` bounds the search, compiling included: a round that has begun is finished, one is made at least.
     `path` is the tuning file, by default this machine's own, which `pconv.compile` reads.
@@ -99,7 +101,7 @@ def tune(
     Raises: as `compile` does; BuildError when the file cannot be written; DeviceError when the device fails.
     """
     start = time.perf_counter()
-    chosen = choose_target(target or (device.platform if device else None), cpu)
+    chosen = choose_target(target or (device.platform if device else None), cpu, dtype)
     view = read_model(model, inputs)
 
     def trial(pick: Picker, file: str = "tried") -> tuple[Trial, Plan]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pconv import targets
-from pconv.bench.case import network
+from pconv.bench.case import Case, network
 from pconv.bench.registry import FAMILIES
 from pconv.cache import Cache
 from pconv.lower import kernels as k
@@ -15,6 +15,18 @@ from pconv.lower import lower
 from pconv.targets import Target
 
 from .harness import HOSTS, assert_right, host_targets, random_feeds, run_here, run_under_qemu
+
+ONE_OF_EACH = (
+    "group4_s2 free_pool dense_pool_partial pointwise_deep depthwise_3x3s2 gemm_odd gemm_sparse_odd maxpool3s2_pads "
+    "maxpool3s2_ceil avgpool3s2_exclude global_average_inner flatten_inner pad_inner concat_inner softmax_planes "
+    "affine_inner tanh_inner add_inner"
+)
+
+
+def _cases(names: str) -> list[Case]:
+    found = [case for family in FAMILIES.values() for case in family if case.name in names.split()]
+    assert len(found) == len(names.split())
+    return found
 
 
 def test_this_machine_runs_a_target() -> None:
@@ -38,6 +50,33 @@ def test_on_aarch64(family: str, session_cache: Cache, tmp_path: Path) -> None:
     assert_right(view, feeds, run_under_qemu(view, session_cache, feeds, tmp_path))
 
 
+@pytest.mark.qemu
+@pytest.mark.parametrize("family", FAMILIES)
+def test_halves_on_aarch64(family: str, session_cache: Cache, tmp_path: Path) -> None:
+    view, target = network(FAMILIES[family], probe=True), targets.get("aarch64", dtype="fp16")
+    feeds = random_feeds(view)
+    assert_right(
+        view, feeds, run_under_qemu(view, session_cache, feeds, tmp_path, target, "cortex-a76"), "fp16"
+    )
+
+
+@pytest.mark.qemu
+def test_halves_summed_as_floats_on_the_oldest_core(session_cache: Cache, tmp_path: Path) -> None:
+    view, target = network(_cases(ONE_OF_EACH), probe=True), targets.get("aarch64", dtype="fp16-fp32acc")
+    feeds = random_feeds(view)
+    assert_right(view, feeds, run_under_qemu(view, session_cache, feeds, tmp_path, target), "fp16-fp32acc")
+
+
+@pytest.mark.qemu
+def test_the_oldest_core_refuses_halves(session_cache: Cache, tmp_path: Path) -> None:
+    view = network(_cases("add"))
+    with pytest.raises(AssertionError) as refused:
+        target = targets.get("aarch64", dtype="fp16")
+        run_under_qemu(view, session_cache, random_feeds(view), tmp_path, target)
+    said = "exit code 5: this CPU lacks instructions that the model was compiled for (it needs asimd,fp,asimdhp,fphp)"
+    assert said in str(refused.value)
+
+
 @pytest.mark.cc
 def test_with_the_hosts_compiler(session_cache: Cache) -> None:
     if shutil.which("gcc") is None:
@@ -45,9 +84,7 @@ def test_with_the_hosts_compiler(session_cache: Cache) -> None:
     names = (
         "free group4 dense_residual dense_pool depthwise_3x3s2 pointwise_group4 gemm_sparse maxpool3s2 tanh"
     )
-    cases = [case for family in FAMILIES.values() for case in family if case.name in names.split()]
-    assert len(cases) == len(names.split())
-    view = network(cases, probe=True)
+    view = network(_cases(names), probe=True)
     feeds = random_feeds(view)
     assert_right(view, feeds, run_here(view, host_targets()[0], session_cache, feeds, cc="gcc"))
 
@@ -87,6 +124,20 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
         "affine",
         "copy",
     }
+
+
+def test_long_sums_of_halves_have_cases() -> None:
+    """They go into floats in one run, in many, in blocks, from several sets of accumulators; short ones do not."""
+    target = targets.get("aarch64", dtype="fp16")
+    steps = [step for family in FAMILIES.values() for step in lower(network(family), target).steps]
+    convs = [step.kernel for step in steps if isinstance(step.kernel, k.ConvKernel)]
+    widened = [c for c in convs if c.widen_after]
+    assert 0 < len(widened) < len(convs)
+    assert {c.block > 0 for c in widened} == {False, True}
+    assert {len(c.patterns) > 8 for c in widened} == {False, True}
+    assert {c.copies > 1 for c in widened} == {False, True}
+    plain = lower(network(FAMILIES["layers"]), targets.get("aarch64", dtype="fp16-fp32acc")).steps
+    assert not any(step.kernel.widen_after for step in plain if isinstance(step.kernel, k.ConvKernel))
 
 
 def test_names_are_unique() -> None:

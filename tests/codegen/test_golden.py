@@ -65,6 +65,19 @@ def test_interleave(golden: Compare, session_cache: Cache) -> None:
     golden(text_of(case, session_cache, probe=False, name="conv.x0:relayout"))
 
 
+def test_halves(golden: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors of eight halves, whose sums are long enough to go into floats; run by the cases on AArch64 alone."""
+
+    def fixed(bare: ConvKernel, *_: object) -> tuple[Schedule, ...]:
+        return (Schedule(replace(bare, tile=(1, 2)), 1.0),)
+
+    monkeypatch.setattr(choice, "rank_schedules", fixed)
+    case = conv("halves", 40, 1, (2, 8), act="clip")
+    plan = lower(network([case]), targets.get("aarch64", dtype="fp16"))
+    step = next(s for s in plan.steps if s.name == case.name)
+    golden(generate(plan).sources[f"{step.kernel.name}.c"])
+
+
 def test_gather(golden: Compare, session_cache: Cache) -> None:
     case = Case("pad", "Pad", 2, (3, 5), attrs={"pads": (1, 0, 0, 2)})
     golden(text_of(case, session_cache, probe=False))

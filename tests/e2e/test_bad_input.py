@@ -125,7 +125,7 @@ def test_arrays_that_do_not_fit(
         (lambda whole: whole[: len(whole) // 2], "cut off or damaged"),
         (lambda whole: b"#!/bin/sh\n", "not a shared library"),
         (lambda whole: b"", "an empty file"),
-        (lambda whole: whole.replace(b'"format": 1', b'"format": 7'), "manifest format 7, allowed 1"),
+        (lambda whole: whole.replace(b'"format": 2', b'"format": 7'), "manifest format 7, allowed 2"),
     ],
 )
 def test_artefacts_that_are_none(

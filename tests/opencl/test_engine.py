@@ -118,8 +118,8 @@ def test_a_file_cut_off(pcl: Path, tmp_path: Path, keep: int) -> None:
 
 def test_a_file_of_another_version(pcl: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.pcl"
-    other.write_bytes(pcl.read_bytes().replace(b'"format": 1,', b'"format": 7,', 1))
-    with pytest.raises(ArtefactError, match=r"manifest format 7, allowed 1\. Compile the model again"):
+    other.write_bytes(pcl.read_bytes().replace(b'"format": 2,', b'"format": 7,', 1))
+    with pytest.raises(ArtefactError, match=r"manifest format 7, allowed 2\. Compile the model again"):
         pconv.load(other)
 
 

@@ -128,7 +128,7 @@ def stub(abi: int, manifest: str) -> str:
         (stub(1, '{"format": 1}'), "its manifest cannot be read"),
         (
             stub(1, '{"format": 9, "inputs": [], "outputs": [], "layers": []}'),
-            "manifest format 9, allowed 1.",
+            "manifest format 9, allowed 2.",
         ),
     ],
 )

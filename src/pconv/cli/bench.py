@@ -53,6 +53,7 @@ def bench(
     cpus: Annotated[
         str | None, typer.Option(metavar="LIST", help="With --device: run on these cores only, such as 4-7.")
     ] = None,
+    dtype: options.DType = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write all samples to a file; - is stdout.")
     ] = None,
@@ -65,7 +66,7 @@ def bench(
     A peer that is not installed, or cannot run the model, is left out with the reason; a model that a peer
     has to convert is converted once and kept, which may take minutes.
 
-    With --device the model runs there and in pconv here, layer by layer, without peers.
+    With --device the model runs there and in pconv here, layer by layer, without peers; --dtype is the device's.
     """
     from pconv.bench import machine, session
     from pconv.bench import peers as peer_room
@@ -77,7 +78,7 @@ def bench(
         raise PconvError("bench: pruning options without a rate; add --compression, e.g. --compression 8.")
     counts = options.thread_counts(threads)
     if device is None:
-        devices.refuse_without_device(cpus)
+        devices.refuse_without_device(cpus, dtype)
     ready, missing = peer_room.split(peer_room.named(peers))
     for reason in missing.values():
         console.note(f"skipped: {reason}")
@@ -95,7 +96,7 @@ def bench(
         if compression is not None:
             files.append((models.pruned(found, settings, folder, track).path, compression))
         if device is not None:
-            there = devices.bench_on(device, files, counts, cpus, track)
+            there = devices.bench_on(device, files, counts, cpus, track, dtype)
             if draft is not None:
                 draft.write_text(devices.as_json(there) + "\n", encoding="utf-8")
             (print(devices.as_json(there)) if to_stdout else devices.show(there))

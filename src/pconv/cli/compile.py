@@ -15,7 +15,7 @@ pconv compile pruned.onnx -o net.so
 
 pconv compile resnet18 -o resnet18.so --compression 8
 
-pconv compile net.onnx -o net.so --target android-arm64 --input image=1,3,320,320
+pconv compile net.onnx -o net.so --target android-arm64 --dtype fp16 --input image=1,3,320,320
 """
 
 
@@ -30,6 +30,7 @@ def compile(
     input: options.Shapes = None,
     target: options.Target = None,
     cpu: options.Cpu = None,
+    dtype: options.DType = None,
     cc: options.Compiler = None,
     tune: Annotated[
         float | None,
@@ -63,12 +64,13 @@ def compile(
         models.source(model, track, settings) as found,
     ):
         if tune is not None:
-            _tune(found.path, input, dense, cc, tuning, tune, track)
+            _tune(found.path, input, dtype, dense, cc, tuning, tune, track)
         made = compile_file(
             found.path,
             inputs=options.shapes(input),
             target=target,
             cpu=cpu,
+            dtype=dtype,
             cc=cc,
             tuned=tuning,
             dense=tuple(dense or ()),
@@ -87,6 +89,7 @@ def compile(
 def _tune(
     path: Path,
     input: options.Shapes,
+    dtype: options.DType,
     dense: options.Dense,
     cc: options.Compiler,
     tuning: options.Tuning,
@@ -102,6 +105,7 @@ def _tune(
         tune(
             path,
             inputs=options.shapes(input),
+            dtype=dtype,
             dense=tuple(dense or ()),
             cc=cc,
             path=tuning,

@@ -52,6 +52,7 @@ def bench_on(
     threads: Sequence[int],
     cpus: str | None,
     track: console.Tracker,
+    dtype: str | None = None,
 ) -> dict[str, Any]:
     """Time every file on the device and on this machine, and compare the answers.
 
@@ -64,7 +65,7 @@ def bench_on(
     with room.connect(name) as there, room.connect("local") as here:
         for path, rate in files:
             settings = [on_device.Settings(threads=count, cpus=cpus or "") for count in threads]
-            far = on_device.measure(path, there, settings, compression=rate, on_event=track)
+            far = on_device.measure(path, there, settings, compression=rate, dtype=dtype, on_event=track)
             settings = [on_device.Settings(threads=count) for count in threads]
             near = on_device.measure(path, here, settings, compression=rate, on_event=track)
             for f, n in zip(far, near, strict=True):
@@ -118,10 +119,15 @@ def _show_layers(far: "Measured", near: "Measured") -> None:
         console.note(f"{far.device}: {cores}")
 
 
-def refuse_without_device(cpus: str | None) -> None:
-    """Say that --cpus needs --device.
+def refuse_without_device(cpus: str | None, dtype: str | None) -> None:
+    """Say that --cpus and --dtype need --device.
 
-    Raises: PconvError when it was given.
+    Raises: PconvError when one was given.
     """
     if cpus is not None:
         raise PconvError("bench: --cpus pins cores of a device; add --device, e.g. --device adb:SERIAL.")
+    if dtype is not None:
+        raise PconvError(
+            "bench: --dtype is what a device computes with, the comparison here is in fp32; add --device, e.g. "
+            "--device adb:SERIAL."
+        )

@@ -9,7 +9,7 @@ from pconv.cli import console, models, options
 
 EPILOG = """Examples:
 
-pconv export pruned.onnx --target android-arm64 -o out/
+pconv export pruned.onnx --target android-arm64 --cpu cortex-a76 --dtype fp16 -o out/
 
 pconv export resnet18 --compression 8 --target ios-arm64 -o out/ --name classifier
 
@@ -27,6 +27,7 @@ def export(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="The folder to write.")],
     target: options.Target = None,
     cpu: options.Cpu = None,
+    dtype: options.DType = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -64,6 +65,7 @@ def export(
             inputs=options.shapes(input),
             target=target,
             cpu=cpu,
+            dtype=dtype,
             dense=tuple(dense or ()),
             tuned=tuning,
             progress=track.steps,

@@ -63,6 +63,7 @@ def inspect(
     ] = None,
     target: options.Target = None,
     cpu: options.Cpu = None,
+    dtype: options.DType = None,
     dense: options.Dense = None,
     input: options.Shapes = None,
     compression: options.Compression = None,
@@ -80,7 +81,7 @@ def inspect(
     settings = options.recipe_settings(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
     )
-    build: dict[str, Any] = {"inputs": options.shapes(input), "target": target, "cpu": cpu}
+    build: dict[str, Any] = {"inputs": options.shapes(input), "target": target, "cpu": cpu, "dtype": dtype}
     build |= {"dense": tuple(dense or ())}
     if stage is Stage.report:
         _report(model, layer, threads, peak, settings, build, json)

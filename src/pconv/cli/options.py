@@ -98,6 +98,16 @@ Cpu = Annotated[
         rich_help_panel=BUILD,
     ),
 ]
+DType = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        metavar="TYPE",
+        help="fp32; fp16: halves in memory and in arithmetic (AArch64 with ARMv8.2's, OpenCL); fp16-fp32acc: halves "
+        r"in memory, arithmetic in fp32 (any AArch64, OpenCL). Inputs and outputs stay float32. \[default: fp32]",
+        rich_help_panel=BUILD,
+    ),
+]
 Compiler = Annotated[
     str | None,
     typer.Option(

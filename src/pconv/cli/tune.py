@@ -41,6 +41,7 @@ def tune(
     cpus: Annotated[
         str | None, typer.Option(metavar="LIST", help="With --device: run on these cores only, such as 4-7.")
     ] = None,
+    dtype: options.DType = None,
     cc: options.Compiler = None,
     dense: options.Dense = None,
     compression: options.Compression = None,
@@ -85,6 +86,7 @@ def tune(
             cpu=cpu,
             device=there,
             cpus=cpus or "",
+            dtype=dtype,
             dense=tuple(dense or ()),
             threads=threads,
             seconds=seconds,

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from pconv._version import __version__
 from pconv.codegen.c.model import render_kernel, render_model
 from pconv.codegen.program import Program
-from pconv.lower.plan import Plan, Step
+from pconv.lower.plan import Plan, Step, Tensor
 
 ALIGN = 64
-FORMAT = 1
+FORMAT = 2
 ABI = 1
 
 
@@ -78,6 +78,7 @@ def manifest(plan: Plan, weights_bytes: int) -> dict[str, Any]:
             "arch": target.arch,
             "os": target.os,
             "features": list(target.features),
+            "dtype": target.dtype.name,
         },
         "model": {"name": plan.name},
         "inputs": tensors([t.name for t in plan.inputs], plan.input_shapes),
@@ -109,4 +110,14 @@ def _layer(step: Step) -> dict[str, Any]:
         "bound": work.bound,
         "modelled_cycles": round(work.modelled_cycles),
         "idle_lanes": round(step.output.layout.idle_share, 4),
+        "in": [_stored(tensor) for tensor in step.inputs],
+        "out": _stored(step.output),
+        "weights": {"dtype": work.weights_stored, "scales": work.weight_scales}
+        if work.weights_stored
+        else None,
     }
+
+
+def _stored(tensor: Tensor) -> dict[str, Any]:
+    """Say what a tensor's memory holds: a value is `scale` times that, or just that."""
+    return {"dtype": tensor.layout.dtype.stored, "scale": tensor.scale}

@@ -15,6 +15,9 @@ from pconv.lower.schedule import Schedule, rank_schedules
 from pconv.lower.work_items import rank_work_items
 from pconv.targets import Target
 
+LONGEST_SUM = 256
+"""Multiply-adds that halves sum up: the rounding of n sums grows with the square root of n, 256 stay near 1e-3."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
@@ -117,7 +120,13 @@ def _why_kind(best: Choice, choices: Sequence[Choice], zeros: float, force_dense
 
 def _schedules(kind: str, bare: ConvKernel, shapes: Shapes, target: Target) -> list[Choice]:
     members = classes(shapes)
-    kernel = replace(bare, patterns=shapes.patterns, uniform=len(members) == 1)
+    longest = shapes.taps * int((shapes.ids >= 0).sum(axis=1).max())
+    kernel = replace(
+        bare,
+        patterns=shapes.patterns,
+        uniform=len(members) == 1,
+        widen_after=LONGEST_SUM if target.dtype.narrow and longest > LONGEST_SUM else 0,
+    )
     sizes = tuple(sorted(m.size for m in members))
     if target.lanes == 1:
         ranked = rank_work_items(kernel, shapes.kernels, sizes)

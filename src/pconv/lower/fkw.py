@@ -4,7 +4,8 @@
     offset  where each group's kernels start
     run     per group, how many kernels each pattern has
     index   input channel of each kernel, pattern by pattern, ascending
-    weight  [kernel][tap][filter of the group]
+    weight  [kernel][tap][filter of the group]          in the type that memory holds
+    scales  a filter's factor, in execution order         (absent: a stored number is the weight itself)
 
 Where all groups have the same kernels (`uniform`: dense layers, removed channels), offset, run and index are stored
 once. Source: PCONV / PatDNN, FKW; `weight` interleaved over the group is ours, for sharing across filters.
@@ -31,10 +32,17 @@ class Fkw:
     bias: NDArray[np.float32]
     uniform: bool
     group: int
+    scales: NDArray[np.float32] | None = None
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of weights, bias and scales."""
+        scales = 0 if self.scales is None else self.scales.nbytes
+        return self.weight.nbytes + self.bias.nbytes + scales
 
     @property
     def index_bytes(self) -> int:
-        """Bytes of everything but weights and bias."""
+        """Bytes of everything else."""
         return self.order.nbytes + self.offset.nbytes + self.run.nbytes + self.index.nbytes
 
     @property
@@ -43,10 +51,16 @@ class Fkw:
         return self.order.size // self.group
 
 
-def pack(weight: NDArray[Any], bias: NDArray[np.float32], shapes: Shapes, order: Order) -> Fkw:
+def pack(
+    weight: NDArray[Any],
+    bias: NDArray[np.float32],
+    shapes: Shapes,
+    order: Order,
+    scales: NDArray[np.float32] | None = None,
+) -> Fkw:
     """Store a layer's weights in FKW order.
 
-    Shapes: `weight` [oc, ic / groups, kh, kw] in the type it is stored in, `bias` [oc].
+    Shapes: `weight` [oc, ic / groups, kh, kw] in the type it is stored in, `bias` and `scales` [oc].
     """
     oc, icg = weight.shape[:2]
     filters = order.filters.reshape(-1, order.group)
@@ -93,6 +107,7 @@ def pack(weight: NDArray[Any], bias: NDArray[np.float32], shapes: Shapes, order:
         bias=np.concatenate([bias, [0.0]])[flat].astype(np.float32),
         uniform=uniform,
         group=order.group,
+        scales=None if scales is None else np.concatenate([scales, [1.0]])[flat].astype(np.float32),
     )
 
 
@@ -116,6 +131,8 @@ def unpack(fkw: Fkw, shapes: Shapes, weight_shape: tuple[int, ...]) -> NDArray[n
             if f < oc:
                 yx = taps[patterns]
                 block = weights[position : position + kernels, :, lane]
+                if fkw.scales is not None:
+                    block = block * fkw.scales[g * fkw.group + lane]
                 dense[f, (channels - bases[f])[:, None], yx[:, :, 0], yx[:, :, 1]] = block
         position += kernels
     return dense

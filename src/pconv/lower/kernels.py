@@ -47,7 +47,8 @@ class ConvKernel:
     `prefetch_next` fetches the next tile's
     input while this one is computed, `prefetch_output` the lines that the epilogue will write. `work_group` is
     a GPU's: how many work items, each with a tile, run together. `by_lane` says that weights are loaded a
-    register at a time, and a multiply-add takes one of its lanes.
+    register at a time, and a multiply-add takes one of its lanes. `widen_after` so many multiply-adds, or a few more,
+    sums of halves are added to sums of floats, which wait on the stack; 0 stands for never.
     """
 
     source: Layout
@@ -70,6 +71,7 @@ class ConvKernel:
     prefetch_output: bool = False
     work_group: int = 0
     by_lane: bool = False
+    widen_after: int = 0
 
     @property
     def computed(self) -> Layout:

@@ -110,6 +110,7 @@ def _block(kernel: ConvKernel, target: Target, kernels: int) -> int:
     """Return how many kernels' input stays in half of L1; 0 where nearly all of it does."""
     rows, cols = footprint(kernel, kernel.tile)
     fitting = max(8, target.l1_bytes // (2 * rows * cols * target.vector_bytes))
+    fitting = min(fitting, kernel.widen_after or fitting)
     return fitting if kernels > 1.5 * fitting else 0
 
 

@@ -14,7 +14,7 @@ from pconv.files import write_atomically
 from pconv.runtime.header import check_library
 
 ABI = 1
-FORMAT = 1
+FORMAT = 2
 
 _POINTERS = ctypes.POINTER(ctypes.c_void_p)
 _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from pconv.errors import ArtefactError
 
-FORMAT = 1
+FORMAT = 2
 MAGIC = b"PCONVCL1"
 ALIGN = 64
 _SIZES = struct.Struct("<4Q")

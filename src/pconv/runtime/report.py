@@ -7,6 +7,8 @@ from math import prod
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 IDLE_LANES = 0.05
 SLOWER = 1.5
 """From this factor on, a layer that is slower than the model expects, against the others, says so."""
@@ -112,7 +114,7 @@ def _layer(step: Mapping[str, Any], took: float, peak_gflops: float | None, usua
     per_ns = 1 / took if took else 0.0
     gflops = 2 * step.get("macs", 0) * per_ns
     weights, index = step.get("weights_bytes", 0), step.get("index_bytes", 0)
-    activations = 4 * sum(prod(shape) for key in ("in_shape", "out_shape") if (shape := step.get(key)))
+    activations = _activation_bytes(step)
     return LayerReport(
         name=step["name"],
         op=step["op"],
@@ -131,6 +133,16 @@ def _layer(step: Mapping[str, Any], took: float, peak_gflops: float | None, usua
         limit=_limit(step, took, usual),
         bound=step.get("bound") or "",
         modelled_cycles=step.get("modelled_cycles", 0),
+    )
+
+
+def _activation_bytes(step: Mapping[str, Any]) -> int:
+    """Count the bytes of a layer's first input and its output, each in the type that it is stored in."""
+    stored = {"in_shape": step.get("in", [{}])[0], "out_shape": step.get("out", {})}
+    return sum(
+        np.dtype(tensor.get("dtype", "float32")).itemsize * prod(shape)
+        for key, tensor in stored.items()
+        if (shape := step.get(key))
     )
 
 

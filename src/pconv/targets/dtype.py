@@ -28,6 +28,11 @@ class DType:
         return _BYTES[self.computed]
 
     @property
+    def narrow(self) -> bool:
+        """Whether sums are kept in less than floats."""
+        return self.computed_bytes < FP32.computed_bytes
+
+    @property
     def converts(self) -> bool:
         """Whether loads and stores convert."""
         return self.stored != self.computed

@@ -17,6 +17,9 @@ KEPT_VECTORS = 192
 REGISTERS = 32
 """Vector registers of the CPUs whose multiply-adds take a lane."""
 
+WIDENING_RUNS = 8
+"""Places in a group's runs where sums of halves may be added to floats."""
+
 ARGS = """\
 typedef struct {{
     const uint16_t *index;
@@ -133,9 +136,17 @@ def _groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     yield f"        const uint16_t *run = a->run + {run};"
     yield from _start(kernel, shape)
     yield from _prefetch(kernel, shape)
+    if kernel.widen_after:
+        yield f"        wf kept[{g * shape[0] * shape[1]}] = {{0}}, *sums = kept;"
+        yield "        int32_t done = 0;"
+        yield "        HIDE(sums);"
     for pattern in range(runs):
         yield from _run(kernel, shape, pattern, "*run++")
-    yield from _sum_copies(kernel, shape)
+    if kernel.widen_after:
+        yield from _add_to_floats(kernel, shape)
+        yield from _from_floats(kernel, shape)
+    else:
+        yield from _sum_copies(kernel, shape)
     yield from _finish(kernel, shape)
     yield "    }"
 
@@ -146,25 +157,36 @@ def _blocked_groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]
     sums = [_acc(f, v) for f in range(g) for v in range(shape[0] * shape[1])]
     span = max(1, KEPT_VECTORS // len(sums))
     yield "    const int32_t kernels = (int32_t)a->offset[1];"
-    yield f"    vf kept[{span * len(sums)}];"
+    vector = "wf" if kernel.widen_after else "vf"
+    yield f"    {vector} kept[{span * len(sums)}];"
     yield f"    for (int32_t from = first; from < last; from += {span})"
     yield f"    for (int32_t k = 0; k < kernels; k += {kernel.block})"
     yield f"    for (int32_t group = from; group < last && group < from + {span}; group++) {{"
-    yield f"        vf *sums = kept + (group - from) * {len(sums)};"
+    yield f"        {vector} *sums = kept + (group - from) * {len(sums)};"
     yield f"        int32_t count = kernels - k < {kernel.block} ? kernels - k : {kernel.block};"
     yield f"        const {t} *w = a->weight + ((size_t)group * kernels + k) * {taps * g};"
     yield "        const uint16_t *index = a->index + k;"
     yield from _start(kernel, shape)
-    yield "        if (k > 0) { " + " ".join(f"{s} = sums[{i}];" for i, s in enumerate(sums)) + " }"
+    if kernel.widen_after:
+        yield "        if (k > 0) { " + " ".join(f"{s} = (vf){{0}};" for s in sums) + " }"
+    else:
+        yield "        if (k > 0) { " + " ".join(f"{s} = sums[{i}];" for i, s in enumerate(sums)) + " }"
     yield "        else {"
+    if kernel.widen_after:
+        yield f"            for (int i = 0; i < {len(sums)}; i++) sums[i] = (wf){{0}};"
     yield from _prefetch(kernel, shape)
     yield "        }"
     yield from _run(kernel, shape, 0, "count")
-    yield from _sum_copies(kernel, shape)
-    yield f"        if (k + {kernel.block} < kernels) {{"
-    yield "            " + " ".join(f"sums[{i}] = {s};" for i, s in enumerate(sums))
-    yield "            continue;"
-    yield "        }"
+    if kernel.widen_after:
+        yield from _add_to_floats(kernel, shape)
+        yield f"        if (k + {kernel.block} < kernels) continue;"
+        yield from _from_floats(kernel, shape)
+    else:
+        yield from _sum_copies(kernel, shape)
+        yield f"        if (k + {kernel.block} < kernels) {{"
+        yield "            " + " ".join(f"sums[{i}] = {s};" for i, s in enumerate(sums))
+        yield "            continue;"
+        yield "        }"
     yield from _finish(kernel, shape)
     yield "    }"
 
@@ -187,6 +209,25 @@ def _sum_copies(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
             for v in range(shape[0] * shape[1]):
                 sums = " + ".join(_acc(f, v, k) for k in range(1, kernel.copies))
                 yield f"        {_acc(f, v)} += {sums};"
+
+
+def _add_to_floats(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return what adds the accumulators, which begin again at zero, to the sums of floats."""
+    vectors = shape[0] * shape[1]
+    for f in range(kernel.group):
+        for v in range(vectors):
+            accs = [_acc(f, v, copy) for copy in range(kernel.copies)]
+            wide = " + ".join(f"WIDE({acc})" for acc in accs)
+            yield f"        sums[{f * vectors + v}] += {wide}; {' = '.join(accs)} = (vf){{0}};"
+
+
+def _from_floats(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return what makes the sums of floats halves."""
+    vectors = shape[0] * shape[1]
+    for f in range(kernel.group):
+        yield "        " + " ".join(
+            f"{_acc(f, v)} = NARROW(sums[{f * vectors + v}]);" for v in range(vectors)
+        )
 
 
 def _finish(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
@@ -234,12 +275,38 @@ def _lines(elements: list[int], per_line: int) -> list[int]:
 
 
 def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int, count: str) -> Iterable[str]:
-    """Return the loop over the kernels of one pattern, `copies` of them at a time."""
-    g, taps, copies = kernel.group, kernel.patterns[pattern], kernel.copies
+    """Return what sums the kernels of one pattern."""
+    taps = kernel.patterns[pattern]
     kh, kw = kernel.size
     picture = "/".join("".join("1" if (y, x) in taps else "0" for x in range(kw)) for y in range(kh))
     yield f"        {{ /* {picture} */"
-    yield f"            int32_t n = {count};"
+    if kernel.widen_after and not kernel.block and _widens(kernel, pattern):
+        most = max(1, kernel.widen_after // len(taps))
+        yield f"            for (int32_t left = {count}, n; left > 0;) {{"
+        yield f"                n = left < {most} ? left : {most}, left -= n, done += n;"
+        yield from (f"    {line}" for line in _kernels(kernel, shape, pattern))
+        yield f"                if (done >= {most}) {{"
+        yield "                    done = 0;"
+        yield from (f"            {line}" for line in _add_to_floats(kernel, shape))
+        yield "                }"
+        yield "            }"
+    else:
+        yield f"            int32_t n = {count};"
+        if kernel.widen_after and not kernel.block:
+            yield "            done += n;"
+        yield from _kernels(kernel, shape, pattern)
+    yield "        }"
+
+
+def _widens(kernel: ConvKernel, pattern: int) -> bool:
+    """Tell whether the run of a pattern looks if it is time: of many short runs, WIDENING_RUNS do."""
+    every = -(-len(kernel.patterns) // WIDENING_RUNS)
+    return (pattern + 1) % every == 0
+
+
+def _kernels(kernel: ConvKernel, shape: tuple[int, int], pattern: int) -> Iterable[str]:
+    """Return the loop over `n` kernels of one pattern, `copies` of them at a time."""
+    g, taps, copies = kernel.group, kernel.patterns[pattern], kernel.copies
     for at_once in (copies, 1) if copies > 1 else (1,):
         step = f"w += {at_once * len(taps) * g}"
         head, tail = _counted(at_once, step) if kernel.by_lane else _stepped(at_once, step)
@@ -247,7 +314,6 @@ def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int, count: str) -
         for copy in range(at_once):
             yield from _kernel(kernel, shape, pattern, copy)
         yield f"            {tail}"
-    yield "        }"
 
 
 def _stepped(at_once: int, step: str) -> tuple[str, str]:

@@ -44,6 +44,7 @@ typedef {stored} vs __attribute__((vector_size({bytes} * LANES), may_alias)); /*
 _WIDE = """\
 typedef float wf __attribute__((vector_size(4 * LANES), may_alias)); /* sums of many */
 #define WIDE(v) __builtin_convertvector(v, wf)
+#define NARROW(v) __builtin_convertvector(v, vf)
 """
 
 _TYPES = {"float32": "float", "float16": "_Float16"}

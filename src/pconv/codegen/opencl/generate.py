@@ -50,6 +50,8 @@ def generate(plan: Plan) -> Program:
     }
     for layer, kernel in zip(said["layers"], printed, strict=True):
         layer["micro_kernel"] = kernel.name
+        for tensor in (*layer["in"], layer["out"]):
+            tensor["dtype"] = numeric.dtype.stored
     return Program({SOURCE: numeric.head + "\n" + "\n".join(sources.values())}, blob, said, plan.target)
 
 

@@ -68,6 +68,7 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
         weights_bytes=kept_weight.nbytes + full_bias.nbytes,
         index_bytes=index.nbytes + offset.nbytes,
         group=rows,
+        weights_stored=str(kept_weight.dtype),
         reason=reason,
     )
     data = {"weight": kept_weight, "bias": full_bias, "index": index, "offset": offset}
