@@ -7,8 +7,11 @@ from hypothesis import strategies as st
 
 from pconv.bench.case import network
 from pconv.bench.registry import FAMILIES
+from pconv.errors import UnsupportedError
 from pconv.lower.fkw import Fkw, pack, unpack
 from pconv.lower.reorder import Shapes, classes, dense_shapes, kernel_shapes, order_filters, pattern_shapes
+from pconv.lower.storage import store
+from pconv.targets import FP16
 
 from .weights import pruned_weights
 
@@ -54,6 +57,23 @@ def test_weights_of_all_cases_survive(family: str) -> None:
             shapes = pattern_shapes(node.weights[1], groups) or kernel_shapes(node.weights[1], groups)
             check(node.weights[1], shapes, 1)
             check(node.weights[1], shapes, 4)
+
+
+def test_integers_keep_the_scale_of_their_filter() -> None:
+    stored = np.arange(1, 6 * 4 * 9 + 1).reshape(6, 4, 3, 3).astype(np.int8)
+    stored[stored == 0] = 1
+    scales = np.linspace(0.5, 3.0, 6, dtype=np.float32)
+    shapes = dense_shapes(stored, 1)
+    fkw = pack(stored, np.zeros(6, np.float32), shapes, order_filters(classes(shapes), 4), scales)
+    assert fkw.weight.dtype == np.int8 and fkw.weights_bytes == fkw.weight.nbytes + 2 * 8 * 4
+    np.testing.assert_array_equal(unpack(fkw, shapes, stored.shape), stored * scales[:, None, None, None])
+
+
+def test_weights_too_large_for_halves_are_refused() -> None:
+    with pytest.raises(
+        UnsupportedError, match=r"c \(Conv\): a weight of 1e\+05 does not fit fp16; .* --dtype fp32"
+    ):
+        store(np.full((1, 1, 1, 1), 1e5, np.float32), FP16, "c (Conv)")
 
 
 def test_equal_filters_store_one_list() -> None:

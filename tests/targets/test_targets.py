@@ -60,6 +60,26 @@ def test_a_core_adds_no_instructions() -> None:
     assert tuned.zig_cflags[-3:] == ("-tune-cpu", "-Xclang", "cortex-a76")
 
 
+def test_types() -> None:
+    plain, halves = targets.get("android-arm64", "cortex-a76"), targets.get("android-arm64", "cortex-a76", "fp16")
+    assert targets.get("android-arm64", "cortex-a76", "fp32") == plain
+    assert halves.features == (*plain.features, "asimdhp", "fphp")
+    assert (plain.lanes, halves.lanes) == (4, 8) and plain.vector_bytes == halves.vector_bytes == 16
+    stored = targets.get("ios-arm64", dtype="fp16-fp32acc")
+    assert (stored.lanes, stored.vector_bytes, stored.features) == (4, 8, plain.features)
+    assert targets.get("opencl", dtype="fp16-fp32acc") == targets.get("opencl-fp16")
+    assert targets.get("opencl", dtype="fp16") == targets.get("opencl-fp16-math")
+
+
+def test_types_that_a_target_lacks() -> None:
+    with pytest.raises(
+        BuildError, match=r"dtype 'fp16': target x86-64-v3 has none; allowed fp32\. .* linux-aarch64"
+    ):
+        targets.get("linux-x86_64", dtype="fp16")
+    with pytest.raises(BuildError, match=r"dtype 'int4' is unknown; allowed fp32, fp16, fp16-fp32acc\."):
+        targets.get("aarch64", dtype="int4")
+
+
 def test_cpu_of_another_architecture() -> None:
     with pytest.raises(
         BuildError, match=r"cpu 'x86-64-v4' is none of android-arm64; allowed aarch64, cortex-a55"
