@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pconv.bench.case import network
 from pconv.bench.registry import FAMILIES
 from pconv.errors import UnsupportedError
-from pconv.lower.fkw import Fkw, pack, unpack
+from pconv.lower.fkw import PLAIN, Fkw, Walk, pack, unpack
 from pconv.lower.reorder import Shapes, classes, dense_shapes, kernel_shapes, order_filters, pattern_shapes
 from pconv.lower.storage import store
 from pconv.targets import FP16
@@ -17,35 +17,40 @@ from .weights import pruned_weights
 
 GROUPS = (1, 2, 3, 4, 8)
 
+WALKS = (PLAIN, Walk(by_table=True), Walk(3, 2), Walk(1, 5), Walk(4, 3, by_table=True), Walk(100, 7))
 
-def packed(weight: np.ndarray, shapes: Shapes, group: int) -> Fkw:
+
+def packed(weight: np.ndarray, shapes: Shapes, group: int, walk: Walk = PLAIN) -> Fkw:
     bias = np.arange(weight.shape[0], dtype=np.float32)
-    return pack(weight, bias, shapes, order_filters(classes(shapes), group))
+    return pack(weight, bias, shapes, order_filters(classes(shapes), group), walk)
 
 
-def check(weight: np.ndarray, shapes: Shapes, group: int) -> None:
-    fkw = packed(weight, shapes, group)
+def check(weight: np.ndarray, shapes: Shapes, group: int, walk: Walk = PLAIN) -> None:
+    fkw = packed(weight, shapes, group, walk)
     oc = weight.shape[0]
-    np.testing.assert_array_equal(unpack(fkw, shapes, weight.shape), weight)
+    np.testing.assert_array_equal(unpack(fkw, shapes, weight.shape, walk), weight)
     assert fkw.groups * group == fkw.order.size >= oc
-    assert fkw.offset.size == fkw.run.shape[0] + 1
+    groups, blocks = (1 if fkw.uniform else fkw.groups), walk.blocks(shapes.ids.shape[1])
+    assert fkw.run.shape == (groups * blocks, 1 if walk.by_table else len(shapes.patterns))
+    assert fkw.offset.size == (1 if fkw.uniform else -(-groups // walk.span)) + 1
+    assert fkw.shape.size == (fkw.index.size if walk.by_table else 0)
     assert fkw.index.size == fkw.offset[-1] == fkw.run.sum()
     listed = fkw.groups if fkw.uniform else 1
     assert fkw.weight.size == fkw.index.size * listed * shapes.taps * group
     np.testing.assert_array_equal(fkw.bias, np.where(fkw.order < oc, fkw.order, 0))
-    assert fkw.index_bytes == sum(a.nbytes for a in (fkw.order, fkw.offset, fkw.run, fkw.index))
+    assert fkw.index_bytes == sum(a.nbytes for a in (fkw.order, fkw.offset, fkw.run, fkw.index, fkw.shape))
     ends = np.cumsum(fkw.run.ravel())
     for first, last in zip(ends - fkw.run.ravel(), ends, strict=True):
         assert (np.diff(fkw.index[first:last].astype(int)) > 0).all(), "a run's channels ascend"
 
 
-@given(pruned_weights(), st.sampled_from(GROUPS))
-def test_weights_survive(drawn: tuple[np.ndarray, int], group: int) -> None:
+@given(pruned_weights(), st.sampled_from(GROUPS), st.sampled_from(WALKS))
+def test_weights_survive(drawn: tuple[np.ndarray, int], group: int, walk: Walk) -> None:
     weight, groups = drawn
     ways = [dense_shapes(weight, groups), kernel_shapes(weight, groups), pattern_shapes(weight, groups)]
     for shapes in ways:
         if shapes is not None:
-            check(weight, shapes, group)
+            check(weight, shapes, group, walk)
 
 
 @pytest.mark.parametrize("family", ["sparse", "depthwise", "pointwise", "layers"])
@@ -64,7 +69,7 @@ def test_integers_keep_the_scale_of_their_filter() -> None:
     stored[stored == 0] = 1
     scales = np.linspace(0.5, 3.0, 6, dtype=np.float32)
     shapes = dense_shapes(stored, 1)
-    fkw = pack(stored, np.zeros(6, np.float32), shapes, order_filters(classes(shapes), 4), scales)
+    fkw = pack(stored, np.zeros(6, np.float32), shapes, order_filters(classes(shapes), 4), scales=scales)
     assert fkw.weight.dtype == np.int8 and fkw.weights_bytes == fkw.weight.nbytes + 2 * 8 * 4
     np.testing.assert_array_equal(unpack(fkw, shapes, stored.shape), stored * scales[:, None, None, None])
 
@@ -74,6 +79,16 @@ def test_weights_too_large_for_halves_are_refused() -> None:
         UnsupportedError, match=r"c \(Conv\): a weight of 1e\+05 does not fit fp16; .* --dtype fp32"
     ):
         store(np.full((1, 1, 1, 1), 1e5, np.float32), FP16, "c (Conv)")
+
+
+def test_a_span_takes_turns_on_each_block_of_channels() -> None:
+    weight = np.ones((3, 4, 1, 1), np.float32) * np.array([1, 2, 3, 4], np.float32).reshape(1, 4, 1, 1)
+    weight[0, 1] = weight[1, 3] = weight[2, 2] = 0
+    fkw = packed(weight, kernel_shapes(weight, 1), 1, Walk(block=2, span=2))
+    assert fkw.order.tolist() == [0, 1, 2]
+    assert fkw.index.tolist() == [0, 0, 1, 2, 3, 2, 0, 1, 3]
+    assert fkw.weight.tolist() == [1, 1, 2, 3, 4, 3, 1, 2, 4]
+    assert fkw.run.ravel().tolist() == [1, 2, 2, 1, 2, 1] and fkw.offset.tolist() == [0, 6, 9]
 
 
 def test_equal_filters_store_one_list() -> None:

@@ -31,9 +31,7 @@ def test_names() -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(
-        BuildError, match=r"target 'z80' is unknown; allowed native, linux-x86_64, .*aarch64"
-    ):
+    with pytest.raises(BuildError, match=r"target 'z80' is unknown; allowed native, linux-x86_64, .*aarch64"):
         targets.get("z80")
     with pytest.raises(BuildError, match=r"target 'windows-x86_64' is unknown"):
         targets.get("windows-x86_64")
@@ -61,7 +59,10 @@ def test_a_core_adds_no_instructions() -> None:
 
 
 def test_types() -> None:
-    plain, halves = targets.get("android-arm64", "cortex-a76"), targets.get("android-arm64", "cortex-a76", "fp16")
+    plain, halves = (
+        targets.get("android-arm64", "cortex-a76"),
+        targets.get("android-arm64", "cortex-a76", "fp16"),
+    )
     assert targets.get("android-arm64", "cortex-a76", "fp32") == plain
     assert halves.features == (*plain.features, "asimdhp", "fphp")
     assert (plain.lanes, halves.lanes) == (4, 8) and plain.vector_bytes == halves.vector_bytes == 16

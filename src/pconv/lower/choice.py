@@ -36,7 +36,7 @@ class Choice:
             self.kind,
             f"g{kernel.group}",
             f"{kernel.tile[0]}x{kernel.tile[1]}",
-            f"passes {kernel.passes}",
+            "by table" if kernel.by_table else f"passes {kernel.passes}",
         ]
         parts += [f"block {kernel.block}"] if kernel.block else []
         parts += ["fetching input"] if kernel.prefetch_next else []

@@ -24,9 +24,23 @@ def weight_loads(taps: int, group: int, by_lane: int) -> int:
     return -(-taps * group // max(1, by_lane))
 
 
-def registers_needed(taps: int, passes: int, group: int, vectors: int, by_lane: int = 0) -> int:
-    """Count vector registers that a tile keeps live: accumulators, a pass's weights, one input."""
-    return group * vectors + weight_loads(-(-taps // passes), group, by_lane) + 1
+def registers_needed(kernel: ConvKernel, target: Target) -> int:
+    """Count vector registers that a tile keeps live: accumulators, and inputs or weights of a pass.
+
+    Where the text's order holds and only one tap is read at a time, the fewer of its inputs and its weights stay, and
+    the others come one by one.
+    """
+    taps, vectors = len(kernel.patterns[0]), kernel.tile[0] * kernel.tile[1]
+    single, several = target.spare_registers
+    spare = single if kernel.passes == 1 else several
+    by_lane = kernel.by_lane * target.lanes
+    if by_lane and taps == 1:
+        spare = -1  # all weights at once, and a pair of inputs
+    held = weight_loads(-(-taps // kernel.passes), kernel.group, by_lane)
+    alone = kernel.group == 1 and (kernel.by_table or taps == 1)
+    if target.text_order and kernel.passes == taps and (alone or vectors < kernel.group):
+        held, spare = min(held, vectors), 0
+    return kernel.group * vectors + held + 1 - spare
 
 
 def kernel_cycles(
@@ -46,7 +60,9 @@ def kernel_terms(
     """Estimate what a kept kernel's cycles on one tile consist of: multiply-adds, and what feeds them."""
     taps = len(kernel.patterns[0])
     vectors = tile[0] * tile[1]
-    fma = max(kernel.group * vectors * taps / target.fma_units, FMA_LATENCY * taps / kernel.copies)
+    # Tap by tap, all accumulators take turns; in the order of the loads, each has its taps close together.
+    latency = FMA_LATENCY if kernel.passes == taps else target.costs.burst
+    fma = max(kernel.group * vectors * taps / target.fma_units, latency * taps / kernel.copies)
     sample = kernel.patterns[:SAMPLED_PATTERNS]
     count = sum(loads(kernel, p, tile, kernel.passes, kernel.by_lane) for p in sample) / len(sample)
     # Side by side, weights come in pairs as well.
@@ -63,19 +79,31 @@ def kernel_terms(
         line = target.costs.l2_line if fits_l2 else target.costs.far_line
     return {
         "multiply-adds": fma,
-        "loads from L1": target.costs.load * count + target.costs.row * moves,
+        "loads from L1": target.costs.load * count
+        + target.costs.row * moves
+        + target.costs.tap * taps * kernel.by_table,
         "input from beyond L1": line * lines,
         "weights": weight_lines
         * (target.costs.l2_line if weights_bytes < target.l2_bytes / 2 else FAR_WEIGHTS_LINE),
     }
 
 
-def group_cycles(kernel: ConvKernel, tile: tuple[int, int], target: Target, filters: int) -> float:
-    """Estimate what a group of filters costs on one tile besides its kernels: runs, start, epilogue.
+def group_cycles(
+    kernel: ConvKernel, tile: tuple[int, int], target: Target, channels: int, filters: int
+) -> float:
+    """Estimate what a group of filters costs on one tile besides its kernels: visits, runs, start, epilogue.
 
-    An output that leaves the L2 cache costs more per vector, and most for each stretch of neighbouring vectors.
+    An output that leaves the L2 cache costs more per vector, and most for each stretch of neighbouring vectors. Each
+    visit but the last puts the sums aside; each span brings a block's input from L2 to L1 once.
     """
     costs, vectors, rows = target.costs, tile[0] * tile[1], tile[0]
+    visits, turns = 1, 0.0
+    if kernel.block:
+        high, wide = footprint(kernel, tile)
+        lines = high * (wide * target.vector_bytes / LINE_BYTES + 0.5)
+        visits = -(-channels // kernel.block)
+        turns = (visits - 1) * (costs.visit + costs.put_aside * kernel.group * vectors)
+        turns += costs.fill * channels * lines / kernel.span
     if kernel.pool:
         vectors, rows = vectors // 4, rows // 2
     far = filters * kernel.output.plane_bytes > target.l2_bytes
@@ -84,7 +112,7 @@ def group_cycles(kernel: ConvKernel, tile: tuple[int, int], target: Target, filt
         if far
         else costs.store * vectors
     )
-    return costs.run * len(kernel.patterns) + kernel.group * store + costs.group
+    return visits * costs.run * kernel.runs + turns + kernel.group * store + costs.group
 
 
 def loads(kernel: ConvKernel, pattern: Taps, tile: tuple[int, int], passes: int, pairs: bool = False) -> int:

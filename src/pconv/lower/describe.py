@@ -1,5 +1,7 @@
 """A plan as text, for `pconv inspect`."""
 
+import numpy as np
+
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import Layout
 from pconv.lower.loads import load_program
@@ -51,7 +53,9 @@ def _conv(step: Step, kernel: ConvKernel) -> list[str]:
         f"  FKR       {step.params['groups']} groups of {kernel.group} filters that share their kernels; "
         f"first: {step.data['order'][: kernel.group].tolist()}",
     ]
-    runs = step.data["run"].sum(axis=0)
+    counts = step.data["run"].sum(axis=0)
+    if kernel.by_table:
+        counts = np.bincount(step.data["shape"], minlength=len(kernel.patterns))
     for i, pattern in enumerate(kernel.patterns[:64]):
         loads = len(load_program(kernel, range(taps), i, kernel.tile))
         plain = taps * kernel.tile[0] * kernel.tile[1]
@@ -59,7 +63,7 @@ def _conv(step: Step, kernel: ConvKernel) -> list[str]:
             "".join("1" if (y, x) in pattern else "0" for x in range(kernel.size[1]))
             for y in range(kernel.size[0])
         )
-        lines.append(f"  pattern   {picture}: {runs[i]} kernels; LRE {loads} loads instead of {plain}")
+        lines.append(f"  pattern   {picture}: {counts[i]} kernels; LRE {loads} loads instead of {plain}")
     lines.append(f"  tile      {kernel.tile[0]} x {kernel.tile[1]} vectors, {len(tiles(kernel))} tiles")
     return lines
 

@@ -1,14 +1,17 @@
-"""FKW, filter-kernel-weight storage: the sparse layer as five flat arrays.
+"""FKW, filter-kernel-weight storage: the sparse layer as flat arrays, read from front to back.
 
     order   filter of each output, in execution order     (its plane; the layer's `oc` for a filler)
-    offset  where each group's kernels start
-    run     per group, how many kernels each pattern has
-    index   input channel of each kernel, pattern by pattern, ascending
+    offset  where each span's kernels start
+    run     per visit, how many kernels each pattern has
+    index   input channel of each kernel: visit by visit, in it pattern by pattern, ascending
     weight  [kernel][tap][filter of the group]          in the type that memory holds
     scales  a filter's factor, in execution order         (absent: a stored number is the weight itself)
+    shape   of each kernel, where kernels are not sorted by it: channels ascend, and a visit is one run
 
-Where all groups have the same kernels (`uniform`: dense layers, removed channels), offset, run and index are stored
-once. Source: PCONV / PatDNN, FKW; `weight` interleaved over the group is ours, for sharing across filters.
+A *visit* is one group of filters on one block of input channels; a *span* is some groups that take turns on each
+block, so that the block's input stays in L1. Plainly, there is one block with all channels, and a group is a span
+and a visit. Where all groups have the same kernels (`uniform`: dense layers, removed channels), offset, run, index and
+shape are those of one group. Source: PCONV / PatDNN, FKW; visits, spans and weights interleaved over the group: ours.
 """
 
 from dataclasses import dataclass
@@ -17,7 +20,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pconv.lower.kernels import ConvKernel
 from pconv.lower.reorder import Order, Shapes
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """How a micro-kernel goes through the kernels: `block` input channels (0: all) for `span` groups in turns.
+
+    `by_table` says that kernels are not sorted by shape.
+    """
+
+    block: int = 0
+    span: int = 1
+    by_table: bool = False
+
+    @classmethod
+    def of(cls, kernel: ConvKernel) -> "Walk":
+        """Return how this micro-kernel goes."""
+        return cls(kernel.block, kernel.span, kernel.by_table)
+
+    def blocks(self, channels: int) -> int:
+        """Count the blocks of so many input channels."""
+        return -(-channels // self.block) if self.block else 1
+
+
+PLAIN = Walk()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +56,7 @@ class Fkw:
     offset: NDArray[np.uint32]
     run: NDArray[np.uint16]
     index: NDArray[np.uint16]
+    shape: NDArray[np.uint8]
     weight: NDArray[Any]
     bias: NDArray[np.float32]
     uniform: bool
@@ -43,7 +72,7 @@ class Fkw:
     @property
     def index_bytes(self) -> int:
         """Bytes of everything else."""
-        return self.order.nbytes + self.offset.nbytes + self.run.nbytes + self.index.nbytes
+        return sum(part.nbytes for part in (self.order, self.offset, self.run, self.index, self.shape))
 
     @property
     def groups(self) -> int:
@@ -51,11 +80,26 @@ class Fkw:
         return self.order.size // self.group
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kernels:
+    """The kept kernels of every group in the order of a walk."""
+
+    group: NDArray[np.int64]
+    channel: NDArray[np.int64]
+    pattern: NDArray[np.int64]
+    visit: NDArray[np.int64]
+
+
+PIECE = 1 << 16
+"""Kernels whose weights are gathered at a time, to bound the memory that takes."""
+
+
 def pack(
     weight: NDArray[Any],
     bias: NDArray[np.float32],
     shapes: Shapes,
     order: Order,
+    walk: Walk = PLAIN,
     scales: NDArray[np.float32] | None = None,
 ) -> Fkw:
     """Store a layer's weights in FKW order.
@@ -63,47 +107,37 @@ def pack(
     Shapes: `weight` [oc, ic / groups, kh, kw] in the type it is stored in, `bias` and `scales` [oc].
     """
     oc, icg = weight.shape[:2]
-    filters = order.filters.reshape(-1, order.group)
-    ids = shapes.ids[filters.max(axis=1)]
+    ids, filters = _ids(shapes, order)
+    kernels = _walked(ids, walk)
     uniform = bool((ids == ids[0]).all())
-    listed = ids[:1] if uniform else ids
-    row, channel = np.nonzero(listed >= 0)
-    pattern = listed[row, channel]
-    by_run = np.lexsort((channel, pattern, row))
-    row, channel, pattern = row[by_run], channel[by_run], pattern[by_run]
-    run = np.zeros((listed.shape[0], len(shapes.patterns)), np.uint16)
-    np.add.at(run, (row, pattern), 1)
-    offset = np.concatenate([[0], np.cumsum(run.sum(axis=1, dtype=np.int64))])
+    listed = _walked(ids[:1], walk) if uniform else kernels
+    groups = 1 if uniform else len(ids)
+    span = 1 if uniform else walk.span
+    blocks = walk.blocks(ids.shape[1])
+    run = np.zeros((groups * blocks, 1 if walk.by_table else len(shapes.patterns)), np.uint16)
+    np.add.at(run, (listed.visit, 0 * listed.pattern if walk.by_table else listed.pattern), 1)
+    ends = np.concatenate([[0], np.cumsum(run.sum(axis=1, dtype=np.int64))])
 
     taps = np.asarray(shapes.patterns, np.int64)
-    bases = (np.arange(oc) * (shapes.ids.shape[1] // icg) // oc) * icg
+    bases = np.append((np.arange(oc) * (shapes.ids.shape[1] // icg) // oc) * icg, 0)
     padded = np.concatenate([weight, np.zeros((1, *weight.shape[1:]), weight.dtype)])
-    bases = np.concatenate([bases, [0]])
-    parts = []
-    for start in range(0, filters.shape[0], 64):
-        block = np.arange(start, min(start + 64, filters.shape[0]))
-        if uniform:
-            rows, chans, pats = (
-                np.repeat(block, row.size),
-                np.tile(channel, block.size),
-                np.tile(pattern, block.size),
-            )
-        else:
-            span = slice(int(offset[block[0]]), int(offset[block[-1] + 1]))
-            rows, chans, pats = row[span], channel[span], pattern[span]
-        members = filters[rows]
-        local = np.where(members >= 0, chans[:, None] - bases[members], 0)
-        yx = taps[pats]
+    parts = [np.zeros(0, weight.dtype)]
+    for start in range(0, kernels.group.size, PIECE):
+        piece = slice(start, start + PIECE)
+        members = filters[kernels.group[piece]]
+        local = np.where(members >= 0, kernels.channel[piece, None] - bases[members], 0)
+        yx = taps[kernels.pattern[piece]]
         parts.append(
             padded[members[:, None, :], local[:, None, :], yx[:, :, None, 0], yx[:, :, None, 1]].ravel()
         )
     flat = order.filters
     return Fkw(
         order=np.where(flat >= 0, flat, oc).astype(np.uint16),
-        offset=offset.astype(np.uint32),
+        offset=np.append(ends[: -1 : span * blocks], ends[-1]).astype(np.uint32),
         run=run,
-        index=channel.astype(np.uint16),
-        weight=np.concatenate(parts) if parts else np.zeros(0, weight.dtype),
+        index=listed.channel.astype(np.uint16),
+        shape=(listed.pattern if walk.by_table else listed.pattern[:0]).astype(np.uint8),
+        weight=np.concatenate(parts),
         bias=np.concatenate([bias, [0.0]])[flat].astype(np.float32),
         uniform=uniform,
         group=order.group,
@@ -111,28 +145,54 @@ def pack(
     )
 
 
-def unpack(fkw: Fkw, shapes: Shapes, weight_shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return the dense [oc, ic / groups, kh, kw] weights of a packed layer."""
+def unpack(
+    fkw: Fkw,
+    shapes: Shapes,
+    weight_shape: tuple[int, ...],
+    walk: Walk = PLAIN,
+) -> NDArray[np.float32]:
+    """Return the dense [oc, ic / groups, kh, kw] weights of a packed layer, as a micro-kernel would read them."""
     oc, icg = weight_shape[:2]
-    dense = np.zeros(weight_shape, np.float32)
+    dense = np.zeros((oc + 1, *weight_shape[1:]), np.float32)
     taps = np.asarray(shapes.patterns, np.int64)
+    bases = np.append((np.arange(oc) * (shapes.ids.shape[1] // icg) // oc) * icg, 0)
+    filters = fkw.order.reshape(-1, fkw.group).astype(np.int64)
     weights = fkw.weight.reshape(-1, taps.shape[1], fkw.group)
-    bases = (np.arange(oc) * (shapes.ids.shape[1] // icg) // oc) * icg
+    blocks = walk.blocks(shapes.ids.shape[1])
+    starts = np.concatenate([[0], np.cumsum(fkw.run.sum(axis=1, dtype=np.int64))])
     position = 0
-    for g in range(fkw.groups):
-        members = fkw.order[g * fkw.group : (g + 1) * fkw.group].astype(np.int64)
-        listed = 0 if fkw.uniform else g
-        runs = fkw.run[listed]
-        kernels = int(runs.sum())
-        start = int(fkw.offset[listed])
-        channels = fkw.index[start : start + kernels].astype(np.int64)
-        patterns = np.repeat(np.arange(runs.size), runs)
-        for lane, f in enumerate(members):
-            if f < oc:
-                yx = taps[patterns]
-                block = weights[position : position + kernels, :, lane]
+    for first in range(0, fkw.groups, walk.span):
+        groups = range(first, min(first + walk.span, fkw.groups))
+        for visit, group in ((b * len(groups) + i, g) for b in range(blocks) for i, g in enumerate(groups)):
+            listed = visit // len(groups) if fkw.uniform else first * blocks + visit
+            span = slice(int(starts[listed]), int(starts[listed + 1]))
+            channels = fkw.index[span].astype(np.int64)
+            sorted_by = np.repeat(np.arange(fkw.run.shape[1]), fkw.run[listed])
+            yx = taps[fkw.shape[span].astype(np.int64) if walk.by_table else sorted_by]
+            for lane, f in enumerate(filters[group]):
+                block = weights[position : position + channels.size, :, lane]
                 if fkw.scales is not None:
-                    block = block * fkw.scales[g * fkw.group + lane]
-                dense[f, (channels - bases[f])[:, None], yx[:, :, 0], yx[:, :, 1]] = block
-        position += kernels
-    return dense
+                    block = block * fkw.scales[group * fkw.group + lane]
+                local = channels - bases[f] if f < oc else np.zeros_like(channels)
+                dense[f, local[:, None], yx[:, :, 0], yx[:, :, 1]] = block
+            position += channels.size
+    return dense[:oc]
+
+
+def _ids(shapes: Shapes, order: Order) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+    """Return the kernels [group, channel] by shape, and the filters [group, member]."""
+    filters = order.filters.reshape(-1, order.group)
+    return shapes.ids[filters.max(axis=1)], filters
+
+
+def _walked(ids: NDArray[np.int16], walk: Walk) -> _Kernels:
+    """List the kept kernels of `ids` [group, channel] span by span, block by block, group by group."""
+    groups, channels = ids.shape
+    blocks = walk.blocks(channels)
+    group, channel = np.nonzero(ids >= 0)
+    pattern = ids[group, channel].astype(np.int64)
+    first = group // walk.span * walk.span
+    turns = np.minimum(walk.span, groups - first)
+    visit = first * blocks + channel // (walk.block or channels) * turns + group - first
+    order = np.lexsort((channel, 0 * pattern if walk.by_table else pattern, visit))
+    return _Kernels(group[order], channel[order], pattern[order], visit[order])

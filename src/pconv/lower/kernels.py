@@ -42,13 +42,14 @@ class ConvKernel:
     `passes` cuts each pattern's taps into runs whose weights fit the registers together. With `pool`, the tile is
     max-pooled 2x2 before it is stored, and `output` is the pooled layout. With `copies`, as many kernels of a
     run are summed at once, each into accumulators of its own, where a tile is too small to hide the FMA's latency.
-    `block` (of a uniform kernel) is how many kernels are summed before the accumulators
-    are put aside and the next filters use the same input, which then is in L1; 0 stands for all of them.
+    `block` is how many input channels are summed up before the accumulators are put aside and the next of `span` groups
+    use the same input, which then is in L1; 0 stands for all of them.
     `prefetch_next` fetches the next tile's
     input while this one is computed, `prefetch_output` the lines that the epilogue will write. `work_group` is
     a GPU's: how many work items, each with a tile, run together. `by_lane` says that weights are loaded a
     register at a time, and a multiply-add takes one of its lanes. `widen_after` so many multiply-adds, or a few more,
-    sums of halves are added to sums of floats, which wait on the stack; 0 stands for never.
+    sums of halves are added to sums of floats, which wait on the stack; 0 stands for never. `by_table` says that one
+    loop runs kernels of every shape, whose taps' places stand in a table; else each shape has a loop of its own.
     """
 
     source: Layout
@@ -67,11 +68,18 @@ class ConvKernel:
     pool: bool = False
     copies: int = 1
     block: int = 0
+    span: int = 1
     prefetch_next: bool = False
     prefetch_output: bool = False
     work_group: int = 0
     by_lane: bool = False
     widen_after: int = 0
+    by_table: bool = False
+
+    @property
+    def runs(self) -> int:
+        """Loops over kernels that a group of filters takes."""
+        return 1 if self.by_table else len(self.patterns)
 
     @property
     def computed(self) -> Layout:

@@ -4,11 +4,13 @@ block 14 x 14 vectors, tile 5 x 5         rows 5 5 4, columns 5 5 4: nine tiles 
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pconv.lower.cost import footprint, group_cycles, kernel_cycles, kernel_terms, registers_needed
 from pconv.lower.kernels import ConvKernel
+from pconv.lower.layout import LINE_BYTES
 from pconv.targets import Target
 
 GROUPS = (1, 2, 3, 4, 6, 8)
@@ -67,13 +69,11 @@ def rank_schedules(
         groups = sum(-(-size // group) for size in classes)
         if group > 1 and len(classes) > 1 and groups * group > MAX_FILLED * filters:
             continue
-        for tile, passes in _candidates(bare, target, group):
-            copies = max(1, min(MAX_COPIES, MIN_ACCUMULATORS // (group * tile[0] * tile[1])))
-            kernel = replace(bare, group=group, tile=tile, passes=passes, copies=copies)
-            if bare.uniform and bare.size == (1, 1):
-                kernel = replace(kernel, block=_block(kernel, target, kernels // filters))
-            kernel = _prefetch(kernel, target, channels, filters)
-            found.append(Schedule(kernel, _layer_cycles(kernel, target, channels, kernels, filters, groups)))
+        for kernel in _candidates(bare, target, group):
+            near = _prefetch(kernel, target, channels, filters)
+            blocked = _blocked(near, target, channels, groups)
+            for way in dict.fromkeys([near, blocked] if target.text_order else [blocked]):
+                found.append(Schedule(way, _layer_cycles(way, target, channels, kernels, filters, groups)))
     assert found, "a tile of one vector always fits"
     ranked = sorted(found, key=lambda schedule: schedule.cycles)[:RANKED]
     # What the model does not price: the best tile, fetching ahead the other way round.
@@ -106,47 +106,64 @@ def _prefetch(kernel: ConvKernel, target: Target, channels: int, filters: int) -
     )
 
 
-def _block(kernel: ConvKernel, target: Target, kernels: int) -> int:
-    """Return how many kernels' input stays in half of L1; 0 where nearly all of it does."""
+def _blocked(kernel: ConvKernel, target: Target, channels: int, groups: int) -> ConvKernel:
+    """Let groups take turns on as many channels as fit L1, unless nearly all of them do."""
+    if not (target.text_order or (kernel.uniform and kernel.size == (1, 1))):
+        return kernel
     rows, cols = footprint(kernel, kernel.tile)
-    fitting = max(8, target.l1_bytes // (2 * rows * cols * target.vector_bytes))
+    lines = rows * (cols * target.vector_bytes / LINE_BYTES + 0.5)
+    fitting = max(4, int(target.block_share * target.l1_bytes / (lines * LINE_BYTES)))
     fitting = min(fitting, kernel.widen_after or fitting)
-    return fitting if kernels > 1.5 * fitting else 0
+    if channels <= 1.3 * fitting:
+        return kernel
+    sums_bytes = kernel.group * kernel.tile[0] * kernel.tile[1] * target.vector_bytes
+    span = max(1, target.kept_bytes // sums_bytes)
+    return replace(kernel, block=_evenly(channels, fitting), span=_evenly(groups, span))
 
 
-def _candidates(bare: ConvKernel, target: Target, group: int) -> list[tuple[tuple[int, int], int]]:
-    taps = len(bare.patterns[0])
+def _evenly(total: int, most: int) -> int:
+    """Return the size of equal pieces, none larger than `most`."""
+    return -(-total // -(-total // most))
+
+
+def _candidates(bare: ConvKernel, target: Target, group: int) -> list[ConvKernel]:
+    """List what fits the registers: each tile with the fewest passes, and with the taps of all shapes in a table."""
     out, unit = bare.computed, 2 if bare.pool else 1
-    found: set[tuple[tuple[int, int], int]] = set()
+    found: set[ConvKernel] = set()
     for rows in range(unit, min(out.block_h, MAX_ROWS) + 1, unit):
         for cols in range(unit, min(out.block_w, MAX_COLS) + 1, unit):
             tile = (split(out.block_h, rows, unit)[0], split(out.block_w, cols, unit)[0])
-            vectors = tile[0] * tile[1]
-            if group * vectors * taps * len(bare.patterns) > TEXT_LIMIT and vectors > unit * unit:
-                continue
-            fitting = [p for p in range(1, taps + 1) if _fits(bare, target, group * vectors, group, p)]
-            found.update((tile, passes) for passes in fitting[:1])
-            # A pass for each row of taps keeps few weights and still loads every vector once a row.
-            if bare.by_lane and taps == bare.size[0] * bare.size[1] and bare.size[0] in fitting:
-                found.add((tile, bare.size[0]))
-    smallest = ((unit, unit), taps)
-    full = max((t[0] * t[1] for t, _ in found), default=1)
-    fallback = [smallest] if group == 1 else []
-    return sorted((t, p) for t, p in found if 2 * t[0] * t[1] >= full) or fallback
+            found |= set(_of_tile(replace(bare, group=group, tile=tile), target))
+    if not found and group == 1:
+        return [replace(bare, tile=(unit, unit), passes=len(bare.patterns[0]), copies=_copies(unit**2))]
+    full = max((k.tile[0] * k.tile[1] for k in found), default=1)
+    return sorted(
+        (k for k in found if 2 * k.tile[0] * k.tile[1] >= full), key=lambda k: (k.tile, k.passes, k.by_table)
+    )
 
 
-def _fits(bare: ConvKernel, target: Target, accumulators: int, group: int, passes: int) -> bool:
-    """Tell whether accumulators, a pass's weights and the inputs find registers.
+def _copies(accumulators: int) -> int:
+    """Return how many sets of so many accumulators hide the latency of a multiply-add."""
+    return max(1, min(MAX_COPIES, MIN_ACCUMULATORS // accumulators))
 
-    By trial: in a single pass the compiler may keep a weight in memory; in several it wants two registers for loads
-    that run ahead.
-    """
-    taps, by_lane = len(bare.patterns[0]), bare.by_lane * target.lanes
-    spare = 1 if passes == 1 else -2
-    if by_lane and taps == 1:
-        spare = -1  # all weights at once, and a pair of inputs
-    needed = registers_needed(taps, passes, group, accumulators // group, by_lane)
-    return needed <= target.vector_registers + spare
+
+def _of_tile(kernel: ConvKernel, target: Target) -> Iterator[ConvKernel]:
+    """Give the ways to run one tile that fit the registers."""
+    taps, vectors = len(kernel.patterns[0]), kernel.tile[0] * kernel.tile[1]
+    copies = _copies(kernel.group * vectors)
+    if kernel.group * vectors * taps * len(kernel.patterns) <= TEXT_LIMIT or vectors == 1:
+        ways = [replace(kernel, passes=passes, copies=copies) for passes in range(1, taps + 1)]
+        fitting = [way for way in ways if registers_needed(way, target) <= target.vector_registers]
+        # Tap by tap one filter needs a load for each multiply-add: a table does as well, with less code.
+        lone = target.text_order and kernel.group == 1
+        yield from [way for way in fitting[:1] if not (lone and way.passes == taps > 1)]
+        # A pass for each row of taps keeps few weights and still loads every vector once a row.
+        if kernel.by_lane and taps == kernel.size[0] * kernel.size[1]:
+            yield from [way for way in fitting[1:] if way.passes == kernel.size[0]]
+    if len(kernel.patterns) > 1 and target.text_order and copies == 1:
+        way = replace(kernel, passes=taps, by_table=True)
+        if registers_needed(way, target) <= target.vector_registers:
+            yield way
 
 
 def _layer_cycles(
@@ -157,6 +174,6 @@ def _layer_cycles(
     total = 0.0
     for (rows, cols), count in Counter((t[2], t[3]) for t in tiles(kernel)).items():
         per_kernel = kernel_cycles(kernel, (rows, cols), target, channels, weights_bytes)
-        each = per_group * per_kernel + group_cycles(kernel, (rows, cols), target, filters)
+        each = per_group * per_kernel + group_cycles(kernel, (rows, cols), target, channels, filters)
         total += count * groups * each
     return total

@@ -9,13 +9,17 @@ from pconv.targets.dtype import FP32, DType, Support
 class Costs:
     """What the cost model (lower/cost.py) asks of a CPU, in cycles.
 
-    `overlap` is the n of (fma^n + memory^n)^(1/n): 1 where loads and multiply-adds share the issue slots. `load` is
+    `overlap` is the n of (fma^n + memory^n)^(1/n): 1 where loads and multiply-adds share the issue slots. `burst` is
+    the latency of multiply-adds that follow each other on one accumulator. `load` is
     for a load from L1, `row` for each row of input under a tile, `loop` for a kernel, `run` for a pattern, `store`
     for a vector of output, `group` for a group of filters; `l2_line` for a line from L2, and `far_line` from beyond,
-    `far_store` for a line of an output that leaves L2, `far_row` for each stretch of it.
+    `far_store` for a line of an output that leaves L2, `far_row` for each stretch of it. Where groups take turns on a
+    block of channels, `visit` is for a turn, `put_aside` for a vector of sums kept until the next, `fill` for a line of
+    the block's input; `tap` is for a tap that a table places.
     """
 
     overlap: float = 3.0
+    burst: float = 4.0
     load: float = 0.4
     row: float = 1.5
     loop: float = 2.0
@@ -26,6 +30,10 @@ class Costs:
     far_line: float = 4.0
     far_store: float = 8.0
     far_row: float = 40.0
+    visit: float = 0.0
+    put_aside: float = 0.0
+    fill: float = 0.0
+    tap: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,15 @@ class Target:
     whole register of floats, whatever the type.
 
     `fma_by_lane` says that a multiply-add takes one factor from any lane of a register.
+
+    `spare_registers` are those that a tile may have more than there are (the compiler leaves a weight in memory), or
+    must have less (it wants some to load ahead): with all taps of a pattern read in one pass, and in several.
+
+    `text_order` says that the compiler keeps to the order of the text, and that taps in a table and blocks of input
+    channels, which want that, were measured to pay here; elsewhere blocks serve dense 1x1 layers alone.
+
+    `block_share` of L1 is for a block of channels under a tile, while groups of filters take turns on it; their partial
+    sums wait in `kept_bytes`.
 
     Units: `l1_bytes` and `l2_bytes` are the data caches of one core.
     """
@@ -59,6 +76,10 @@ class Target:
     l2_bytes: int
     cpu: str = ""
     fma_by_lane: bool = False
+    spare_registers: tuple[int, int] = (1, -2)
+    text_order: bool = False
+    block_share: float = 0.5
+    kept_bytes: int = 12 << 10
     costs: Costs = Costs()
     dtype: DType = FP32
     supports: tuple[Support, ...] = ()

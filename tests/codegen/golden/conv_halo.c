@@ -28,6 +28,7 @@ typedef struct {
     const uint16_t *order;
     const float *weight;
     const float *bias;
+    const uint8_t *shape;
     int32_t groups, parts, planes, channels;
 } conv_args;
 static const uint16_t TILES[3][3] = {

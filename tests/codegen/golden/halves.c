@@ -31,6 +31,7 @@ typedef struct {
     const uint16_t *order;
     const _Float16 *weight;
     const float *bias;
+    const uint8_t *shape;
     int32_t groups, parts, planes, channels;
 } conv_args;
 static const uint16_t TILES[1][3] = {

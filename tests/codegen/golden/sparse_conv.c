@@ -28,6 +28,7 @@ typedef struct {
     const uint16_t *order;
     const float *weight;
     const float *bias;
+    const uint8_t *shape;
     int32_t groups, parts, planes, channels;
 } conv_args;
 static const vi ROW_MASK[2] = {{-1, -1, -1, -1}, {-1, -1, 0, 0}};

@@ -11,9 +11,6 @@ from pconv.lower.layout import LINE_BYTES, Layout
 from pconv.lower.loads import Load, cut_taps, load_program, tap_offset
 from pconv.lower.schedule import tiles
 
-KEPT_VECTORS = 192
-"""Partial sums that wait on the stack while the next block of kernels is read: 12 KiB at 16 lanes."""
-
 REGISTERS = 32
 """Vector registers of the CPUs whose multiply-adds take a lane."""
 
@@ -28,6 +25,7 @@ typedef struct {{
     const uint16_t *order;
     const {weight} *weight;
     const float *bias;
+    const uint8_t *shape;
     int32_t groups, parts, planes, channels;
 }} conv_args;
 """
@@ -67,7 +65,7 @@ def render(kernel: ConvKernel) -> str:
     for (int32_t task = begin; task < end; task++) {{
         const uint16_t *tile = TILES[task / a->parts];
         int64_t part = task % a->parts;
-        int32_t first = (int32_t)(a->groups * part / a->parts), last = (int32_t)(a->groups * (part + 1) / a->parts);
+        int32_t first = {_bound(kernel, "part")}, last = {_bound(kernel, "(part + 1)")};
         int y = tile[0], x = tile[1];
         const uint16_t *after = {following};
         const {t} *src = {origin.format("tile", "tile")};
@@ -96,10 +94,19 @@ def render(kernel: ConvKernel) -> str:
             masks(layout),
             "" if kernel.by_lane else halo(layout),
             table("uint16_t", "TILES", rows),
+            _taps(kernel) if kernel.by_table else "",
             *(_tile(kernel, shape) for shape in shapes),
             driver,
         ]
     )
+
+
+def _bound(kernel: ConvKernel, part: str) -> str:
+    """Return where a part of the groups begins: parts are whole spans."""
+    if kernel.span == 1:
+        return f"(int32_t)(a->groups * {part} / a->parts)"
+    spans = f"((a->groups + {kernel.span - 1}) / {kernel.span} * {part} / a->parts)"
+    return f"({part} == a->parts ? a->groups : (int32_t){spans} * {kernel.span})"
 
 
 def _at(layout: Layout) -> str:
@@ -125,7 +132,7 @@ def _tile(kernel: ConvKernel, shape: tuple[int, int]) -> str:
 
 def _groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     """Return the loop over groups, each summed in one go."""
-    g, taps, runs = kernel.group, len(kernel.patterns[0]), len(kernel.patterns)
+    g, taps, runs = kernel.group, len(kernel.patterns[0]), kernel.runs
     t = ctype(kernel.output.dtype)
     each = "group * (size_t)a->offset[1]" if kernel.uniform else "a->offset[group]"
     start = "0" if kernel.uniform else "a->offset[group]"
@@ -134,14 +141,15 @@ def _groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     yield f"        const {t} *w = a->weight + (size_t)({each}) * {taps * g};"
     yield f"        const uint16_t *index = a->index + {start};"
     yield f"        const uint16_t *run = a->run + {run};"
+    if kernel.by_table:
+        yield f"        const uint8_t *shape = a->shape + {start};"
     yield from _start(kernel, shape)
     yield from _prefetch(kernel, shape)
     if kernel.widen_after:
         yield f"        wf kept[{g * shape[0] * shape[1]}] = {{0}}, *sums = kept;"
         yield "        int32_t done = 0;"
         yield "        HIDE(sums);"
-    for pattern in range(runs):
-        yield from _run(kernel, shape, pattern, "*run++")
+    yield from _runs(kernel, shape)
     if kernel.widen_after:
         yield from _add_to_floats(kernel, shape)
         yield from _from_floats(kernel, shape)
@@ -152,43 +160,52 @@ def _groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
 
 
 def _blocked_groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
-    """Return the loops over spans of groups and, inside, blocks of kernels; partial sums wait in `kept`."""
-    g, taps, t = kernel.group, len(kernel.patterns[0]), ctype(kernel.output.dtype)
+    """Return the loops over spans of groups and, inside, blocks of channels; partial sums wait in `kept`."""
+    g, taps, span, runs = kernel.group, len(kernel.patterns[0]), kernel.span, kernel.runs
+    t = ctype(kernel.output.dtype)
     sums = [_acc(f, v) for f in range(g) for v in range(shape[0] * shape[1])]
-    span = max(1, KEPT_VECTORS // len(sums))
-    yield "    const int32_t kernels = (int32_t)a->offset[1];"
+    start, each = (
+        ("0", "(size_t)from * a->offset[1]") if kernel.uniform else (f"a->offset[from / {span}]",) * 2
+    )
+    lists = ["index", "run", *(["shape"] if kernel.by_table else [])]
+    yield f"    const int32_t blocks = (a->channels + {kernel.block - 1}) / {kernel.block};"
     vector = "wf" if kernel.widen_after else "vf"
     yield f"    {vector} kept[{span * len(sums)}];"
-    yield f"    for (int32_t from = first; from < last; from += {span})"
-    yield f"    for (int32_t k = 0; k < kernels; k += {kernel.block})"
-    yield f"    for (int32_t group = from; group < last && group < from + {span}; group++) {{"
+    yield f"    for (int32_t from = first; from < last; from += {span}) {{"
+    yield f"        const int32_t to = from + {span} < last ? from + {span} : last;"
+    yield f"        const {t} *w = a->weight + ({each}) * {taps * g};"
+    yield f"        const uint16_t *index = a->index + {start};"
+    yield f"        const uint16_t *run = a->run + {0 if kernel.uniform else f'(size_t)from * blocks * {runs}'};"
+    if kernel.by_table:
+        yield f"        const uint8_t *shape = a->shape + {start};"
+    yield "    for (int32_t b = 0; b < blocks; b++) {"
+    if kernel.uniform:
+        yield "        " + " ".join(f"__typeof__({name}) {name}_of_block = {name};" for name in lists)
+    yield "    for (int32_t group = from; group < to; group++) {"
     yield f"        {vector} *sums = kept + (group - from) * {len(sums)};"
-    yield f"        int32_t count = kernels - k < {kernel.block} ? kernels - k : {kernel.block};"
-    yield f"        const {t} *w = a->weight + ((size_t)group * kernels + k) * {taps * g};"
-    yield "        const uint16_t *index = a->index + k;"
+    if kernel.uniform:
+        yield "        " + " ".join(f"{name} = {name}_of_block;" for name in lists)
     yield from _start(kernel, shape)
-    if kernel.widen_after:
-        yield "        if (k > 0) { " + " ".join(f"{s} = (vf){{0}};" for s in sums) + " }"
-    else:
-        yield "        if (k > 0) { " + " ".join(f"{s} = sums[{i}];" for i, s in enumerate(sums)) + " }"
+    kept = [f"{s} = (vf){{0}};" if kernel.widen_after else f"{s} = sums[{i}];" for i, s in enumerate(sums)]
+    yield "        if (b > 0) { " + " ".join(kept) + " }"
     yield "        else {"
     if kernel.widen_after:
         yield f"            for (int i = 0; i < {len(sums)}; i++) sums[i] = (wf){{0}};"
     yield from _prefetch(kernel, shape)
     yield "        }"
-    yield from _run(kernel, shape, 0, "count")
+    yield from _runs(kernel, shape)
     if kernel.widen_after:
         yield from _add_to_floats(kernel, shape)
-        yield f"        if (k + {kernel.block} < kernels) continue;"
+        yield "        if (b + 1 < blocks) continue;"
         yield from _from_floats(kernel, shape)
     else:
         yield from _sum_copies(kernel, shape)
-        yield f"        if (k + {kernel.block} < kernels) {{"
+        yield "        if (b + 1 < blocks) {"
         yield "            " + " ".join(f"sums[{i}] = {s};" for i, s in enumerate(sums))
         yield "            continue;"
         yield "        }"
     yield from _finish(kernel, shape)
-    yield "    }"
+    yield "    } } }"
 
 
 def _start(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
@@ -274,7 +291,67 @@ def _lines(elements: list[int], per_line: int) -> list[int]:
     return list({e // per_line: e for e in reversed(elements)}.values())[::-1]
 
 
-def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int, count: str) -> Iterable[str]:
+def _runs(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return the loops over the kernels of a group of filters."""
+    if kernel.by_table:
+        yield from _table_run(kernel, shape)
+    else:
+        for pattern in range(kernel.runs):
+            yield from _run(kernel, shape, pattern)
+
+
+def _table_run(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return one loop over kernels of all shapes: where a tap reads stands in a table."""
+    g, taps = kernel.group, len(kernel.patterns[0])
+    src, lanes = kernel.source, kernel.source.lanes
+    places = [
+        src.vector(r * kernel.stride[0], c * kernel.stride[1]) * lanes
+        for r in range(shape[0])
+        for c in range(shape[1])
+    ]
+    yield f"        for (int32_t n = *run++; n > 0; n--, w += {taps * g}) {{"
+    yield f"            const float *k = in + (size_t)*index++ * {src.plane_elems};"
+    yield "            const int32_t *tap = TAPS[*shape++];"
+    for t in range(taps):
+        uses = [(place, [v]) for v, place in enumerate(places)]
+        yield f"            {{ const float *p = k + tap[{t}]; HIDE(p);"
+        yield from _one_tap(kernel, uses, t * g, 0)
+        yield "            }"
+    yield "        }"
+
+
+def _taps(kernel: ConvKernel) -> str:
+    """Return the table of where the taps of each pattern read, in elements from the first tap of all."""
+    origin, lanes = tap_offset(kernel, 0, 0), kernel.source.lanes
+    rows = [[(tap_offset(kernel, *tap) - origin) * lanes for tap in taps] for taps in kernel.patterns]
+    return table("int32_t", "TAPS", rows)
+
+
+def _one_tap(
+    kernel: ConvKernel, uses: Sequence[tuple[int, list[int]]], first: int, copy: int
+) -> Iterable[str]:
+    """Return the multiply-adds of one tap from pointer p; inputs or weights stay in registers, whichever are fewer.
+
+    `uses` are the places to load from with the tile's positions that they serve; `first` is the first filter's weight.
+    """
+    g = kernel.group
+    if g > len(uses):
+        yield (
+            "            vf "
+            + ", ".join(f"x{i} = LD(p + {place})" for i, (place, _) in enumerate(uses))
+            + ";"
+        )
+        for f in range(g):
+            sums = " ".join(f"{_acc(f, v, copy)} += x{i} * s;" for i, (_, vs) in enumerate(uses) for v in vs)
+            yield f"            {{ vf s = SPLAT(w[{first + f}]); {sums} }}"
+    else:
+        yield "            vf " + ", ".join(f"w{f} = SPLAT(w[{first + f}])" for f in range(g)) + ";"
+        for place, vs in uses:
+            sums = " ".join(f"{_acc(f, v, copy)} += x * w{f};" for v in vs for f in range(g))
+            yield f"            {{ vf x = LD(p + {place}); {sums} }} HIDE(p);"
+
+
+def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int) -> Iterable[str]:
     """Return what sums the kernels of one pattern."""
     taps = kernel.patterns[pattern]
     kh, kw = kernel.size
@@ -282,7 +359,7 @@ def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int, count: str) -
     yield f"        {{ /* {picture} */"
     if kernel.widen_after and not kernel.block and _widens(kernel, pattern):
         most = max(1, kernel.widen_after // len(taps))
-        yield f"            for (int32_t left = {count}, n; left > 0;) {{"
+        yield "            for (int32_t left = *run++, n; left > 0;) {"
         yield f"                n = left < {most} ? left : {most}, left -= n, done += n;"
         yield from (f"    {line}" for line in _kernels(kernel, shape, pattern))
         yield f"                if (done >= {most}) {{"
@@ -291,7 +368,7 @@ def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int, count: str) -
         yield "                }"
         yield "            }"
     else:
-        yield f"            int32_t n = {count};"
+        yield "            int32_t n = *run++;"
         if kernel.widen_after and not kernel.block:
             yield "            done += n;"
         yield from _kernels(kernel, shape, pattern)
@@ -355,11 +432,18 @@ def _by_splat(kernel: ConvKernel, loads: Sequence[Load], chunk: range, copy: int
     """Return a run of taps where each weight is spread over a register, or by the multiply-add itself."""
     g, lanes, origin = kernel.group, kernel.source.lanes, tap_offset(kernel, 0, 0)
     first = copy * len(kernel.patterns[0])
+    # A pointer of its own for each run: what another one loaded would be kept, without a register to spare.
+    yield f"                {{{' HIDE(k);' if chunk[0] else ''} const float *p = k;"
+    if len(chunk) == 1:
+        served = [((load.offset - origin) * lanes, [v for v, _ in load.uses]) for load in loads]
+        yield from _one_tap(kernel, served, (first + chunk[0]) * g, copy)
+        yield "                }"
+        return
     names = ", ".join(f"w{t}_{f} = SPLAT(w[{(first + t) * g + f}])" for t in chunk for f in range(g))
-    yield f"                {{ vf {names};"
+    yield f"                vf {names};"
     for load in loads:
         uses = " ".join(f"{_acc(f, v, copy)} += x * w{t}_{f};" for v, t in load.uses for f in range(g))
-        yield f"                {{ vf x = LD(k + {(load.offset - origin) * lanes}); {uses} }}"
+        yield f"                {{ vf x = LD(p + {(load.offset - origin) * lanes}); {uses} }} HIDE(p);"
     yield "                }"
 
 

@@ -10,7 +10,7 @@ from pconv.targets.dtype import FP32
 
 _FIELDS = {
     ConvKernel: (
-        ("index", "offset", "run", "order", "weight", "bias"),
+        ("index", "offset", "run", "order", "weight", "bias", "shape"),
         ("groups", "parts", "planes", "channels"),
     ),
     GemmKernel: (("index", "offset", "weight", "bias"), ("features", "outputs", "units", "tasks")),

@@ -10,7 +10,7 @@ from pconv.errors import UnsupportedError
 from pconv.graph.nodes import NodeView
 from pconv.lower.choice import layer_key, ranked_choices, reason, runner_up
 from pconv.lower.context import Context, Operator, activation_of
-from pconv.lower.fkw import pack
+from pconv.lower.fkw import Walk, pack
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import Layout, natural
 from pconv.lower.ops.pool import pool_through_table
@@ -96,10 +96,12 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
     choice, note = ctx.pick(key, choices)
     kernel = choice.schedule.kernel
     order = order_filters(choice.members, kernel.group)
-    stored = pack(store(weight, ctx.target.dtype, f"{node.name} (Conv)"), bias, choice.shapes, order)
+    stored = pack(
+        store(weight, ctx.target.dtype, f"{node.name} (Conv)"), bias, choice.shapes, order, Walk.of(kernel)
+    )
     tile_count = len(tiles(kernel))
     wanted = int(min(MAX_TASKS, choice.schedule.cycles // MIN_TASK_CYCLES))
-    parts = min(stored.groups, max(1, -(-wanted // tile_count)))
+    parts = min(-(-stored.groups // kernel.span), max(1, -(-wanted // tile_count)))
     if choice.schedule.cycles < MIN_TASK_CYCLES:
         parts, grain = 1, tile_count
     else:
@@ -132,6 +134,8 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
         "run": stored.run,
         "order": stored.order,
     }
+    if kernel.by_table:
+        data["shape"] = stored.shape
     params = {
         "groups": stored.groups,
         "parts": parts,
