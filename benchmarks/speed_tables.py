@@ -3,7 +3,10 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import median, quantiles
 from typing import Any
+
+from pconv.bench.peers import PEERS
 
 RESULTS = Path(__file__).parent / "results"
 OURS = "pconv"
@@ -145,6 +148,9 @@ def notes(document: Record) -> list[str]:
         "Every answer was first compared with ONNX Runtime's on the same weights. pconv is at most "
         f"{max(exact):.0e} of the largest value off."
     )
+    lines.append(_spread_line(document))
+    for group, what in ((True, "fastest pruned"), (False, "dense")):
+        lines.append(f"Faster than our {what} network: {'; '.join(_lost(document, group)) or 'none'}.")
     peers = {name: peer for record in records for name, peer in record["peers"].items()}
     for name, peer in peers.items():
         errors = [
@@ -168,7 +174,41 @@ def notes(document: Record) -> list[str]:
         for reason in record["skipped"].values():
             missing.setdefault(reason, []).append(TITLES.get(network, network))
     lines += [f"Left out: {reason} ({', '.join(where)})" for reason, where in missing.items()]
+    for network, record in document["networks"].items():
+        known = record["peers"].keys() | record["skipped"].keys()
+        if absent := [_in_a_list(peer.title) for name, peer in PEERS.items() if name not in known]:
+            lines.append(f"Not asked to take part in {TITLES.get(network, network)}: {', '.join(absent)}.")
     return lines
+
+
+def _lost(document: Record, pruned: bool) -> Iterable[str]:
+    """Name per network and thread count the engines that were faster than ours with the dense network."""
+    for name, record in document["networks"].items():
+        for threads in thread_counts(record):
+            results = of_threads(record, threads)
+            ours = [r["median_ms"] for r in results if r["engine"] == OURS and bool(r["group"]) == pruned]
+            others = [r for r in results if r["engine"] != OURS and not r["group"]]
+            faster = [r for r in others if ours and r["median_ms"] < min(ours)]
+            if faster:
+                titles = ", ".join(_in_a_list(record["peers"][r["engine"]]["title"]) for r in faster)
+                yield f"{TITLES.get(name, name)} on {threads} thread{'s' * (threads > 1)}: {titles}"
+
+
+def _in_a_list(title: str) -> str:
+    return title.replace(", ", " ")
+
+
+def _spread_line(document: Record) -> str:
+    """Say how far apart the calls of one engine were."""
+    spreads = []
+    for record in document["networks"].values():
+        for result in record["results"]:
+            low, middle, high = quantiles(result["samples_ms"], n=4, method="inclusive")
+            spreads.append(100 * (high - low) / middle)
+    return (
+        f"The middle half of an engine's calls spans {median(spreads):.0f}% of its median, {max(spreads):.0f}% where "
+        "it spans the most: smaller differences than that say little."
+    )
 
 
 def thread_counts(record: Record) -> list[int]:

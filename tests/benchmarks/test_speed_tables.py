@@ -115,6 +115,10 @@ def test_peak_scaling_and_notes(script: Any, document: dict[str, Any]) -> None:
     assert "ncnn is up to 2e-03 off (Winograd convolutions; allowed 0.005)." in notes
     assert "TVM was tuned for VGG-16 on 2 threads with 900 trials, in 21 minutes." in notes
     assert "Left out: tvm: it is not tuned (VGG-16)" in notes
+    assert "spans 0% of its median, 0% where" in notes
+    assert "Faster than our fastest pruned network: none." in notes
+    assert "dense network: VGG-16 on 1 thread: ncnn, DeepSparse, int8; VGG-16 on 2 threads: ncnn." in notes
+    assert "Not asked to take part in VGG-16: OpenVINO, MNN, TFLite, torch.compile." in notes
 
 
 def test_readme_rows(script: Any, document: dict[str, Any]) -> None:
