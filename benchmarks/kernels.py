@@ -23,6 +23,7 @@ from pconv.build import build
 from pconv.codegen import generate
 from pconv.lower import lower
 from pconv.runtime import Engine
+from pconv.targets.detect import cpu_flags
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "kernels.json"
@@ -116,7 +117,13 @@ def measure(target_name: str) -> Record:
                 "samples_ms": [round(sample, 5) for sample in taken],
             }
         )
-    return {"target": target.name, "fma_peak_gflops": round(fma_peak, 1), "results": rows}
+    described = machine.record(("numpy",), compiler=machine.compiler())
+    return {
+        "machine": described,
+        "target": target.name,
+        "fma_peak_gflops": round(fma_peak, 1),
+        "results": rows,
+    }
 
 
 def render(document: Record) -> str:
@@ -125,14 +132,12 @@ def render(document: Record) -> str:
     for part in document["instruction_sets"]:
         title = TITLES.get(part["target"], part["target"])
         text.append(
-            f"**{title}**, one thread, {part['fma_peak_gflops']:.0f} GFLOP/s at most; % of that, executed only\n"
+            f"**{title}** on {part['machine']['cpu']}, one thread, {part['fma_peak_gflops']:.0f} GFLOP/s at most; "
+            "% of that, executed only\n"
         )
         for table in dict.fromkeys(result["table"] for result in part["results"]):
             text += [*_table(table, [r for r in part["results"] if r["table"] == table]), ""]
-    cpu = document["machine"]["cpu"]
-    text.append(
-        f"Measured on {cpu} by `benchmarks/kernels.py`. A cell in brackets ran dense although it has zeros."
-    )
+    text.append("Measured by `benchmarks/kernels.py`. A cell in brackets ran dense although it has zeros.")
     return "\n".join(text)
 
 
@@ -165,13 +170,18 @@ def write_tables(document: Record, check: bool) -> None:
 
 
 def main() -> None:
-    """Measure, unless asked for the tables only."""
+    """Measure the instruction sets of this CPU, unless asked for the tables only; the others' results stay."""
     asked = set(sys.argv[1:])
     if not asked & {"--tables", "--check"}:
-        document = {
-            "machine": machine.record(("numpy",), compiler=machine.compiler()),
-            "instruction_sets": [measure(name) for name in INSTRUCTION_SETS],
+        parts = {
+            part["target"]: part
+            for part in json.loads(RESULTS.read_text(encoding="utf-8"))["instruction_sets"]
         }
+        flags = cpu_flags() or frozenset()
+        parts |= {
+            name: measure(name) for name in INSTRUCTION_SETS if flags.issuperset(targets.get(name).features)
+        }
+        document = {"instruction_sets": [parts[name] for name in INSTRUCTION_SETS if name in parts]}
         RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     write_tables(json.loads(RESULTS.read_text(encoding="utf-8")), "--check" in asked)
 

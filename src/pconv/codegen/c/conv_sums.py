@@ -1,0 +1,241 @@
+"""The sums of a group of filters: loops over its kept kernels, their loads and multiply-adds.
+
+Each shape has a branch-free loop of its own, or one loop serves all and a table says where taps read. Weights are
+spread over registers one by one, or stay side by side where a multiply-add names a lane.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from pconv.codegen.c.prelude import ctype, table
+from pconv.lower.cost import REACH
+from pconv.lower.kernels import ConvKernel
+from pconv.lower.loads import Load, cut_taps, load_program, tap_offset
+
+REGISTERS = 32
+"""Vector registers of the CPUs whose multiply-adds take a lane."""
+
+WIDENING_RUNS = 8
+"""Places in a group's runs where sums of halves may be added to floats."""
+
+
+def acc(f: int, v: int, copy: int = 0) -> str:
+    """Name an accumulator."""
+    return f"a{f}_{v}" if copy == 0 else f"a{f}_{v}_{copy}"
+
+
+def add_to_floats(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return what adds the accumulators, which begin again at zero, to the sums of floats."""
+    vectors = shape[0] * shape[1]
+    for f in range(kernel.group):
+        for v in range(vectors):
+            sets = [acc(f, v, copy) for copy in range(kernel.copies)]
+            wide = " + ".join(f"WIDE({one})" for one in sets)
+            yield f"        sums[{f * vectors + v}] += {wide}; {' = '.join(sets)} = (vf){{0}};"
+
+
+def runs_text(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return the loops over the kernels of a group of filters."""
+    if kernel.by_table:
+        yield from _table_run(kernel, shape)
+    else:
+        for pattern in range(kernel.runs):
+            yield from _run(kernel, shape, pattern)
+
+
+def _table_run(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return one loop over kernels of all shapes: where a tap reads stands in a table."""
+    g, taps = kernel.group, len(kernel.patterns[0])
+    src, lanes = kernel.source, kernel.source.lanes
+    places = [
+        src.vector(r * kernel.stride[0], c * kernel.stride[1]) * lanes
+        for r in range(shape[0])
+        for c in range(shape[1])
+    ]
+    yield f"        for (int32_t n = *run++; n > 0; n--, w += {taps * g}) {{"
+    yield f"            const float *k = in + (size_t)*index++ * {src.plane_elems};"
+    yield "            const int32_t *tap = TAPS[*shape++];"
+    for t in range(taps):
+        uses = [(place, [v]) for v, place in enumerate(places)]
+        yield f"            {{ const float *p = k + tap[{t}]; HIDE(p);"
+        yield from _one_tap(kernel, uses, t * g, 0)
+        yield "            }"
+    yield "        }"
+
+
+def taps_table(kernel: ConvKernel) -> str:
+    """Return the table of where the taps of each pattern read, in elements from the first tap of all."""
+    origin, lanes = tap_offset(kernel, 0, 0), kernel.source.lanes
+    rows = [[(tap_offset(kernel, *tap) - origin) * lanes for tap in taps] for taps in kernel.patterns]
+    return table("int32_t", "TAPS", rows)
+
+
+def _one_tap(
+    kernel: ConvKernel, uses: Sequence[tuple[int, list[int]]], first: int, copy: int
+) -> Iterable[str]:
+    """Return the multiply-adds of one tap from pointer p; inputs or weights stay in registers, whichever are fewer.
+
+    `uses` are the places to load from with the tile's positions that they serve; `first` is the first filter's weight.
+    """
+    g = kernel.group
+    if g > len(uses):
+        yield (
+            "            vf "
+            + ", ".join(f"x{i} = LD(p + {place})" for i, (place, _) in enumerate(uses))
+            + ";"
+        )
+        for f in range(g):
+            sums = " ".join(f"{acc(f, v, copy)} += x{i} * s;" for i, (_, vs) in enumerate(uses) for v in vs)
+            yield f"            {{ vf s = SPLAT(w[{first + f}]); {sums} }}"
+    else:
+        yield "            vf " + ", ".join(f"w{f} = SPLAT(w[{first + f}])" for f in range(g)) + ";"
+        for place, vs in uses:
+            sums = " ".join(f"{acc(f, v, copy)} += x * w{f};" for v in vs for f in range(g))
+            yield f"            {{ vf x = LD(p + {place}); {sums} }} HIDE(p);"
+
+
+def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int) -> Iterable[str]:
+    """Return what sums the kernels of one pattern."""
+    taps = kernel.patterns[pattern]
+    kh, kw = kernel.size
+    picture = "/".join("".join("1" if (y, x) in taps else "0" for x in range(kw)) for y in range(kh))
+    yield f"        {{ /* {picture} */"
+    if kernel.widen_after and not kernel.block and _widens(kernel, pattern):
+        most = max(1, kernel.widen_after // len(taps))
+        yield "            for (int32_t left = *run++, n; left > 0;) {"
+        yield f"                n = left < {most} ? left : {most}, left -= n, done += n;"
+        yield from (f"    {line}" for line in _kernels(kernel, shape, pattern))
+        yield f"                if (done >= {most}) {{"
+        yield "                    done = 0;"
+        yield from (f"            {line}" for line in add_to_floats(kernel, shape))
+        yield "                }"
+        yield "            }"
+    else:
+        yield "            int32_t n = *run++;"
+        if kernel.widen_after and not kernel.block:
+            yield "            done += n;"
+        yield from _kernels(kernel, shape, pattern)
+    yield "        }"
+
+
+def _widens(kernel: ConvKernel, pattern: int) -> bool:
+    """Tell whether the run of a pattern looks if it is time: of many short runs, WIDENING_RUNS do."""
+    every = -(-len(kernel.patterns) // WIDENING_RUNS)
+    return (pattern + 1) % every == 0
+
+
+def _kernels(kernel: ConvKernel, shape: tuple[int, int], pattern: int) -> Iterable[str]:
+    """Return the loop over `n` kernels of one pattern, `copies` of them at a time."""
+    g, taps, copies = kernel.group, kernel.patterns[pattern], kernel.copies
+    for at_once in (copies, 1) if copies > 1 else (1,):
+        step = f"w += {at_once * len(taps) * g}"
+        head, tail = _counted(at_once, step) if kernel.by_lane else _stepped(at_once, step)
+        yield f"            {head}"
+        for copy in range(at_once):
+            yield from _kernel(kernel, shape, pattern, copy)
+        yield f"            {tail}"
+
+
+def _stepped(at_once: int, step: str) -> tuple[str, str]:
+    """Return head and tail of a loop over `n` kernels, some at once."""
+    if at_once == 1:
+        return f"for (; n > 0; n--, {step}) {{", "}"
+    return f"for (; n >= {at_once}; n -= {at_once}, {step}) {{", "}"
+
+
+def _counted(at_once: int, step: str) -> tuple[str, str]:
+    """Return the same loop for AArch64: one subtraction tells the end, and pointers simply stay where they are.
+
+    Without the hiding, clang works out behind each loop where its pointers must have got to.
+    """
+    head, left = (
+        ("if (n) do {", "--n")
+        if at_once == 1
+        else (f"if ((n -= {at_once}) >= 0) do {{", f"(n -= {at_once}) >= 0")
+    )
+    back = "" if at_once == 1 else f" n += {at_once};"
+    return head, f"{step}; HIDE(w); HIDE(index); }} while ({left});{back}"
+
+
+def _kernel(kernel: ConvKernel, shape: tuple[int, int], pattern: int, copy: int) -> Iterable[str]:
+    """Return the loads and multiply-adds of one kept kernel into one set of accumulators."""
+    taps, t = len(kernel.patterns[pattern]), ctype(kernel.source.dtype)
+    yield f"                {{ const {t} *k = in + (size_t)*index++ * {kernel.source.plane_elems};"
+    for chunk in cut_taps(taps, kernel.passes):
+        loads = load_program(kernel, chunk, pattern, shape)
+        if kernel.by_lane:
+            accumulators = kernel.group * kernel.copies * shape[0] * shape[1]
+            yield from _by_lane(kernel, loads, chunk, copy, accumulators)
+        else:
+            yield from _by_splat(kernel, loads, chunk, copy)
+    yield "                }"
+
+
+def _by_splat(kernel: ConvKernel, loads: Sequence[Load], chunk: range, copy: int) -> Iterable[str]:
+    """Return a run of taps where each weight is spread over a register, or by the multiply-add itself."""
+    g, lanes, origin = kernel.group, kernel.source.lanes, tap_offset(kernel, 0, 0)
+    first = copy * len(kernel.patterns[0])
+    # A pointer of its own for each run: what another one loaded would be kept, without a register to spare.
+    yield f"                {{{' HIDE(k);' if chunk[0] else ''} const float *p = k;"
+    if len(chunk) == 1:
+        served = [((load.offset - origin) * lanes, [v for v, _ in load.uses]) for load in loads]
+        yield from _one_tap(kernel, served, (first + chunk[0]) * g, copy)
+        yield "                }"
+        return
+    names = ", ".join(f"w{t}_{f} = SPLAT(w[{(first + t) * g + f}])" for t in chunk for f in range(g))
+    yield f"                vf {names};"
+    for load in loads:
+        uses = " ".join(f"{acc(f, v, copy)} += x * w{t}_{f};" for v, t in load.uses for f in range(g))
+        yield f"                {{ vf x = LD(p + {(load.offset - origin) * lanes}); {uses} }} HIDE(p);"
+    yield "                }"
+
+
+def _by_lane(
+    kernel: ConvKernel, loads: Sequence[Load], chunk: range, copy: int, accumulators: int
+) -> Iterable[str]:
+    """Return a run of taps whose weights stay side by side in registers: a multiply-add names register and lane.
+
+    Neighbouring vectors are loaded in pairs where two registers are free, from a pointer that moves when it is
+    too far behind for that.
+    """
+    g, lanes, origin = kernel.group, kernel.source.lanes, tap_offset(kernel, 0, 0)
+    first = copy * len(kernel.patterns[0]) * g
+    start = first + chunk[0] * g
+
+    def weights(some: Iterable[Load]) -> set[int]:
+        return {(first + t * g + f - start) // lanes for load in some for _, t in load.uses for f in range(g)}
+
+    loaded: set[int] = set()
+    done = 0
+    base = loads[0].offset - origin if kernel.passes > 1 else 0
+    # A pointer of its own for each run: what another one loaded would be kept, without a register to spare.
+    move = f"k + {base * lanes}; HIDE(p)" if kernel.passes > 1 else "k"
+    yield f"                {{ const {ctype(kernel.source.dtype)} *p = {move};"
+    while done < len(loads):
+        pair = loads[done : done + 2]
+        live = weights(pair) | (loaded & weights(loads[done:]))
+        neighbours = len(pair) == 2 and pair[1].offset == pair[0].offset + 1
+        # Short of registers, the compiler reads a single filter's weights again, and of several moves sums about.
+        short = g > 1 and accumulators + len(live) + 2 > REGISTERS
+        if not neighbours or short:
+            pair = pair[:1]
+        done += len(pair)
+        places = [load.offset - origin for load in pair]
+        if places[-1] - base >= REACH:
+            yield f"                p += {(places[0] - base) * lanes}; HIDE(p);"
+            base = places[0]
+        for w in sorted(weights(pair) - loaded):
+            yield f"                vf w{w} = LD(w + {start + w * lanes});"
+            loaded.add(w)
+        x = ", ".join(f"x{i} = LD(p + {(place - base) * lanes})" for i, place in enumerate(places))
+        uses = (
+            (i, v, f, first + t * g + f)
+            for i, load in enumerate(pair)
+            for v, t in load.uses
+            for f in range(g)
+        )
+        sums = " ".join(
+            f"{acc(f, v, copy)} += x{i} * LANE(w{(at - start) // lanes}, {(at - start) % lanes});"
+            for i, v, f, at in uses
+        )
+        yield f"                {{ vf {x}; {sums} }}"
+    yield "                }"
