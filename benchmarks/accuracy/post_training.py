@@ -126,12 +126,12 @@ class Classification:
         }
 
     def top1(self, module: nn.Module, count: int) -> float:
-        """Give the top-1 in percent on the first `count` test images."""
-        return 100 * float(_right(module, self.data.test.part(slice(0, count))).mean())
+        """Give the top-1, 0..1, on the first `count` test images."""
+        return float(_right(module, self.data.test.part(slice(0, count))).mean())
 
     def top1_compiled(self, engine: pconv.Engine, count: int) -> float:
         """Give the same by a compiled network."""
-        return 100 * float(_compiled_right(engine, self.data.test.part(slice(0, count))).mean())
+        return float(_compiled_right(engine, self.data.test.part(slice(0, count))).mean())
 
 
 class Denoising:
