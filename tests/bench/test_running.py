@@ -43,8 +43,10 @@ def test_a_model_that_it_cannot_read_is_one_line(tmp_path: Path, image: Image) -
 def test_a_process_that_dies_is_an_error(network: Path, image: Image) -> None:
     with running.Worker(get("onnxruntime"), network, 1, image) as ready:
         ready._process.kill()
+        ready._process.wait()
         with pytest.raises(PconvError, match=r"onnxruntime: its process ended with code -9: "):
             ready.turn(0.0)
+    assert not Path(ready._folder.name).exists()
 
 
 def test_it_ends_when_it_is_closed(network: Path, image: Image) -> None:

@@ -11,6 +11,7 @@ Who runs when is decided here; how long a call took is measured where it runs, s
 import json
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -112,7 +113,10 @@ class Worker:
         """End the process: it stops by itself when nothing can be asked any more."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(
+                    BrokenPipeError
+                ):  # a request that never reached a dead process is still buffered
+                    pipe.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
