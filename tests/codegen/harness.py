@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from graph.reference import execute
-from pconv import targets
-from pconv.build import build, build_executable
+from pconv import targets, toolchain
+from pconv.build import NATIVE, build, build_executable
 from pconv.cache import Cache
 from pconv.codegen import generate
 from pconv.graph import GraphView
@@ -128,6 +128,31 @@ def run_under_qemu(
     assert flat.size == sum(sizes)
     parts = np.split(flat, np.cumsum(sizes)[:-1])
     return {n: part.reshape(view.shapes[n]) for n, part in zip(view.outputs, parts, strict=True)}
+
+
+def run_library_under_qemu(
+    library: Path, x: np.ndarray, work: Path, core: str
+) -> subprocess.CompletedProcess[bytes]:
+    """Link a program with a shared library for linux-aarch64, and run it on `x` in the emulator of a core."""
+    target = targets.get("linux-aarch64")
+    compiler = toolchain.choose(None, target)
+    (work / "main.c").write_text(MAIN_C)
+    zig = Cache().root / "zig"
+    subprocess.run(
+        [
+            *(
+                *compiler.command,
+                *compiler.base_flags(target),
+                f"-I{NATIVE}",
+                str(work / "main.c"),
+                str(library),
+            ),
+            *("-o", str(work / "main"), *compiler.executable_flags(target)),
+        ],
+        check=True,
+        env=toolchain.environment(zig, zig),
+    )
+    return subprocess.run([*QEMU, "-cpu", core, str(work / "main")], input=x.tobytes(), capture_output=True)
 
 
 def assert_right(view: GraphView, feeds: Feeds, results: Results, dtype: str = "fp32") -> None:
