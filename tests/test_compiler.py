@@ -1,6 +1,8 @@
 """compile() from a file, a proto and a module: right answers, the cache's short cut, and clear refusals."""
 
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from pconv import compiler, targets
 from pconv.bench.case import Sparsity
 from pconv.cache import Cache
 from pconv.errors import ArtefactError, BuildError, ModelError
+from pconv.files import PIECE
 
 pytestmark = pytest.mark.cc
 
@@ -81,6 +84,16 @@ def test_file_to_engine_and_back_from_the_cache(model: Path, lowered: list[objec
     assert steps
 
 
+def test_from_the_cache_neither_reader_nor_generator_is_imported(model: Path) -> None:
+    pconv.compile(model).close()
+    code = (
+        f"import sys, pconv; pconv.compile({str(model)!r}); "
+        "print({'onnx', 'onnx_ir', 'torch', 'pconv.build', 'pconv.lower'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_what_makes_a_new_file(model: Path, lowered: list[object]) -> None:
     kept = compiler.compile_file(model)
     assert compiler.compile_file(str(model)) == kept and len(lowered) == 1
@@ -113,10 +126,10 @@ def test_weights_in_other_files_take_no_short_cut(lowered: list[object], tmp_pat
 def test_a_name_near_the_block_border_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "large.onnx"
     for shift in range(9):
-        path.write_bytes(b"x" * ((1 << 22) - shift) + b"location" + b"y" * 100)
+        path.write_bytes(b"x" * (PIECE - shift) + b"location" + b"y" * 100)
         key = compiler._shortcut_key(path, None, targets.native(), frozenset(), None, None)
         assert key is None
-    path.write_bytes(b"x" * (1 << 22))
+    path.write_bytes(b"x" * PIECE)
     assert compiler._shortcut_key(path, None, targets.native(), frozenset(), None, None) is not None
 
 

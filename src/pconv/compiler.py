@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pconv import targets, toolchain, tuning
 from pconv._version import __version__
-from pconv.build import build
 from pconv.cache import Cache
 from pconv.errors import ModelError
-from pconv.files import write_atomically
+from pconv.files import PIECE, write_atomically
 from pconv.runtime import Engine, load
 from pconv.runtime.opencl_device import device_identity
 from pconv.targets import Target
@@ -92,6 +91,7 @@ def compile_file(
     shortcut = _shortcut_key(model, inputs, chosen, dense, records, cc) if cache else None
     library = store.find(shortcut) if shortcut is not None else None
     if library is None:
+        from pconv.build import build
         from pconv.codegen import generate
 
         program = generate(_lower(model, inputs, chosen, dense, records, progress))
@@ -251,7 +251,7 @@ def _shortcut_key(
     digest = hashlib.sha256()
     before = b""
     with open(model, "rb") as file:
-        while block := file.read(1 << 22):
+        while block := file.read(PIECE):
             if b"location" in before + block[:8] or b"location" in block:
                 return None
             digest.update(block)
