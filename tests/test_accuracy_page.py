@@ -27,7 +27,7 @@ def script() -> ModuleType:
     return importlib.import_module("post_training")
 
 
-@pytest.mark.parametrize("name", ["post_training"])
+@pytest.mark.parametrize("name", ["post_training", "finetune", "ablation"])
 def test_the_tables_are_those_of_the_results(name: str, script: ModuleType) -> None:
     measured = importlib.import_module(name)
     text = script.PAGE.read_text("utf-8")
@@ -49,3 +49,21 @@ def test_cases_are_unlike(script: ModuleType) -> None:
     assert {"resnet20-scp8-2.25", "resnet56-centre3-4", "dncnn-scp8-4", "resnet20-scp8-4-g4-refit"} <= set(
         script.CASES
     )
+
+
+def test_the_ablation_has_a_row_for_each_rate_and_group() -> None:
+    ablation = importlib.import_module("ablation")
+    cells = ablation.grid()
+    assert len(cells) == len({ablation.name(*cell) for cell in cells}) == 7 * 4 * 3 + 4
+    rows = [
+        {"patterns": "centre3", "rate": 4.0, "group": 8, "tuned": False, "accuracy": 0.70126},
+        {"patterns": "scp8", "rate": 4.0, "group": 8, "tuned": False, "accuracy": 0.6},
+        {"patterns": "scp8", "rate": 2.25, "group": 1, "tuned": False, "accuracy": 0.89},
+        {"patterns": "scp8", "rate": 4.0, "group": 1, "tuned": True, "accuracy": 0.87},
+    ]
+    assert ablation.table({"results": rows}, tuned=False).splitlines() == [
+        "| 3x3 layers | g | scp8 | centre3 |",
+        "|---|---|---|---|",
+        "| 2.25x | 1 | 89.00 | - |",
+        "| 4x | 8 | 60.00 | 70.13 |",
+    ]

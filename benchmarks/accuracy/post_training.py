@@ -110,8 +110,8 @@ class Classification:
 
     def score(self, module: nn.Module, dense: nn.Module, engine: pconv.Engine) -> dict[str, Any]:
         """Compare with the dense network on each test image."""
-        pruned, whole = _right(module, self.data.test), _right(dense, self.data.test)
-        compiled = _compiled_right(engine, self.data.test)
+        pruned, whole = self.right(module), self.right(dense)
+        compiled = self.right_compiled(engine)
         different = abs(int(pruned.sum()) - int(compiled.sum()))
         assert different <= MAX_DIFFERENT_IMAGES, f"compiled: {different} images differ"
         change = 100 * (pruned.astype(float) - whole)
@@ -125,13 +125,14 @@ class Classification:
             "samples": len(change),
         }
 
-    def top1(self, module: nn.Module, count: int) -> float:
-        """Give the top-1, 0..1, on the first `count` test images."""
-        return float(_right(module, self.data.test.part(slice(0, count))).mean())
+    def right(self, module: nn.Module) -> Any:
+        """Say for each test image whether the network knows its class."""
+        return _right(module, self.data.test)
 
-    def top1_compiled(self, engine: pconv.Engine, count: int) -> float:
-        """Give the same by a compiled network."""
-        return float(_compiled_right(engine, self.data.test.part(slice(0, count))).mean())
+    def right_compiled(self, engine: Any) -> Any:
+        """Say the same of a compiled network."""
+        batches = self.data.test.batches(100)
+        return np.concatenate([engine(x).argmax(1) == labels for x, labels in batches])
 
 
 class Denoising:
@@ -190,10 +191,6 @@ def _right(module: nn.Module, images: Images) -> Any:
         return np.concatenate(
             [module(torch.from_numpy(x)).argmax(1).numpy() == labels for x, labels in images.batches(250)]
         )
-
-
-def _compiled_right(engine: Any, images: Images) -> Any:
-    return np.concatenate([engine(x).argmax(1) == labels for x, labels in images.batches(100)])
 
 
 def _psnr(image: Tensor, clean: Tensor) -> float:

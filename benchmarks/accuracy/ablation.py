@@ -1,0 +1,204 @@
+"""Measure what a library, sharing and a rate cost: ResNet-20 on CIFAR-10, refitted without training, some tuned.
+
+    python benchmarks/accuracy/ablation.py                 all that the file of results does not hold yet: an hour
+    python benchmarks/accuracy/ablation.py scp8-4-g1       one of them again
+    python benchmarks/accuracy/ablation.py --page          only write docs/accuracy.md's tables
+
+A grid of libraries x groups x rates is refitted in seconds each (choice and least squares, no gradient steps). A few
+are also tuned for a short while. Nothing is chosen by these figures: every cell is one run with the settings of the
+other tables, scored once on the 10,000 test images. Corners of the grid are compiled and scored as well.
+"""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy comes: seconds are of one core
+
+import argparse
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from post_training import MAX_DIFFERENT_IMAGES, PAGE, WEIGHTS, Case, Classification, Sizes, between
+from torch import nn
+
+import pconv
+from pconv import zoo
+from pconv.bench import machine
+from pconv.demo.data import find_folder
+from pconv.pruning import post_train
+from pconv.training import default_settings, train
+from pconv.training.evaluate import paired_change
+
+RESULTS = Path(__file__).parents[1] / "results" / "accuracy_ablation.json"
+LIBRARIES = ("elog4", "gauss4", "natural-4", "scp8", "natural-8", "natural-12", "centre3")
+GROUPS = (1, 4, 8, 16)
+RATES = (2.25, 4.0, 8.0)
+TUNED = ("scp8", "centre3"), (1, 4), (4.0,)
+TUNED_EPOCHS, TUNED_IMAGES = 1, 10_000
+REFIT_IMAGES = 512
+COMPILED = ("scp8", "centre3"), (1, 16)
+NETWORK = "resnet20"
+
+
+def grid() -> list[tuple[str, float, int, bool]]:
+    """List library, rate, group and whether the network is tuned; what most people ask for comes first."""
+    refitted = [(library, rate, group, False) for rate in RATES for group in GROUPS for library in LIBRARIES]
+    refitted.sort(key=lambda cell: cell[2] > 1 and cell[0] not in TUNED[0])
+    libraries, groups, rates = TUNED
+    return refitted + [
+        (library, rate, group, True) for rate in rates for group in groups for library in libraries
+    ]
+
+
+def name(library: str, rate: float, group: int, tuned: bool) -> str:
+    """Give the name on the command line."""
+    return f"{library}-{rate:g}-g{group}{'-tuned' if tuned else ''}"
+
+
+def measure(
+    library: str, rate: float, group: int, tuned: bool, task: Classification, dense: Any
+) -> dict[str, Any]:
+    """Prune ResNet-20, and score it against the `dense` network's right answers on the same images."""
+    case = Case(NETWORK, library, rate, group)
+    found = _tune(case, task) if tuned else _refit(case, task, dense)
+    return {
+        "machine": machine.record(("numpy", "torch"), threads=1),
+        "model": WEIGHTS[NETWORK][0],
+        "method": f"{'tuned' if tuned else 'refit'}, g={group}",  # model, method, patterns: a curve of `pconv report`
+        "patterns": library,
+        "rate": rate,
+        "group": group,
+        "tuned": tuned,
+        **found,
+    }
+
+
+def dense_network() -> nn.Module:
+    """Give ResNet-20 with its published weights."""
+    network, weights = WEIGHTS[NETWORK]
+    return zoo.create(network, weights=find_folder(weights.parts[0]) / weights)
+
+
+def _refit(case: Case, task: Classification, dense: Any) -> dict[str, Any]:
+    module = dense_network()
+    images = torch.from_numpy(task.data.train.normalised(slice(0, REFIT_IMAGES)))
+    began = time.process_time()
+    sparsity = post_train(module, images, task.recipe(case))
+    spent = time.process_time() - began
+    right = task.right(module)
+    scored = {
+        "compression_rate": float(sparsity.statistics()["compression_rate"]),
+        "seconds": spent,
+        "accuracy": float(right.mean()),
+        "change": asdict(paired_change(dense, right)),
+    }
+    libraries, groups = COMPILED
+    if case.patterns in libraries and case.group in groups:
+        with TemporaryDirectory() as folder:
+            compiled = task.right_compiled(Sizes(module, sparsity, Path(folder)))
+        different = abs(int(compiled.sum()) - int(right.sum()))
+        assert different <= MAX_DIFFERENT_IMAGES, f"compiled: {different} images differ"
+        scored["accuracy_compiled"] = float(compiled.mean())
+    return scored
+
+
+def _tune(case: Case, task: Classification) -> dict[str, Any]:
+    """Train for a short while around the zeros of the refit, the dense network as the teacher."""
+    network, weights = WEIGHTS[NETWORK]
+    with TemporaryDirectory() as folder:
+        result = train(
+            find_folder("cifar10"),
+            network,
+            Path(folder) / "run",
+            weights=find_folder(weights.parts[0]) / weights,
+            recipe=task.recipe(case),
+            method="post",
+            distill=True,
+            settings=default_settings(
+                tuning=True, distill=True, choose="last", epochs=TUNED_EPOCHS, images=TUNED_IMAGES, threads=1,
+                optimiser="adam", weight_decay=1e-4, ema=0.99,
+            ),
+        )  # fmt: skip
+        assert result is not None and result.change is not None
+        compiled = float(task.right_compiled(pconv.compile(result.folder / "model.onnx", threads=1)).mean())
+    different = abs(compiled - result.accuracy) * result.test_images
+    assert different < MAX_DIFFERENT_IMAGES + 0.5, f"compiled: {different:.0f} images differ"
+    return {
+        "compression_rate": result.compression_rate,
+        "seconds": result.seconds,
+        "accuracy": result.accuracy,
+        "change": asdict(result.change),
+        "accuracy_compiled": compiled,
+        "epochs": TUNED_EPOCHS,
+        "images": result.train_images,
+    }
+
+
+def table(document: dict[str, Any], tuned: bool) -> str:
+    """Write the results as a table of docs/accuracy.md: a row for each rate and group, a column for each library."""
+    rows = [row for row in document["results"] if row["tuned"] == tuned]
+    found = {(row["rate"], row["group"], row["patterns"]): 100 * row["accuracy"] for row in rows}
+    libraries = [library for library in LIBRARIES if any(key[2] == library for key in found)]
+    lines = [f"| 3x3 layers | g | {' | '.join(libraries)} |", "|---" * (2 + len(libraries)) + "|"]
+    for rate, group in sorted({key[:2] for key in found}):
+        cells = (found.get((rate, group, library)) for library in libraries)
+        lines.append(
+            f"| {rate:g}x | {group} | {' | '.join('-' if one is None else f'{one:.2f}' for one in cells)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def page(text: str, document: dict[str, Any]) -> str:
+    """Put the tables between the markers of docs/accuracy.md, and below them where their rows were measured."""
+    for mark, tuned in (("ablation", False), ("ablation-tuned", True)):
+        if rows := [row for row in document["results"] if row["tuned"] == tuned]:
+            errors = [row["change"]["standard_error"] for row in rows]
+            spread = f"{min(errors):.2f} to {max(errors):.2f}"
+            dense = (
+                f"Dense: {100 * document['dense']:.2f}; the change from it has standard errors of {spread}."
+            )
+            machines = "; ".join(dict.fromkeys(machine.line(row["machine"]) for row in rows))
+            text = between(text, mark, f"{table(document, tuned)}\n{dense} {machines}.\n")
+    return text
+
+
+def main() -> None:
+    """Measure what is missing or was asked for; the file of results is replaced after each cell."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cases", nargs="*", help="such as scp8-4-g1 (refitted) or scp8-4-g1-tuned")
+    parser.add_argument("--page", action="store_true", help="measure nothing, write docs/accuracy.md")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    document = json.loads(options.output.read_text("utf-8")) if options.output.exists() else {"results": []}
+    if options.page:
+        PAGE.write_text(page(PAGE.read_text("utf-8"), document), "utf-8")
+        return
+    cells = {name(*cell): cell for cell in grid()}
+    for one in options.cases:
+        if one not in cells:
+            parser.error(f"{one}: no such case; allowed are LIBRARY-RATE-gN of the grid, some with -tuned")
+    torch.set_num_threads(1)
+    task = Classification()
+    done = {row["case"]: row for row in document["results"]}
+    dense = task.right(dense_network())
+    for one in options.cases or [one for one in cells if one not in done]:
+        done[one] = {"case": one, **measure(*cells[one], task, dense)}
+        document = {
+            "network": NETWORK,
+            "dense": float(np.mean(dense)),
+            "results": [done[each] for each in cells if each in done],
+        }
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        print(f"{one}: {done[one]['accuracy']:.2%}, {done[one]['seconds']:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
