@@ -42,13 +42,13 @@ static void add_up(const pconv_frame *f, int32_t begin, int32_t end) {
     }
 }
 
-const pconv_step pconv_steps[] = {
+static const pconv_step steps[] = {
     {"twice", twice, ROWS, 3},
     {"add_weights", add_weights, ROWS * COLUMNS, 1},
     {"add_up", add_up, ROWS, ROWS},
 };
-const int32_t pconv_step_count = 3;
-const size_t pconv_arena_bytes = sizeof(float) * ROWS * COLUMNS;
+static const pconv_plan plan = {PCONV_NEEDS(""), steps, 3, sizeof(float) * ROWS * COLUMNS};
+const pconv_plan *const pconv_plans[] = {&plan, 0};
 const pconv_tensor pconv_inputs[] = {{"x", 3, {1, ROWS, COLUMNS}}};
 const pconv_tensor pconv_outputs[] = {{"y", 3, {1, ROWS, COLUMNS}}, {"sums", 2, {1, ROWS}}};
 const int32_t pconv_inputs_count = 1, pconv_outputs_count = 2;

@@ -110,9 +110,9 @@ static void run(const pconv_frame *f, int32_t begin, int32_t end) {
     for (int i = 0; i < (int)f->inputs[0][0]; i++) f->outputs[0][0] += f->weights[i];
     for (int i = -1024; i < 1024; i++) f->outputs[0][0] += f->arena[i];
 }
-const pconv_step pconv_steps[] = {{"run", run, 1, 1}};
-const int32_t pconv_step_count = 1;
-const size_t pconv_arena_bytes = 0;
+static const pconv_step steps[] = {{"run", run, 1, 1}};
+static const pconv_plan plan = {PCONV_NEEDS(""), steps, 1, 0};
+const pconv_plan *const pconv_plans[] = {&plan, 0};
 const pconv_tensor pconv_inputs[] = {{"n", 1, {1}}}, pconv_outputs[] = {{"sum", 1, {1}}};
 const int32_t pconv_inputs_count = 1, pconv_outputs_count = 1;
 """
@@ -153,7 +153,7 @@ def test_generated_text_compiles_clean(make_program: Maker, tmp_path: Path, name
     flags = (*compiler.base_flags(program.target), *compiler.cpu_flags(program.target), "-Wextra", "-Werror")
     native = Path(toolchain.__file__).parent / "runtime" / "native"
     for source in ("pool.c", "runtime.c", "cpu.c"):
-        arguments = [*flags, '-DPCONV_FEATURES="fma"', "-c", str(native / source), "-o", str(tmp_path / "o")]
+        arguments = [*flags, "-c", str(native / source), "-o", str(tmp_path / "o")]
         done = subprocess.run([*compiler.command, *arguments], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
 
@@ -172,10 +172,8 @@ def test_compiler_fails(make_program: Maker, session_cache: Cache) -> None:
 
 def test_linker_fails(make_program: Maker, session_cache: Cache) -> None:
     program = make_program()
-    program = replace(
-        program, sources={"model.c": program.sources["model.c"].replace("pconv_step_count", "n")}
-    )
-    with pytest.raises(BuildError, match=r"model\.so: .* failed .*pconv_step_count"):
+    program = replace(program, sources={"model.c": program.sources["model.c"].replace("pconv_plans", "n")})
+    with pytest.raises(BuildError, match=r"model\.so: .* failed .*pconv_plans"):
         build(program, cache=session_cache)
 
 

@@ -127,10 +127,10 @@ def test_a_name_near_the_block_border_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "large.onnx"
     for shift in range(9):
         path.write_bytes(b"x" * (PIECE - shift) + b"location" + b"y" * 100)
-        key = compiler._shortcut_key(path, None, targets.native(), frozenset(), None, None)
+        key = compiler._shortcut_key(path, None, [(targets.native(), None)], frozenset(), None)
         assert key is None
     path.write_bytes(b"x" * PIECE)
-    assert compiler._shortcut_key(path, None, targets.native(), frozenset(), None, None) is not None
+    assert compiler._shortcut_key(path, None, [(targets.native(), None)], frozenset(), None) is not None
 
 
 def test_proto_in_memory() -> None:
@@ -219,7 +219,7 @@ def test_inspect_plan(model: Path) -> None:
 
 def test_inspect_c(model: Path) -> None:
     text = compiler.inspect(model, "c", target="aarch64")
-    assert '#include "model.h"' in text and "pconv_steps" in text and "block2 (Conv)" in text
+    assert '#include "model.h"' in text and "pconv_plans" in text and "block2 (Conv)" in text
     one = compiler.inspect(model, "c", "block2", target="aarch64")
     assert "#define LANES 4" in one and "3x3 convolution" in one
 

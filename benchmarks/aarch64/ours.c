@@ -52,14 +52,15 @@ int main(int argc, char **argv) {
     mark(1);
     if (!transfer(argv[2], 1, (char *)out, out_bytes)) return 3;
 
-    char *arena = calloc(1, pconv_arena_bytes + 2 * PCONV_SLACK_BYTES + 64);
+    const pconv_plan *plan = pconv_chosen();
+    char *arena = calloc(1, plan->arena_bytes + 2 * PCONV_SLACK_BYTES + 64);
     if (!arena) return 4;
     uintptr_t aligned = ((uintptr_t)arena + PCONV_SLACK_BYTES + 63) & ~(uintptr_t)63;
     pconv_frame frame = {(float *)aligned, pconv_weights, inputs, outputs};
-    for (int32_t i = 0; i < pconv_step_count; i++) pconv_steps[i].run(&frame, 0, pconv_steps[i].tasks);
+    for (int32_t i = 0; i < plan->step_count; i++) plan->steps[i].run(&frame, 0, plan->steps[i].tasks);
     mark(0);
-    for (int32_t i = 0; i < pconv_step_count; i++) {
-        pconv_steps[i].run(&frame, 0, pconv_steps[i].tasks);
+    for (int32_t i = 0; i < plan->step_count; i++) {
+        plan->steps[i].run(&frame, 0, plan->steps[i].tasks);
         mark(2 + i);
     }
     return 0;

@@ -59,7 +59,7 @@ def build(
     if library is None:
         with cache.scratch() as work:
             job = _Job(program, compiler, work, cache, _bare(program, BARE_LIBRARY))
-            objects = job.compile(program.sources, progress)
+            objects = job.compile(progress)
             made = job.link(objects, compiler.library_flags(program.target), "model.so")
             library = cache.store(key, made)
     return library if out is None else _copy(library, out)
@@ -82,7 +82,7 @@ def build_static(
     compiler = toolchain.choose(cc, program.target)
     with cache.scratch() as work:
         job = _Job(program, compiler, work, cache, _bare(program, BARE_ARCHIVE), names)
-        return _copy(job.archive(job.compile(program.sources, progress)), out)
+        return _copy(job.archive(job.compile(progress)), out)
 
 
 def build_executable(
@@ -106,7 +106,7 @@ def build_executable(
     compiler = toolchain.choose(cc, target)
     with cache.scratch() as work:
         job = _Job(program, compiler, work, cache, BARE_PROGRAM if bare else ())
-        objects = job.compile({**program.sources, "main.c": main_c}, None)
+        objects = job.compile(None, {"main.c": main_c})
         flags = compiler.bare_executable_flags(target) if bare else compiler.executable_flags(target)
         path = _copy(job.link(objects, flags, "main"), out)
         path.chmod(0o755)
@@ -141,18 +141,21 @@ def _copy(made: Path, out: str | os.PathLike[str]) -> Path:
 def program_key(program: Program, compiler: Toolchain) -> str:
     """Return the hash of everything that the library's bytes depend on."""
     digest = hashlib.sha256()
-    flags = (compiler.base_flags, compiler.cpu_flags, compiler.library_flags)
+    flags = (compiler.base_flags, compiler.library_flags)
     said = {
-        "sources": program.sources,
+        "variants": [[v.sources, v.manifest, compiler.cpu_flags(v.target)] for v in program.variants],
         "runtime": {str(path.relative_to(NATIVE)): path.read_text() for path in NATIVE.rglob("*.[ch]")},
-        "manifest": program.manifest,
         "compiler": [compiler.version, *compiler.command[1:]],
         "flags": [flag(program.target) for flag in flags],
-        "features": program.target.features,
     }
     digest.update(json.dumps(said, sort_keys=True).encode())
     digest.update(program.weights)
     return digest.hexdigest()
+
+
+def manifest_bytes(program: Program) -> bytes:
+    """Return what each variant says of itself, as JSON, with a zero between them."""
+    return b"\0".join(json.dumps(variant.manifest).encode() for variant in program.variants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +169,13 @@ class _Job:
     bare: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
 
-    def compile(self, sources: Mapping[str, str], progress: Progress | None) -> list[Path]:
-        """Write `sources` and the run time down and compile them, as many at a time as there are cores."""
-        for name, text in sources.items():
-            (self.work / name).write_text(text)
-        # The largest first, so that the last one to end is short.
-        names = sorted((n for n in sources if n.endswith(".c")), key=lambda n: -len(sources[n]))
+    def compile(
+        self, progress: Progress | None, plain_sources: Mapping[str, str] | None = None
+    ) -> list[Path]:
+        """Write the model down and compile it with the run time, as many files at a time as there are cores.
+
+        Only the model's own code may use all that its CPU has: the run time and `plain_sources` run anywhere.
+        """
         target = self.program.target
         base = (*self.compiler.base_flags(target), f"-I{NATIVE}")
         if self.bare:
@@ -180,10 +184,16 @@ class _Job:
             renames = self.work / "names.h"
             renames.write_text("".join(f"#define {old} {new}\n" for old, new in self.names.items()))
             base = (*base, "-include", str(renames))
-        tuned = (*base, *self.compiler.cpu_flags(target))
-        plain = (*base, f'-DPCONV_FEATURES="{",".join(target.features)}"')
-        jobs = [(self.work / name, tuned) for name in names]
-        jobs += [(NATIVE / name, plain) for name in (*RUNTIME_SOURCES, *self.bare)]
+        groups = [(v.sources, (*base, *self.compiler.cpu_flags(v.target))) for v in self.program.variants]
+        jobs = []
+        for sources, flags in (*groups, (plain_sources or {}, base)):
+            for name, text in sources.items():
+                (self.work / name).write_text(text)
+            jobs += [(self.work / name, flags) for name in sources if name.endswith(".c")]
+        jobs.sort(
+            key=lambda job: -job[0].stat().st_size
+        )  # the largest first, so that the last one to end is short
+        jobs += [(NATIVE / name, base) for name in (*RUNTIME_SOURCES, *self.bare)]
         with ThreadPoolExecutor(_cores()) as threads:
             running = [threads.submit(self._compile_one, source, flags) for source, flags in jobs]
             running.append(threads.submit(self._take_in_blobs, base))
@@ -218,7 +228,7 @@ class _Job:
 
     def _take_in_blobs(self, flags: tuple[str, ...]) -> Path:
         """Make the object that holds the weights and the manifest."""
-        manifest = json.dumps(self.program.manifest).encode()
+        manifest = manifest_bytes(self.program)
         weights = self.program.weights
         if self.program.target.os in ELF_SYSTEMS:
             blobs = {"pconv_weights": weights, "pconv_manifest_json": manifest}

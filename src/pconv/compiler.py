@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache as memoize
@@ -21,8 +21,11 @@ from pconv.tuning import Tuning
 
 if TYPE_CHECKING:
     from pconv.codegen.program import Program
+    from pconv.lower import Plan
 
 Progress = Callable[[str, int, int], None]
+Job = tuple[Target, Tuning | None]
+"""What to compile for, and what tuning knows about it."""
 
 
 def compile(
@@ -43,9 +46,10 @@ def compile(
 
     `model` is a path to an .onnx file, an onnx or onnx_ir model, or a torch module (then `inputs` are example
     tensors or shapes). `dtype` is "fp32", "fp16" or "fp16-fp32acc" (halves stored, floats computed with), as far as the
-    target has it; inputs and outputs are float32 all the same. Layers named in `dense` ignore their zeros. A file
-    that was compiled before comes from the cache; with `cache=False` it is made anew. `tuned` is a
-    file of `pconv tune`, by default what was tuned on this machine. `progress(what, done,
+    target has it; inputs and outputs are float32 all the same. `cpu` and `dtype` may be several with commas between
+    ("fp16,fp32"): the file holds them all, and the most demanding that the CPU can run is taken when it is opened.
+    Layers named in `dense` ignore their zeros. A file that was compiled before comes from the cache; with `cache=False`
+    it is made anew. `tuned` is a file of `pconv tune`, by default what was tuned on this machine. `progress(what, done,
     total)` is called as steps get done.
 
     Raises: ModelError, UnsupportedError for the model; BuildError for the compiler and the cache;
@@ -85,16 +89,15 @@ def compile_file(
     Raises: as `compile` does.
     """
     dense = _names(dense)
-    chosen = choose_target(target, cpu, dtype)
-    records = _tuning(chosen, target in (None, "native"), tuned)
+    jobs = _jobs(target, cpu, dtype, tuned)
     store = Cache()
-    shortcut = _shortcut_key(model, inputs, chosen, dense, records, cc) if cache else None
+    shortcut = _shortcut_key(model, inputs, jobs, dense, cc) if cache else None
     library = store.find(shortcut) if shortcut is not None else None
     if library is None:
         from pconv.build import build
         from pconv.codegen import generate
 
-        program = generate(_lower(model, inputs, chosen, dense, records, progress))
+        program = generate(*_lower(model, inputs, jobs, dense, progress))
         library = build(program, cc=cc, cache=store, progress=progress)
         if shortcut is not None:
             library = store.link(shortcut, library)
@@ -121,9 +124,8 @@ def generate_program(
     """
     from pconv.codegen import generate
 
-    chosen = choose_target(target, cpu, dtype)
-    records = _tuning(chosen, target in (None, "native"), tuned)
-    return generate(_lower(model, inputs, chosen, _names(dense), records, progress))
+    jobs = _jobs(target, cpu, dtype, tuned)
+    return generate(*_lower(model, inputs, jobs, _names(dense), progress))
 
 
 def inspect(
@@ -155,7 +157,7 @@ def inspect(
 
     chosen = choose_target(target, cpu, dtype)
     records = _tuning(chosen, target in (None, "native"), tuned)
-    plan = _lower(model, inputs, chosen, _names(dense), records, None)
+    (plan,) = _lower(model, inputs, [(chosen, records)], _names(dense), None)
     if stage == "plan" and layer is None:
         return describe_plan(plan)
     names = [step.name for step in plan.steps]
@@ -190,11 +192,10 @@ def read_model(model: Any, inputs: Any = None) -> Any:
 def _lower(
     model: Any,
     inputs: Any,
-    target: Target,
+    jobs: Sequence[Job],
     dense: frozenset[str],
-    tuned: Tuning | None,
     progress: Progress | None,
-) -> Any:
+) -> "list[Plan]":
     from pconv.lower import lower
     from pconv.lower.choice import pick_modelled
 
@@ -203,7 +204,9 @@ def _lower(
     for name in sorted(dense):
         if name not in names:
             raise ModelError(_unknown_layer(name, names))
-    return lower(view, target, dense, progress, tuned.pick if tuned else pick_modelled)
+    return [
+        lower(view, target, dense, progress, tuned.pick if tuned else pick_modelled) for target, tuned in jobs
+    ]
 
 
 def choose_target(name: str | None = None, cpu: str | None = None, dtype: str | None = None) -> Target:
@@ -211,8 +214,19 @@ def choose_target(name: str | None = None, cpu: str | None = None, dtype: str | 
 
     Raises: BuildError when there is none of that name, or it lacks the type.
     """
-    chosen = targets.get(name or "native", cpu, dtype)
-    return replace(chosen, cpu=device_identity()) if chosen.arch == "opencl" else chosen
+    return _at_hand(targets.get(name or "native", cpu, dtype))
+
+
+def _at_hand(target: Target) -> Target:
+    return replace(target, cpu=device_identity()) if target.arch == "opencl" else target
+
+
+def _jobs(
+    name: str | None, cpu: str | None, dtype: str | None, tuned: str | os.PathLike[str] | None
+) -> list[Job]:
+    """Return the targets that a file is to hold, the most demanding first, each with its records of tuning."""
+    chosen = map(_at_hand, targets.get_all(name or "native", cpu, dtype))
+    return [(target, _tuning(target, name in (None, "native"), tuned)) for target in chosen]
 
 
 def _tuning(target: Target, native: bool, path: str | os.PathLike[str] | None) -> Tuning | None:
@@ -240,7 +254,7 @@ def _only(text: str, layer: str) -> str:
 
 
 def _shortcut_key(
-    model: Any, inputs: Any, target: Target, dense: frozenset[str], tuned: Tuning | None, cc: str | None
+    model: Any, inputs: Any, jobs: Sequence[Job], dense: frozenset[str], cc: str | None
 ) -> str | None:
     """Return the hash of a model file and all options, None where the file alone does not tell all.
 
@@ -257,11 +271,12 @@ def _shortcut_key(
             digest.update(block)
             before = block[-8:]
     options: tuple[Any, ...] = (sorted(dense),)
-    if target.arch != "opencl":
-        compiler = toolchain.choose(cc, target)
+    chosen = [target for target, _ in jobs]
+    if chosen[0].arch != "opencl":
+        compiler = toolchain.choose(cc, chosen[0])
         options += (compiler.version, compiler.command[1:])
-    records = tuned.dumps() if tuned else ""
-    said = (__version__, _own_sources(), target, Path(model).stem, records, *options)
+    records = [tuned.dumps() if tuned else "" for _, tuned in jobs]
+    said = (__version__, _own_sources(), chosen, Path(model).stem, records, *options)
     digest.update(repr(said).encode())
     return digest.hexdigest()
 

@@ -31,7 +31,7 @@ def test_export_prunes_on_the_way_and_says_where_to_begin(cli, model: Path, tmp_
     assert ran.out.startswith(f"wrote {tmp_path / 'out'}: tiny for ios-arm64, ")
     assert ran.out.endswith(f"begin with {tmp_path / 'out' / 'README.md'}\n")
     readme = (tmp_path / "out" / "README.md").read_text()
-    assert "| input 0 | `x` | 1x3x8x8 | float32 |" in readme and "for apple-m1." in readme
+    assert "| input 0 | `x` | 1x3x8x8 | float32 |" in readme and "for aarch64 on apple-m1." in readme
 
 
 @pytest.mark.parametrize(

@@ -135,3 +135,44 @@ def test_cache_sizes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             (folder / name).write_text(text + "\n")
     native = targets.native()
     assert (native.l1_bytes, native.l2_bytes) == (64 << 10, 3 << 20)
+
+
+def test_several_in_one_file() -> None:
+    fp16, fp32 = (targets.get("android-arm64", "cortex-a76", dtype) for dtype in ("fp16", "fp32"))
+    for order in ("fp16,fp32", "fp32,fp16"):
+        assert targets.get_all("android-arm64", "cortex-a76", order) == (fp16, fp32)
+    both = targets.get_all("linux-x86_64", "x86-64-v3,x86-64-v4")
+    assert [target.name for target in both] == ["x86-64-v4", "x86-64-v3"]
+    assert targets.get_all() == (targets.native(),)
+
+
+@pytest.mark.parametrize(
+    ("name", "cpu", "dtype", "message"),
+    [
+        (
+            "linux-aarch64",
+            "cortex-a55,cortex-a76",
+            None,
+            "one file for aarch64 on cortex-a55 and aarch64 on cortex-a76: every CPU with asimd, fp runs both",
+        ),
+        (
+            "linux-aarch64",
+            None,
+            "fp32,fp16-fp32acc",
+            "aarch64 and aarch64-fp16-fp32acc: every CPU with asimd, fp runs",
+        ),
+        (
+            "linux-aarch64",
+            None,
+            "fp16,fp16",
+            "aarch64-fp16 and aarch64-fp16: every CPU with asimd, fp, asimdhp, fphp runs",
+        ),
+        ("linux-x86_64", "x86-64-v4,", None, "cpu '' is none of linux-x86_64; allowed x86-64-v4, x86-64-v3"),
+        ("opencl", None, "fp32,fp16", "target opencl: a file for a GPU holds one type; allowed one --dtype"),
+    ],
+)
+def test_several_that_nothing_tells_apart(
+    name: str, cpu: str | None, dtype: str | None, message: str
+) -> None:
+    with pytest.raises(BuildError, match=message):
+        targets.get_all(name, cpu, dtype)

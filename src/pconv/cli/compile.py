@@ -16,6 +16,8 @@ pconv compile pruned.onnx -o net.so
 pconv compile resnet18 -o resnet18.so --compression 8
 
 pconv compile net.onnx -o net.so --target android-arm64 --dtype fp16 --input image=1,3,320,320
+
+pconv compile net.onnx -o net.so --target linux-x86_64 --cpu x86-64-v4,x86-64-v3
 """
 
 
@@ -51,6 +53,9 @@ def compile(
 
     Zeros in the weights are found and turned into speed, whoever pruned them; a dense model compiles as well.
     Run the result with pconv run, with pconv.load in Python, or from C with pconv.h. Compiled code is cached.
+
+    --cpu and --dtype may be several with commas between: the file holds them all, and when it is opened, the most
+    demanding that the CPU can run is taken.
     """
     from pconv.compiler import compile_file
 

@@ -9,7 +9,7 @@ from pconv.cli import console, models, options
 
 EPILOG = """Examples:
 
-pconv export pruned.onnx --target android-arm64 --cpu cortex-a76 --dtype fp16 -o out/
+pconv export pruned.onnx --target android-arm64 --cpu cortex-a76 --dtype fp16,fp32 -o out/
 
 pconv export resnet18 --compression 8 --target ios-arm64 -o out/ --name classifier
 
@@ -48,7 +48,8 @@ def export(
     """Write all that an app needs of a model: C header, shared and static library, C text, wrappers, example.
 
     The C text builds by itself with CMake, also with Android's NDK; pconv_bench is an executable to push to a
-    device, which prints the latency of each layer. README.md in the folder says how each part is used.
+    device, which prints the latency of each layer. README.md in the folder says how each part is used. As in
+    `pconv compile`, --cpu and --dtype may be several with commas between.
     """
     from pconv.compiler import generate_program
     from pconv.deploy import write_folder

@@ -1,13 +1,14 @@
-"""Plan -> Program."""
+"""Plans of one model -> Program."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from numpy.typing import NDArray
 
 from pconv._version import __version__
-from pconv.codegen.c.model import render_kernel, render_model
-from pconv.codegen.program import Program
+from pconv.codegen.c.model import render_kernel, render_model, render_plan
+from pconv.codegen.program import Program, Variant
 from pconv.lower.plan import Plan, Step, Tensor
 
 ALIGN = 64
@@ -15,46 +16,54 @@ FORMAT = 2
 ABI = 1
 
 
-def generate(plan: Plan) -> Program:
-    """Print a plan as C (OpenCL C for a GPU), with its constants in one blob and its manifest."""
+def generate(plan: Plan, *fallbacks: Plan) -> Program:
+    """Print a plan as C (OpenCL C for a GPU), with its constants in one blob and its manifest.
+
+    `fallbacks` are the same model for CPUs that lack what the plan's target needs, the most demanding first. A
+    micro-kernel of several plans is compiled once, for the least demanding of them.
+    """
     if plan.target.arch == "opencl":
         from pconv.codegen import opencl
 
         return opencl.generate(plan)
-    blob, places = pack_constants([step.data for step in plan.steps])
-    sources = {"model.c": render_model(plan, places)}
-    for step in plan.steps:
-        file = f"{step.kernel.name}.c"
-        if file not in sources:
-            sources[file] = render_kernel(step)
-    return Program(sources, blob, manifest(plan, len(blob)), plan.target)
+    plans = (plan, *fallbacks)
+    blob, places = pack_constants([step.data for each in plans for step in each.steps])
+    rest = iter(places)
+    offsets = [list(islice(rest, len(each.steps))) for each in plans]
+    names = ["model", *(f"pconv_plan_{i}" for i in range(1, len(plans)))]
+    variants: list[Variant] = []
+    done: set[str] = set()
+    for i, each in reversed(list(enumerate(plans))):
+        text = render_plan(each, offsets[i], names[i]) if i else render_model(plan, offsets[0], names[1:])
+        kernels = {step.kernel.name: step for step in each.steps if step.kernel.name not in done}
+        done |= kernels.keys()
+        sources = {f"{names[i]}.c": text, **{f"{k}.c": render_kernel(step) for k, step in kernels.items()}}
+        said = manifest(each, len(blob)) | {"variants": [p.target.name for p in plans]}
+        variants.insert(0, Variant(sources, said, each.target))
+    first = variants[0]
+    return Program(first.sources, blob, first.manifest, first.target, tuple(variants[1:]))
 
 
 def pack_constants(
     constants: Sequence[Mapping[str, NDArray[Any]]],
-) -> tuple[bytearray, dict[tuple[int, str], int]]:
-    """Lay the constants of all steps out, 64-byte aligned; equal tables are stored once.
+) -> tuple[bytearray, list[dict[str, int]]]:
+    """Lay the constants of all steps out, 64-byte aligned; what is equal is stored once.
 
-    Returns: the bytes, and the offset of each constant by (step, name).
+    Returns: the bytes, and for each step the offset of each constant by its name.
     """
-    places: dict[tuple[int, str], int] = {}
-    seen: dict[tuple[str, bytes], int] = {}
-    parts: list[tuple[int, bytes]] = []
+    places: list[dict[str, int]] = []
+    seen: dict[bytes, int] = {}
     end = 0
-    for i, step in enumerate(constants):
+    for step in constants:
+        places.append({})
         for name, array in step.items():
             data = array.tobytes()
-            key = (str(array.dtype), data) if name == "table" else None
-            if key is not None and key in seen:
-                places[i, name] = seen[key]
-                continue
-            places[i, name] = end
-            if key is not None:
-                seen[key] = end
-            parts.append((end, data))
-            end += -(-len(data) // ALIGN) * ALIGN
+            if data not in seen:
+                seen[data] = end
+                end += -(-len(data) // ALIGN) * ALIGN
+            places[-1][name] = seen[data]
     blob = bytearray(end)
-    for offset, data in parts:
+    for data, offset in seen.items():
         blob[offset : offset + len(data)] = data
     return blob, places
 

@@ -1,6 +1,5 @@
 """Write the folder: libraries from the build, C text from the program, the rest from templates."""
 
-import json
 import os
 import secrets
 import shutil
@@ -11,8 +10,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from pconv.build import NATIVE, RUNTIME_SOURCES, build, build_bench, build_static
-from pconv.codegen.program import Program
+from pconv.build import NATIVE, RUNTIME_SOURCES, build, build_bench, build_static, manifest_bytes
+from pconv.codegen.program import Program, Variant
 from pconv.deploy import names
 from pconv.errors import BuildError
 from pconv.files import unwritable
@@ -85,14 +84,14 @@ def _write_binaries(
 
 def _write_sources(program: Program, name: str, folder: Path) -> None:
     folder.mkdir()
-    for file, text in program.sources.items():
+    for file, text in program.files.items():
         (folder / file).write_text(text)
     for file in (*RUNTIME_SOURCES, "model.h", "pool.h", "blobs.c", "bench.c"):
         shutil.copyfile(NATIVE / file, folder / file)
     lines = [f"#define {old} {new}\n" for old, new in names.renames(program, name).items()]
     (folder / "names.h").write_text("".join(lines))
     (folder / "weights.bin").write_bytes(program.weights)
-    (folder / "manifest.json").write_text(json.dumps(program.manifest))
+    (folder / "manifest.json").write_bytes(manifest_bytes(program))
 
 
 def _write_templates(
@@ -110,8 +109,7 @@ def _write_templates(
 
 def _values(program: Program, name: str, platform: str, binaries: Sequence[str]) -> dict[str, str]:
     """Return what stands for each @PLACE@ of the templates."""
-    manifest, target = program.manifest, program.target
-    kernels = sorted(file for file in program.sources if file.endswith(".c"))
+    manifest, targets = program.manifest, [variant.target for variant in program.variants]
     layers = manifest["layers"]
     return {
         "NAME": name,
@@ -119,14 +117,12 @@ def _values(program: Program, name: str, platform: str, binaries: Sequence[str])
         "CLASS": names.class_name(name),
         "MODEL": str(manifest["model"]["name"]),
         "PLATFORM": platform,
-        "CPU": target.cpu or target.name,
+        "CPU": ", else ".join(f"{t.name} on {t.cpu}" if t.cpu else t.name for t in targets),
         "VERSION": str(manifest.get("pconv", "")),
         "FUNCTIONS": names.declarations(name),
-        "FEATURES": ",".join(target.features),
-        "FEATURE_NAMES": ", ".join(target.features),
-        "CPU_FLAGS": " ".join(target.cflags),
+        "FEATURES": ", ".join(targets[-1].features),
         "COMMON_FLAGS": " ".join(f for f in COMMON_FLAGS if f not in ("-fPIC", "-g0", "-std=gnu11")),
-        "KERNELS": "\n    ".join(f"src/{file}" for file in kernels),
+        "SOURCES": "\n".join(map(_cmake_sources, program.variants)),
         "RUNTIME": "\n    ".join(f"src/{file}" for file in RUNTIME_SOURCES),
         "INPUT_ELEMS": _elems(manifest["inputs"]),
         "OUTPUT_ELEMS": _elems(manifest["outputs"]),
@@ -140,6 +136,11 @@ def _values(program: Program, name: str, platform: str, binaries: Sequence[str])
         "DENSE_MACS": f"{sum(layer['dense_macs'] for layer in layers) / 1e6:.1f}",
         "BINARIES": "\n".join(f"- `{path}`" for path in binaries),
     }
+
+
+def _cmake_sources(variant: Variant) -> str:
+    files = (f"\n    src/{file}" for file in sorted(variant.sources) if file.endswith(".c"))
+    return f'model_sources("{" ".join(variant.target.cflags)}"{"".join(files)})'
 
 
 def _elems(tensors: Sequence[dict[str, Any]]) -> str:

@@ -36,7 +36,7 @@ def renames(program: Program, name: str) -> Mapping[str, str]:
     """Return the new name of every symbol that a model's files may define."""
     headers = [path.read_text() for path in sorted(NATIVE.rglob("*.h"))]
     ours = sorted({found for text in headers for found in _OURS.findall(text)})
-    kernels = sorted(file.removesuffix(".c") for file in program.sources if file != "model.c")
+    kernels = sorted(file.removesuffix(".c") for file in program.files if file != "model.c")
     return {old: f"{name}_{old.removeprefix('pconv_')}" for old in (*ours, *kernels)}
 
 

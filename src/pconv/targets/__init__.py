@@ -1,6 +1,7 @@
 """CPUs and platforms as data. One file an instruction set; a new one is a new file and its line in `_ALL`."""
 
 from dataclasses import replace
+from itertools import pairwise, product
 
 from pconv.errors import BuildError
 from pconv.targets.aarch64 import AARCH64, AARCH64_CORES
@@ -22,6 +23,7 @@ __all__ = [
     "cpus",
     "devices",
     "get",
+    "get_all",
     "names",
     "native",
     "platforms",
@@ -66,6 +68,28 @@ def get(name: str = "native", cpu: str | None = None, dtype: str | None = None) 
     return found if dtype is None else _with_dtype(found, dtype)
 
 
+def get_all(name: str = "native", cpu: str | None = None, dtype: str | None = None) -> tuple[Target, ...]:
+    """Return the targets that one file holds, the most demanding first: one is chosen when the file is opened.
+
+    `cpu` and `dtype` may be several with commas between, "x86-64-v4,x86-64-v3": all of one with all of the other.
+
+    Raises: BuildError as `get` does, and where no feature of a CPU tells two of them apart.
+    """
+    lists = ([None] if several is None else several.split(",") for several in (cpu, dtype))
+    found = [get(name, one_cpu, one_dtype) for one_cpu, one_dtype in product(*lists)]
+    if len(found) > 1 and name in _DEVICES:
+        raise BuildError(f"target {name}: a file for a GPU holds one type; allowed one --dtype.")
+    found.sort(key=lambda target: -len(target.features))
+    for target, other in pairwise(found):
+        if set(target.features) == set(other.features):
+            one, two = (f"{t.name} on {t.cpu}" if t.cpu else t.name for t in (target, other))
+            raise BuildError(
+                f"one file for {one} and {two}: every CPU with {', '.join(target.features)} runs both, and nothing "
+                "tells which to take; allowed what needs different features, e.g. fp16,fp32. Leave one out."
+            )
+    return tuple(found)
+
+
 def _find(name: str, cpu: str | None) -> Target:
     if name == "native" and cpu is None:
         return native()
@@ -84,9 +108,10 @@ def _find(name: str, cpu: str | None) -> Target:
         allowed = ", ".join(("native", *platforms(), *names(), *devices()))
         raise BuildError(f"target {name!r} is unknown; allowed {allowed}.")
     allowed_cpus = cpus(platform.arch)
-    if (cpu or platform.cpu) not in allowed_cpus:
+    cpu = platform.cpu if cpu is None else cpu
+    if cpu not in allowed_cpus:
         raise BuildError(f"cpu {cpu!r} is none of {platform.name}; allowed {', '.join(allowed_cpus)}.")
-    return replace(_CPUS[cpu or platform.cpu], os=platform.os, zig_target=platform.zig_target)
+    return replace(_CPUS[cpu], os=platform.os, zig_target=platform.zig_target)
 
 
 def _with_dtype(target: Target, name: str) -> Target:

@@ -1,4 +1,7 @@
-"""model.c: the steps in order, each a call of its micro-kernel with its memory and constants."""
+"""model.c: the steps in order, each a call of its micro-kernel with its memory and constants.
+
+A plan for other CPUs is a file of its own, in which only the steps stand.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,8 +21,30 @@ _FIELDS = {
 _PLANE_FIELDS = (("base", "table", "scale", "shift"), ("planes", "tasks", "first"))
 
 
-def render_model(plan: Plan, places: Mapping[tuple[int, str], int]) -> str:
-    """Return model.c; `places` gives each constant's offset in the weights by (step, name)."""
+Places = Sequence[Mapping[str, int]]
+"""For each step the offset of each constant in the weights, by its name."""
+
+
+def render_model(plan: Plan, places: Places, fallbacks: Sequence[str] = ()) -> str:
+    """Return model.c; `fallbacks` are the names of the plans for CPUs that lack what this one needs."""
+    table = ", ".join(f"&{name}" for name in ("plan", *fallbacks))
+    return "".join(
+        (
+            _render_steps(plan, places, "static const pconv_plan plan"),
+            *(f"extern const pconv_plan {name};\n" for name in fallbacks),
+            f"const pconv_plan *const pconv_plans[] = {{{table}, 0}};\n",
+            _tensors("inputs", [t.name for t in plan.inputs], plan.input_shapes),
+            _tensors("outputs", plan.output_names, plan.output_shapes),
+        )
+    )
+
+
+def render_plan(plan: Plan, places: Places, name: str) -> str:
+    """Return the file that defines a plan under its name."""
+    return _render_steps(plan, places, f"const pconv_plan {name}")
+
+
+def _render_steps(plan: Plan, places: Places, declared: str) -> str:
     signatures = sorted({_signature(step) for step in plan.steps})
     parts = [
         f"/* {_comment(plan.name)}: what runs, in which order, on which memory. */\n",
@@ -30,13 +55,11 @@ def render_model(plan: Plan, places: Mapping[tuple[int, str], int]) -> str:
     ]
     rows = []
     for i, step in enumerate(plan.steps):
-        parts.append(_step(i, step, places))
+        parts.append(_step(i, step, places[i]))
         rows.append(f'    {{"{_escape(step.name)}", step_{i}, {step.tasks}, {step.params.get("grain", 1)}}},')
-    parts.append("const pconv_step pconv_steps[] = {\n" + "\n".join(rows) + "\n};\n")
-    parts.append(f"const int32_t pconv_step_count = {len(plan.steps)};\n")
-    parts.append(f"const size_t pconv_arena_bytes = {plan.arena_bytes};\n")
-    parts.append(_tensors("inputs", [t.name for t in plan.inputs], plan.input_shapes))
-    parts.append(_tensors("outputs", plan.output_names, plan.output_shapes))
+    parts.append("static const pconv_step steps[] = {\n" + "\n".join(rows) + "\n};\n")
+    needs = f'PCONV_NEEDS("{",".join(plan.target.features)}")'
+    parts.append(f"{declared} = {{{needs}, steps, {len(plan.steps)}, {plan.arena_bytes}}};\n")
     return "".join(parts)
 
 
@@ -80,14 +103,10 @@ def _args_types() -> str:
     return conv.ARGS.format(weight="void") + gemm.ARGS.format(index="void", weight="void") + planes.ARGS
 
 
-def _step(i: int, step: Step, places: Mapping[tuple[int, str], int]) -> str:
+def _step(i: int, step: Step, places: Mapping[str, int]) -> str:
     pointers, numbers = _FIELDS.get(type(step.kernel), _PLANE_FIELDS)
     kind = {ConvKernel: "conv_args", GemmKernel: "gemm_args"}.get(type(step.kernel), "plane_args")
-    fields = [
-        f".{name} = (const void *)(f->weights + {places[i, name]})"
-        for name in pointers
-        if (i, name) in places
-    ]
+    fields = [f".{name} = (const void *)(f->weights + {places[name]})" for name in pointers if name in places]
     fields += [f".{name} = {step.params[name]}" for name in numbers if name in step.params]
     inputs = [_address(t) for t in step.inputs]
     first = inputs[0]

@@ -44,8 +44,8 @@ def generate(plan: Plan) -> Program:
         "elem_bytes": numeric.dtype.elem_bytes,
         "arena_elems": plan.arena_bytes // FLOAT_ARENA_BYTES,
         "launches": [
-            _launch(i, step, kernel, places)
-            for i, (step, kernel) in enumerate(zip(plan.steps, printed, strict=True))
+            _launch(step, kernel, offsets)
+            for step, kernel, offsets in zip(plan.steps, printed, places, strict=True)
         ],
     }
     for layer, kernel in zip(said["layers"], printed, strict=True):
@@ -91,7 +91,7 @@ def _text(step: Step, name: str) -> Text:
             raise AssertionError("a device's planes have no lanes")
 
 
-def _launch(i: int, step: Step, kernel: _Kernel, places: Mapping[tuple[int, str], int]) -> dict[str, Any]:
+def _launch(step: Step, kernel: _Kernel, places: Mapping[str, int]) -> dict[str, Any]:
     text = kernel.text
     inputs = [_address(tensor) for tensor in step.inputs]
     return {
@@ -100,7 +100,7 @@ def _launch(i: int, step: Step, kernel: _Kernel, places: Mapping[tuple[int, str]
         "add": inputs[1] if len(inputs) > 1 else inputs[0],
         "out": _address(step.output),
         "args": [
-            places[i, name.removesuffix("_at")] if name.endswith("_at") else step.params[name]
+            places[name.removesuffix("_at")] if name.endswith("_at") else step.params[name]
             for name in text.arguments
         ],
         "global": [-(-text.items // text.local) * text.local, text.rows],

@@ -272,21 +272,22 @@ static void put_samples(pconv_model *model, const options *o) {
 }
 
 static int put_layers(pconv_model *model, const options *o) {
-    size_t bytes = sizeof(int64_t) * ((size_t)pconv_step_count + 1);
+    const pconv_plan *plan = pconv_chosen();
+    size_t bytes = sizeof(int64_t) * ((size_t)plan->step_count + 1);
     int64_t *ns = calloc(1, bytes), *best = calloc(1, bytes), least = INT64_MAX;
     if (!ns || !best || pconv_profile(model, 1)) return 0;
     for (int i = 0; i < o->repeat; i++) {
         run(model);
         int64_t sum = 0;
-        for (int layer = 0, n = pconv_times(model, ns, pconv_step_count); layer < n; layer++) sum += ns[layer];
+        for (int layer = 0, n = pconv_times(model, ns, plan->step_count); layer < n; layer++) sum += ns[layer];
         if (sum >= least) continue;
         least = sum;
         memcpy(best, ns, bytes);
     }
     put("\"layers\": [");
-    for (int32_t i = 0; i < pconv_step_count; i++) {
+    for (int32_t i = 0; i < plan->step_count; i++) {
         put(i ? ", {\"name\": " : "{\"name\": ");
-        put_string(pconv_steps[i].name);
+        put_string(plan->steps[i].name);
         put(", \"ns\": ");
         put_number(best[i]);
         put("}");

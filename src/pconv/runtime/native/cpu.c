@@ -1,5 +1,4 @@
-/* Are the features in PCONV_FEATURES ("avx2,fma,...", as /proc/cpuinfo spells them) here?
-   Compiled for the plainest CPU of the architecture, so that asking is safe anywhere. */
+/* Is this CPU one that a plan can run on? Compiled for the plainest CPU of the architecture, so that asking is safe anywhere. */
 #include "model.h"
 
 #include <string.h>
@@ -74,12 +73,11 @@ static int has(const char *name, size_t length) {
 
 #endif
 
-const char *pconv_cpu_lacks(void) {
-    for (const char *name = PCONV_FEATURES; *name;) {
+int pconv_cpu_has(const char *features) {
+    for (const char *name = features; *name;) {
         size_t length = strcspn(name, ",");
-        if (!has(name, length))
-            return "this CPU lacks instructions that the model was compiled for (it needs " PCONV_FEATURES ")";
+        if (!has(name, length)) return 0;
         name += length + (name[length] == ',');
     }
-    return NULL;
+    return 1;
 }

@@ -21,18 +21,32 @@ typedef struct {
     int32_t grain;
 } pconv_step;
 
-/* From the generated sources. */
-extern const pconv_step pconv_steps[];
-extern const int32_t pconv_step_count;
-extern const size_t pconv_arena_bytes;
+/* The model as it is compiled for one kind of CPU. */
+typedef struct {
+    const char *features; /* without which it cannot run, as /proc/cpuinfo spells them: "avx2,fma" */
+    const char *refusal;  /* what to tell the caller then */
+    const pconv_step *steps;
+    int32_t step_count;
+    size_t arena_bytes;
+} pconv_plan;
+
+#define PCONV_NEEDS(features) \
+    features, "this CPU lacks instructions that the model was compiled for (it needs " features ")"
+
+/* From the generated sources: the plans, the most demanding first, NULL at the end; and what all of them take and give. */
+extern const pconv_plan *const pconv_plans[];
 extern const pconv_tensor pconv_inputs[], pconv_outputs[];
 extern const int32_t pconv_inputs_count, pconv_outputs_count;
 
-/* From blobs.c, which the build fills with Program.weights (64-byte aligned) and Program.manifest. */
+/* From blobs.c, which the build fills: the weights of all plans, 64-byte aligned, and a manifest for each plan, in
+   their order, a zero behind each. */
 extern const unsigned char pconv_weights[];
 extern const char pconv_manifest_json[];
 
-/* From cpu.c: NULL where this CPU has the features that the target asks for, else what to tell the caller. */
-extern const char *pconv_cpu_lacks(void);
+/* From cpu.c: whether this CPU has all the features of a plan. */
+extern int pconv_cpu_has(const char *features);
+
+/* From runtime.c: the first plan that this CPU can run; the last where it can run none. */
+extern const pconv_plan *pconv_chosen(void);
 
 #endif

@@ -30,7 +30,7 @@ typedef struct {
 /* The version of this interface that the library was built with. */
 PCONV_API int pconv_abi(void);
 
-/* What the model is, as JSON; lives as long as the library. */
+/* What the model is, as JSON; lives as long as the library. Of a library for several kinds of CPU, what runs on this one. */
 PCONV_API const char *pconv_manifest(void);
 
 PCONV_API int pconv_input_count(void);

@@ -3,6 +3,7 @@
 #include "pool.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #ifndef MAP_ANONYMOUS
@@ -12,6 +13,7 @@
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 
 struct pconv_model {
+    const pconv_plan *plan;
     pool *pool;
     void *mapping;
     size_t mapping_bytes;
@@ -23,7 +25,18 @@ struct pconv_model {
 
 int pconv_abi(void) { return PCONV_ABI; }
 
-const char *pconv_manifest(void) { return pconv_manifest_json; }
+const pconv_plan *pconv_chosen(void) {
+    const pconv_plan *const *plan = pconv_plans;
+    while (plan[1] && !pconv_cpu_has((*plan)->features)) plan++;
+    return *plan;
+}
+
+const char *pconv_manifest(void) {
+    const pconv_plan *chosen = pconv_chosen();
+    const char *text = pconv_manifest_json;
+    for (const pconv_plan *const *plan = pconv_plans; *plan != chosen; plan++) text += strlen(text) + 1;
+    return text;
+}
 
 int pconv_input_count(void) { return pconv_inputs_count; }
 
@@ -43,24 +56,25 @@ static size_t elems(const pconv_tensor *tensor) {
 
 /* Reserve the arena on a huge page's border, with slack before and behind; 0 when there is no memory. */
 static int map_arena(pconv_model *m) {
-    m->mapping_bytes = HUGE_PAGE_BYTES + pconv_arena_bytes + PCONV_SLACK_BYTES;
+    m->mapping_bytes = HUGE_PAGE_BYTES + m->plan->arena_bytes + PCONV_SLACK_BYTES;
     m->mapping = mmap(NULL, m->mapping_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (m->mapping == MAP_FAILED) return 0;
     /* Mappings begin on a multiple of the slack, so the next border behind it is never too far. */
     uintptr_t first = (uintptr_t)m->mapping + PCONV_SLACK_BYTES;
     m->arena = (float *)((first + HUGE_PAGE_BYTES - 1) & ~(uintptr_t)(HUGE_PAGE_BYTES - 1));
 #ifdef MADV_HUGEPAGE
-    if (pconv_arena_bytes >= HUGE_PAGE_BYTES) madvise(m->mapping, m->mapping_bytes, MADV_HUGEPAGE);
+    if (m->plan->arena_bytes >= HUGE_PAGE_BYTES) madvise(m->mapping, m->mapping_bytes, MADV_HUGEPAGE);
 #endif
     return 1;
 }
 
 static const char *open_model(pconv_model **out, int threads) {
     if (threads < 1 || threads > PCONV_MAX_THREADS) return "threads must be 1 to 64";
-    const char *lacks = pconv_cpu_lacks();
-    if (lacks) return lacks;
+    const pconv_plan *plan = pconv_chosen();
+    if (!pconv_cpu_has(plan->features)) return plan->refusal;
     pconv_model *m = *out = calloc(1, sizeof *m);
     if (!m) return "out of memory";
+    m->plan = plan;
     m->mapping = MAP_FAILED;
     m->inputs = calloc((size_t)pconv_inputs_count + 1, sizeof *m->inputs);
     m->outputs = calloc((size_t)pconv_outputs_count + 1, sizeof *m->outputs);
@@ -93,9 +107,9 @@ void pconv_close(pconv_model *m) {
 
 static void run_sample(pconv_model *m) {
     pconv_frame frame = {m->arena, pconv_weights, m->inputs, m->outputs};
-    for (int32_t i = 0; i < pconv_step_count; i++) {
+    for (int32_t i = 0; i < m->plan->step_count; i++) {
         int64_t begin = m->ns ? now_ns() : 0;
-        pool_run(m->pool, &pconv_steps[i], &frame);
+        pool_run(m->pool, &m->plan->steps[i], &frame);
         if (m->ns) m->ns[i] += now_ns() - begin;
     }
 }
@@ -103,7 +117,7 @@ static void run_sample(pconv_model *m) {
 int pconv_run(pconv_model *m, const float *const *inputs, float *const *outputs, int batch) {
     if (!m || !inputs || !outputs || batch < 1) return -1;
     pool_revive(m->pool);
-    for (int32_t i = 0; m->ns && i < pconv_step_count; i++) m->ns[i] = 0;
+    for (int32_t i = 0; m->ns && i < m->plan->step_count; i++) m->ns[i] = 0;
     for (size_t sample = 0; sample < (size_t)batch; sample++) {
         for (int32_t i = 0; i < pconv_inputs_count; i++)
             m->inputs[i] = inputs[i] + sample * elems(&pconv_inputs[i]);
@@ -127,12 +141,12 @@ int pconv_set_affinity(pconv_model *m, const int32_t *cores, int count) {
 int pconv_profile(pconv_model *m, int on) {
     if (!m) return -1;
     free(m->ns);
-    m->ns = on ? calloc((size_t)pconv_step_count + 1, sizeof *m->ns) : NULL;
+    m->ns = on ? calloc((size_t)m->plan->step_count + 1, sizeof *m->ns) : NULL;
     return on && !m->ns ? -1 : 0;
 }
 
 int pconv_times(pconv_model *m, int64_t *ns, int capacity) {
     if (!m || !m->ns) return 0;
-    for (int32_t i = 0; ns && i < pconv_step_count && i < capacity; i++) ns[i] = m->ns[i];
-    return pconv_step_count;
+    for (int32_t i = 0; ns && i < m->plan->step_count && i < capacity; i++) ns[i] = m->ns[i];
+    return m->plan->step_count;
 }
