@@ -3,10 +3,13 @@
 A kernel's time is that of its multiply-adds at the FMA rate (or their latency, when a tile is too small to hide
 it) and that of its loads, which overlap in part: (fma^n + memory^n)^(1/n). Memory time counts every vector load,
 every line of weights, and every input line that has to come from L2 or beyond, more where a tile is narrow and
-neighbours do not come along. Source: ours. AVX2's constants were fitted to timings of some 700 schedules of 24
-layers on one Zen 3 core (the model's first choice was 3% slower than the best of them on average), those of AVX-512 by
-hand on one Xeon; no script of either is kept. Expect errors of tens of percent elsewhere.
+neighbours do not come along. Source: ours. AVX2's constants are fitted by benchmarks/fit_costs.py to schedules of 66
+layers timed on one Zen 3 core (the model's first choice was 4% slower than the best of them on average, 27% at worst),
+those of AVX-512 by hand on one Xeon. Expect errors of tens of percent elsewhere.
 """
+
+from functools import lru_cache
+from math import pi, sqrt
 
 from pconv.lower.kernels import ConvKernel, Taps
 from pconv.lower.layout import LINE_BYTES
@@ -14,7 +17,6 @@ from pconv.lower.loads import cut_taps
 from pconv.targets import Target
 
 FMA_LATENCY = 4.0
-FAR_WEIGHTS_LINE = 12.0
 SAMPLED_PATTERNS = 4
 REACH = 64
 """Vectors that one pointer reaches with a load of two on AArch64: 7 bits of offset."""
@@ -85,14 +87,24 @@ def kernel_terms(
         + target.costs.tap * taps * kernel.by_table,
         "input from beyond L1": line * lines,
         "weights": weight_lines
-        * (target.costs.l2_line if weights_bytes < target.l2_bytes / 2 else FAR_WEIGHTS_LINE),
+        * (target.costs.l2_line if weights_bytes < target.l2_bytes / 2 else target.costs.far_weights),
     }
 
 
+def surprises(mean: float) -> float:
+    """Estimate the share of loops whose end is mispredicted, for counts that scatter like Poisson's around a mean.
+
+    The most frequent count is what the predictor takes.
+    """
+    return 1 - 1 / sqrt(1 + 2 * pi * mean)
+
+
 def group_cycles(
-    kernel: ConvKernel, tile: tuple[int, int], target: Target, channels: int, filters: int
+    kernel: ConvKernel, tile: tuple[int, int], target: Target, channels: int, filters: int, kernels: float
 ) -> float:
-    """Estimate what a group of filters costs on one tile besides its kernels: visits, runs, start, epilogue.
+    """Estimate what a group of filters with so many `kernels` costs on one tile besides them.
+
+    That is visits, runs, start and epilogue. A run of a length of its own ends by surprise, most often.
 
     An output that leaves the L2 cache costs more per vector, and most for each stretch of neighbouring vectors. Each
     visit but the last puts the sums aside; each span brings a block's input from L2 to L1 once.
@@ -113,9 +125,12 @@ def group_cycles(
         if far
         else costs.store * vectors
     )
-    return visits * costs.run * kernel.runs + turns + kernel.group * store + costs.group
+    runs = visits * kernel.runs
+    ends = runs * (costs.run + (0.0 if kernel.uniform else costs.surprise * surprises(kernels / runs)))
+    return ends + turns + kernel.group * store + costs.group
 
 
+@lru_cache(maxsize=4096)
 def loads(kernel: ConvKernel, pattern: Taps, tile: tuple[int, int], passes: int, pairs: bool = False) -> int:
     """Count distinct input vectors, or the loads that bring them in `pairs` of neighbours.
 

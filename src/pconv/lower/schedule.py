@@ -55,15 +55,13 @@ def tiles(kernel: ConvKernel) -> list[tuple[int, int, int, int]]:
     return found
 
 
-@lru_cache(maxsize=4096)
-def rank_schedules(
+def schedules(
     bare: ConvKernel, target: Target, channels: int, kernels: int, classes: tuple[int, ...]
-) -> tuple[Schedule, ...]:
-    """Return the best schedules, best first, for a layer with `kernels` kept kernels.
+) -> Iterator[Schedule]:
+    """Give every schedule for a layer with `kernels` kept kernels.
 
     `classes` are the sizes of the sets of filters that may go together.
     """
-    found = []
     filters = sum(classes)
     for group in GROUPS:
         groups = sum(-(-size // group) for size in classes)
@@ -73,9 +71,17 @@ def rank_schedules(
             near = _prefetch(kernel, target, channels, filters)
             blocked = _blocked(near, target, channels, groups)
             for way in dict.fromkeys([near, blocked] if target.text_order else [blocked]):
-                found.append(Schedule(way, _layer_cycles(way, target, channels, kernels, filters, groups)))
+                yield Schedule(way, layer_cycles(way, target, channels, kernels, filters, groups))
+
+
+@lru_cache(maxsize=4096)
+def rank_schedules(
+    bare: ConvKernel, target: Target, channels: int, kernels: int, classes: tuple[int, ...]
+) -> tuple[Schedule, ...]:
+    """Return the best schedules, best first; see `schedules`."""
+    found = sorted(schedules(bare, target, channels, kernels, classes), key=lambda schedule: schedule.cycles)
     assert found, "a tile of one vector always fits"
-    ranked = sorted(found, key=lambda schedule: schedule.cycles)[:RANKED]
+    ranked = found[:RANKED]
     # What the model does not price: the best tile, fetching ahead the other way round.
     first = ranked[0].kernel
     other = (
@@ -166,14 +172,17 @@ def _of_tile(kernel: ConvKernel, target: Target) -> Iterator[ConvKernel]:
             yield way
 
 
-def _layer_cycles(
+def layer_cycles(
     kernel: ConvKernel, target: Target, channels: int, kernels: int, filters: int, groups: int
 ) -> float:
+    """Estimate the cycles of a layer with so many kept kernels, and filters in so many groups."""
     per_group = kernels / filters
     weights_bytes = float(target.dtype.elem_bytes * kernels * len(kernel.patterns[0]))
     total = 0.0
     for (rows, cols), count in Counter((t[2], t[3]) for t in tiles(kernel)).items():
         per_kernel = kernel_cycles(kernel, (rows, cols), target, channels, weights_bytes)
-        each = per_group * per_kernel + group_cycles(kernel, (rows, cols), target, channels, filters)
+        each = per_group * per_kernel + group_cycles(
+            kernel, (rows, cols), target, channels, filters, per_group
+        )
         total += count * groups * each
     return total

@@ -9,13 +9,14 @@ from pconv.targets.dtype import FP32, DType, Support
 class Costs:
     """What the cost model (lower/cost.py) asks of a CPU, in cycles.
 
-    `overlap` is the n of (fma^n + memory^n)^(1/n): 1 where loads and multiply-adds share the issue slots. `burst` is
-    the latency of multiply-adds that follow each other on one accumulator. `load` is
-    for a load from L1, `row` for each row of input under a tile, `loop` for a kernel, `run` for a pattern, `store`
-    for a vector of output, `group` for a group of filters; `l2_line` for a line from L2, and `far_line` from beyond,
-    `far_store` for a line of an output that leaves L2, `far_row` for each stretch of it. Where groups take turns on a
-    block of channels, `visit` is for a turn, `put_aside` for a vector of sums kept until the next, `fill` for a line of
-    the block's input; `tap` is for a tap that a table places.
+    `overlap` is the n of (fma^n + memory^n)^(1/n): 1 where loads and multiply-adds share the issue slots.
+    `burst` is the latency of multiply-adds that follow each other on one accumulator. `load` is for a load
+    from L1, `row` for each row of input under a tile, `loop` for a kernel, `run` for a pattern and
+    `surprise` for the end of a run that is mispredicted, `store` for a vector of output, `group` for a
+    group of filters; `l2_line` for a line from L2, and `far_line` from beyond, `far_weights` for one of
+    weights, `far_store` for a line of an output that leaves L2, `far_row` for each stretch of it. Where
+    groups take turns on a block of channels, `visit` is for a turn, `put_aside` for a vector of sums kept
+    until the next, `fill` for a line of the block's input; `tap` is for a tap that a table places.
     """
 
     overlap: float = 3.0
@@ -24,10 +25,12 @@ class Costs:
     row: float = 1.5
     loop: float = 2.0
     run: float = 6.0
+    surprise: float = 0.0
     store: float = 2.0
     group: float = 30.0
     l2_line: float = 1.2
     far_line: float = 4.0
+    far_weights: float = 12.0
     far_store: float = 8.0
     far_row: float = 40.0
     visit: float = 0.0
