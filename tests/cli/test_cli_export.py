@@ -16,10 +16,12 @@ HERE = "linux-x86_64" if targets.native().arch == "x86_64" else "linux-aarch64"
 def test_export_writes_a_folder_that_runs(
     cli, model: Path, tmp_path: Path, x: np.ndarray, expected: np.ndarray
 ) -> None:
-    ran = cli("export", model, "-o", tmp_path / "out", "--target", HERE, "--name", "Net", "--json")
+    options = ("--target", HERE, "--gpu", "opencl-fp16", "--name", "Net", "--json")
+    ran = cli("export", model, "-o", tmp_path / "out", *options)
     said = json.loads(ran.out)
     assert (ran.code, said["name"], said["platform"]) == (0, "net", HERE)
-    assert "include/net.h" in said["files"]
+    assert {"include/net.h", "gpu/net.pcl"} <= set(said["files"])
+    assert "the model for opencl-fp16:" in (tmp_path / "out" / "gpu" / "README.md").read_text()
     library = tmp_path / "out" / "lib" / HERE / "libnet.so"
     np.testing.assert_allclose(pconv.load(library)(x), expected, rtol=1e-4, atol=1e-4)
 
@@ -43,6 +45,8 @@ def test_export_prunes_on_the_way_and_says_where_to_begin(cli, model: Path, tmp_
             "cpu 'x86-64-v4' is none of android-arm64; allowed",
         ),
         (["--name", "!"], "name '!': no name for a C library"),
+        (["--gpu", "linux-x86_64"], "GPU 'x86-64-v3': no target for one; allowed opencl, "),
+        (["--gpu", "opencl", "--target", "ios-arm64"], "target ios-arm64: apps there have no OpenCL"),
         (["--cc", "no-such-cc"], "C compiler 'no-such-cc': it does not run"),
     ],
 )

@@ -1,7 +1,7 @@
 """`pconv export`: a model as a folder for an app's developer."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,6 +10,8 @@ from pconv.cli import console, models, options
 EPILOG = """Examples:
 
 pconv export pruned.onnx --target android-arm64 --cpu cortex-a76 --dtype fp16,fp32 -o out/
+
+pconv export pruned.onnx --target android-arm64 --gpu opencl-fp16 -o out/
 
 pconv export resnet18 --compression 8 --target ios-arm64 -o out/ --name classifier
 
@@ -28,6 +30,15 @@ def export(
     target: options.Target = None,
     cpu: options.Cpu = None,
     dtype: options.DType = None,
+    gpu: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Write the model for a GPU beside it, with what chooses between them in C: opencl, opencl-fp16, "
+            "opencl-fp16-math.",
+            rich_help_panel=options.BUILD,
+        ),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -61,17 +72,18 @@ def export(
         console.progress(f"reading {model}", quiet=json) as track,
         models.source(model, track, settings) as found,
     ):
+        said: dict[str, Any] = {"inputs": options.shapes(input), "dense": tuple(dense or ())}
         program = generate_program(
-            found.path,
-            inputs=options.shapes(input),
-            target=target,
-            cpu=cpu,
-            dtype=dtype,
-            dense=tuple(dense or ()),
-            tuned=tuning,
+            found.path, target=target, cpu=cpu, dtype=dtype, tuned=tuning, progress=track.steps, **said
+        )
+        made = write_folder(
+            program,
+            output,
+            name=name or found.name,
+            gpu=generate_program(found.path, target=gpu, progress=track.steps, **said) if gpu else None,
+            cc=cc,
             progress=track.steps,
         )
-        made = write_folder(program, output, name=name or found.name, cc=cc, progress=track.steps)
     if json:
         files = [str(path) for path in made.files]
         console.print_json(

@@ -15,12 +15,14 @@ from pconv.codegen.program import Program, Variant
 from pconv.deploy import names
 from pconv.errors import BuildError
 from pconv.files import unwritable
+from pconv.targets import devices
 from pconv.targets.platforms import platform_of
 from pconv.toolchain import COMMON_FLAGS
 
 Progress = Callable[[str, int, int], None]
 
 TEMPLATES = Path(__file__).parent / "templates"
+GPU_SOURCES = ("opencl.h", "opencl.c", "opencl_api.h", "opencl_half.h", "auto.h", "auto.c")
 _SUFFIX = {"linux": ".so", "android": ".so", "macos": ".dylib"}
 _MARK = Path("src", "manifest.json")
 _ADVICE = "Name another folder with -o."
@@ -41,25 +43,36 @@ def write_folder(
     out: str | os.PathLike[str],
     *,
     name: str | None = None,
+    gpu: Program | None = None,
     cc: str | None = None,
     progress: Progress | None = None,
 ) -> Exported:
     """Write a program as a folder that an app's developer drops in; all of it, or nothing.
 
-    `name` is the model's in C (default: its own). A folder that an export wrote is replaced.
+    `name` is the model's in C (default: its own), `gpu` the same model for OpenCL. A folder that an export wrote is
+    replaced.
 
-    Raises: BuildError when there is no such platform for apps, the compiler fails, or the folder cannot be
-    written or holds something else.
+    Raises: BuildError when there is no such platform for apps, or OpenCL on it, the compiler fails, or the folder
+    cannot be written or holds something else.
     """
     target = program.target
     platform = platform_of(target.os, target.arch)
     if platform is None:
         raise BuildError(f"target {target.name}: it cannot be exported; allowed CPUs, e.g. android-arm64.")
+    if gpu is not None and gpu.target.arch != "opencl":
+        raise BuildError(f"GPU {gpu.target.name!r}: no target for one; allowed {', '.join(devices())}.")
+    if gpu is not None and target.os not in _SUFFIX:
+        raise BuildError(
+            f"target {platform.name}: apps there have no OpenCL; export it without a GPU's model."
+        )
     prefix = names.identifier(name or str(program.manifest["model"]["name"]))
     with _replacing(Path(out)) as draft:
         binaries = _write_binaries(program, prefix, platform.name, draft, cc, progress)
         _write_sources(program, prefix, draft / "src")
-        _write_templates(program, prefix, platform.name, binaries, draft)
+        if gpu is not None:
+            binaries.append(_write_gpu(gpu, prefix, draft / "gpu"))
+        values = _values(program, prefix, platform.name, binaries)
+        _write_templates(values | {"GPU": gpu.target.name if gpu else ""}, draft)
         files = tuple(sorted(path.relative_to(draft) for path in draft.rglob("*") if path.is_file()))
     return Exported(Path(out), prefix, platform.name, files)
 
@@ -94,14 +107,19 @@ def _write_sources(program: Program, name: str, folder: Path) -> None:
     (folder / "manifest.json").write_bytes(manifest_bytes(program))
 
 
-def _write_templates(
-    program: Program, name: str, platform: str, binaries: Sequence[str], folder: Path
-) -> None:
-    values = _values(program, name, platform, binaries)
+def _write_gpu(program: Program, name: str, folder: Path) -> str:
+    folder.mkdir()
+    build(program, out=folder / f"{name}.pcl")
+    for file in GPU_SOURCES:
+        shutil.copyfile(NATIVE / file, folder / file)
+    return f"gpu/{name}.pcl"
+
+
+def _write_templates(values: dict[str, str], folder: Path) -> None:
     (folder / "include").mkdir()
     shutil.copyfile(NATIVE / "pconv.h", folder / "include" / "pconv.h")
     for template in sorted(TEMPLATES.rglob("*")):
-        if template.is_file():
+        if template.is_file() and (values["GPU"] or template.parent.name != "gpu"):
             place = folder / _fill(str(template.relative_to(TEMPLATES)), values)
             place.parent.mkdir(exist_ok=True)
             place.write_text(_fill(template.read_text(), values))
