@@ -44,6 +44,17 @@ def test_a_row_says_what_was_measured(script: ModuleType) -> None:
     assert said == "| resnet20 | 2.25x | scp8 | 4 | 60 (shortened) | 91.73% | 90.13% | -1.60 +- 0.23 |"
 
 
+def test_a_shortened_run_is_marked() -> None:
+    row = {
+        "network": "resnet20", "rate_3x3": 4.0, "patterns": "centre3", "epochs": 2, "train_images": 10000,
+        "accuracy_dense": 0.9173, "accuracy": 0.89, "change": {"points": -2.73, "standard_error": 0.3},
+    }  # fmt: skip
+    table = importlib.import_module("finetune").table
+    whole, short = (table({"results": [row | {"shortened": one}]}).splitlines()[-1] for one in (False, True))
+    assert "| centre3 | 2 | 91.73% | 89.00% | -2.73 +- 0.30 | 90.8% |" in whole
+    assert "| centre3 | 2 of 10,000 images (shortened) | 91.73% |" in short
+
+
 def test_cases_are_unlike(script: ModuleType) -> None:
     assert len(script.CASES) == len(script._cases())
     assert {"resnet20-scp8-2.25", "resnet56-centre3-4", "dncnn-scp8-4", "resnet20-scp8-4-g4-refit"} <= set(

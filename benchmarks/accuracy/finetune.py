@@ -122,8 +122,9 @@ def table(document: dict[str, Any]) -> str:
     ]
     for row in document["results"]:
         change = row["change"]
+        short = f" of {row['train_images']:,} images (shortened)" if row["shortened"] else ""
         lines.append(
-            f"| {row['network']} | {row['rate_3x3']:g}x | {row['patterns']} | {row['epochs']} "
+            f"| {row['network']} | {row['rate_3x3']:g}x | {row['patterns']} | {row['epochs']}{short} "
             f"| {100 * row['accuracy_dense']:.2f}% | {100 * row['accuracy']:.2f}% "
             f"| {change['points']:+.2f} +- {change['standard_error']:.2f} "
             f"| {GOALS[row['network'], row['rate_3x3']]}% |"
