@@ -27,7 +27,7 @@ def script() -> ModuleType:
     return importlib.import_module("post_training")
 
 
-@pytest.mark.parametrize("name", ["post_training", "finetune", "ablation"])
+@pytest.mark.parametrize("name", ["post_training", "finetune", "ablation", "methods"])
 def test_the_tables_are_those_of_the_results(name: str, script: ModuleType) -> None:
     measured = importlib.import_module(name)
     text = script.PAGE.read_text("utf-8")

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from post_training import PAGE, between
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -69,6 +70,26 @@ def choose(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(best.values())
 
 
+def table(document: dict[str, Any]) -> str:
+    """Write the results as the table of docs/accuracy.md."""
+    lines = ["| 3x3 layers | method | rate of SGD | test | change |", "|---|---|---|---|---|"]
+    for one in document["chosen"]:
+        change = one["change"]
+        lines.append(
+            f"| {one['rate_3x3']:g}x | {one['method']} | {one['lr']:g} | {100 * one['accuracy']:.2f}% "
+            f"| {change['points']:+.2f} +- {change['standard_error']:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def page(text: str, document: dict[str, Any]) -> str:
+    """Put the table between the markers of docs/accuracy.md, and below it what was run."""
+    images = document["chosen"][0]["train_images"]
+    run = f"{document['network']}, {document['patterns']}, {document['epochs']} epochs of {images:,} images"
+    said = f"{run}{' (shortened)' if document['shortened'] else ''}. {machine.line(document['machine'])}."
+    return between(text, "methods", f"{table(document)}\n{said}\n")
+
+
 def main() -> None:
     """Run all, print a table, write the JSON."""
     parser = argparse.ArgumentParser(
@@ -87,7 +108,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    parser.add_argument("--page", action="store_true", help="measure nothing, write docs/accuracy.md")
     options = parser.parse_args()
+    if options.page:
+        PAGE.write_text(page(PAGE.read_text("utf-8"), json.loads(RESULTS.read_text("utf-8"))), "utf-8")
+        return
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
