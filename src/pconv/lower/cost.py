@@ -3,7 +3,7 @@
 A kernel's time is that of its multiply-adds at the FMA rate (or their latency, when a tile is too small to hide
 it) and that of its loads, which overlap in part: (fma^n + memory^n)^(1/n). Memory time counts every vector load,
 every line of weights, and every input line that has to come from L2 or beyond, more where a tile is narrow and
-neighbours do not come along. Source: ours. AVX2's constants are fitted by benchmarks/fit_costs.py to schedules of 66
+neighbours do not come along. Source: ours. AVX2's constants are fitted by benchmarks/fit_costs.py to schedules of 71
 layers timed on one Zen 3 core (the model's first choice was 4% slower than the best of them on average, 27% at worst),
 those of AVX-512 by hand on one Xeon. Expect errors of tens of percent elsewhere.
 """
