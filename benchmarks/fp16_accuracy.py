@@ -1,6 +1,7 @@
 """Top-1 of ResNet-20 in halves against floats, on AArch64: real weights, CIFAR-10's first test images, in qemu.
 
-    python benchmarks/fp16_accuracy.py [--images 1000] [-o benchmarks/results/fp16_accuracy.json]
+python benchmarks/fp16_accuracy.py [--images 1000]    run; writes results/fp16_accuracy.json, docs/aarch64.md
+python benchmarks/fp16_accuracy.py --tables           only write the table
 
 Needs qemu-aarch64 and the data (PCONV_DATA). Every type runs on the core that it names, and reads the same images;
 1,000 of them take about forty minutes of one core.
@@ -11,15 +12,18 @@ import json
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from aarch64.tables import write_accuracy
 from pconv import graph, targets, zoo
 from pconv.build import build_executable
 from pconv.codegen import generate
 from pconv.demo.data import cifar10, find_folder
 from pconv.lower import lower
 
+RESULTS = Path(__file__).parent / "results" / "fp16_accuracy.json"
 CORES = {"fp32": "cortex-a53", "fp16-fp32acc": "cortex-a53", "fp16": "cortex-a76"}
 MAIN_C = """
 #include "pconv.h"
@@ -43,16 +47,21 @@ int main(void) {
 
 
 def main() -> None:
-    """Score every type and write the result."""
+    """Score every type, write the result, and the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path(__file__).parent / "results" / "fp16_accuracy.json"
-    )
+    parser.add_argument("--tables", action="store_true", help="only write the table")
     chosen = parser.parse_args()
-    images = cifar10().test.part(slice(0, chosen.images))
+    if not chosen.tables:
+        RESULTS.write_text(json.dumps(score(chosen.images), indent=1) + "\n")
+    write_accuracy(json.loads(RESULTS.read_text()), check=False)
+
+
+def score(number: int) -> dict[str, Any]:
+    """Run the first `number` images through every type; return what the results' file says."""
+    images = cifar10().test.part(slice(0, number))
     pixels = images.normalised(slice(None))
     weights = find_folder("cifar10_resnets") / "cifar10_resnets" / "resnet20.pth"
     module = zoo.create("resnet20_cifar", weights=weights)
@@ -76,13 +85,12 @@ def main() -> None:
         }
         for dtype, found in scores.items()
     }
-    document = {
+    return {
         "network": "resnet20_cifar",
         "images": len(images),
         "emulator": "qemu-aarch64",
         "results": results,
     }
-    chosen.output.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).parents[2] / "docs" / "aarch64.md"
-BEGIN, END = "<!-- aarch64:begin -->", "<!-- aarch64:end -->"
 BASE = "ncnn"
 TITLES = {"pconv": "pconv", "ncnn": "ncnn", "mnn": "MNN", "onnxruntime": "ONNX Runtime"}
 TYPES = {"float32": "fp32", "float16": "fp16"}
@@ -77,14 +76,37 @@ def _hottest(layers: Sequence[Record], whole: int) -> Iterator[str]:
         yield f"| {' | '.join(cells)} | {total[name] / whole:.0%} |"
 
 
+def render_accuracy(document: Record) -> str:
+    """Give a table: what each type answers, against floats."""
+    lines = [
+        "| type | core | top-1 % | other answers than fp32 | largest difference |",
+        "|---|---|---|---|---|",
+    ]
+    for dtype, row in document["results"].items():
+        cells = (dtype, row["core"], f"{row['top1_percent']:.1f}", str(row["other_answers"]))
+        lines.append(f"| {' | '.join(cells)} | {row['max_rel_err']:.0e} |")
+    lines += [
+        "",
+        f"Run by `benchmarks/fp16_accuracy.py` under {document['emulator']}: {document['images']} images.",
+    ]
+    return "\n".join(lines)
+
+
 def write_tables(document: Record, check: bool) -> None:
-    """Put the tables into docs/aarch64.md, or exit with 1 where they differ."""
+    """Put the tables of counts into docs/aarch64.md, or exit with 1 where they differ."""
+    _write("aarch64", render(document), "aarch64_instructions.py --tables", check)
+
+
+def write_accuracy(document: Record, check: bool) -> None:
+    """Put the table of accuracy into docs/aarch64.md, or exit with 1 where it differs."""
+    _write("accuracy", render_accuracy(document), "fp16_accuracy.py --tables", check)
+
+
+def _write(block: str, text: str, script: str, check: bool) -> None:
+    begin, end = f"<!-- {block}:begin -->", f"<!-- {block}:end -->"
     old = DOCS.read_text(encoding="utf-8")
-    head, rest = old.split(BEGIN)
-    new = f"{head}{BEGIN}\n{render(document)}\n{END}{rest.split(END)[1]}"
+    head, rest = old.split(begin)
+    new = f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}"
     if check and new != old:
-        sys.exit(
-            "docs/aarch64.md is not what benchmarks/results/aarch64.json says; "
-            "run benchmarks/aarch64_instructions.py --tables"
-        )
+        sys.exit(f"docs/aarch64.md is not what benchmarks/results/ says; run benchmarks/{script}")
     DOCS.write_text(new, encoding="utf-8")

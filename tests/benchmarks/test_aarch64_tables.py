@@ -28,6 +28,13 @@ def test_the_page_is_up_to_date(tables: ModuleType) -> None:
     tables.write_tables(document, check=True)
 
 
+def test_accuracy_is_up_to_date_and_within_its_goal(tables: ModuleType) -> None:
+    document = json.loads((ROOT / "benchmarks" / "results" / "fp16_accuracy.json").read_text())
+    tables.write_accuracy(document, check=True)
+    top1 = {dtype: row["top1_percent"] for dtype, row in document["results"].items()}
+    assert all(abs(found - top1["fp32"]) <= 0.2 for found in top1.values())
+
+
 def test_shares_are_of_ncnns_and_layers_of_one_micro_kernel_stand_together(tables: ModuleType) -> None:
     loop = {"instructions": 73, "fmla": 56, "loads": 14, "cycles_per_fmla": 0.504}
     layer = {"micro_kernel": "f32_conv_ab12cd", "instructions": 2_000_000, "inner_loop": loop}
