@@ -3,7 +3,8 @@
     python benchmarks/training_speed.py                        ResNet-20, one thread, about a minute
     python benchmarks/training_speed.py --network resnet56_cifar --device cuda -o x.json
 
-Forward, backward and the optimiser's step on one batch; the student alone, and with the dense network as teacher.
+Forward, backward and the optimiser's step on one batch; the student alone, and with the dense network as teacher of
+its outputs and blocks.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from pconv import zoo
 from pconv.bench import machine
 from pconv.training import precision
 from pconv.training.settings import Settings
-from pconv.training.start import make_objective
+from pconv.training.start import make_objective, make_teacher
 
 RESULTS = Path(__file__).parent / "results" / "training_speed.json"
 IMAGES = 45_000
@@ -71,8 +72,8 @@ def measure(arguments: argparse.Namespace, layout: str, kind: Any, distill: bool
     device = torch.device(arguments.device)
     form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
     module = zoo.create(arguments.network).train().to(device, memory_format=form)
-    dense = zoo.create(arguments.network).to(device)
-    objective = make_objective(dense, distill, Settings())
+    teacher = make_teacher(zoo.create(arguments.network).to(device), module) if distill else None
+    objective = make_objective(teacher, Settings())
     optimiser = torch.optim.SGD(module.parameters(), 0.01, momentum=0.9, nesterov=True)
     dtype = precision.choose_type(kind, device)
     scaler = precision.scaler(device, dtype)

@@ -1,0 +1,31 @@
+"""A training step is timed in every layout and precision, with a teacher and without."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture
+def training_speed(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("training_speed")
+
+
+def test_every_variant_is_measured(
+    training_speed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = tmp_path / "speed.json"
+    monkeypatch.setattr("sys.argv", ["training_speed.py", "--batch", "2", "--steps", "2", "-o", str(results)])
+    training_speed.main()
+    rows = json.loads(results.read_text())["results"]
+    assert [(row["layout"], row["precision"], row["teacher"]) for row in rows] == list(
+        training_speed.VARIANTS
+    )
+    assert all(len(row["samples_s"]) == 2 and row["epoch_s"] > 0 for row in rows)
