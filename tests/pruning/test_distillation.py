@@ -76,3 +76,12 @@ def test_the_teacher_stays_as_it_was(module) -> None:
 def test_what_is_not_allowed(module, wrong) -> None:
     with pytest.raises(RecipeError, match=r"distillation: .*allowed are a temperature above 0 and a weight"):
         Distillation(module, **wrong)
+
+
+def test_a_student_with_other_blocks_is_refused() -> None:
+    dense, other = zoo.create("resnet20_cifar"), zoo.create("resnet56_cifar")
+    with pytest.raises(
+        RecipeError, match=r"has a block layer1\.3; allowed are two networks with the same blocks"
+    ):
+        Distillation(dense, student=other)
+    assert not any(module._forward_hooks for module in other.modules())

@@ -1,6 +1,7 @@
 """Distillation: the network as it was before pruning teaches the pruned one, in any method."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ class Distillation:
     learns, its blocks shall give what the teacher's give as well: the squared difference over the variance, added up.
     A block is a module that holds two or more convolutions itself; `release()` the student after training.
 
-    Raises: RecipeError for a temperature that is not positive, or a weight out of 0..1.
+    Raises: RecipeError for a temperature that is not positive, a weight out of 0..1, or a student with other blocks.
     Source: Hinton, Vinyals and Dean (arXiv 1503.02531); the blocks are FitNets' hints (arXiv 1412.6550), all at once.
     """
 
@@ -50,8 +51,15 @@ class Distillation:
         self._wanted: dict[str, Tensor] = {}
         self._hooks: list[RemovableHandle] = []
         if student is not None:
-            self._hooks = _keep_outputs(unwrap(student), self._given)
-            _keep_outputs(self.teacher, self._wanted)
+            blocks, there = _blocks(unwrap(student)), _blocks(self.teacher)
+            if blocks.keys() != there.keys():
+                odd = min(blocks.keys() ^ there.keys())
+                raise RecipeError(
+                    f"distillation: only one of student and teacher has a block {odd}; allowed are two networks with "
+                    "the same blocks. Leave student out, and the outputs alone are learnt."
+                )
+            self._hooks = _keep_outputs(blocks, self._given)
+            _keep_outputs(there, self._wanted)
 
     def release(self) -> None:
         """Take the hooks off the student's blocks, and forget their outputs: only whole outputs count from here on."""
@@ -78,14 +86,22 @@ class Distillation:
         return self.weight * soft + (1 - self.weight) * functional.cross_entropy(student_logits, targets)
 
 
-def _keep_outputs(module: nn.Module, kept: dict[str, Tensor]) -> list[RemovableHandle]:
-    """Have every block's last output at hand after the module ran."""
+def _blocks(module: nn.Module) -> dict[str, nn.Module]:
+    """Find the modules inside that hold two or more convolutions themselves."""
+    return {
+        name: block
+        for name, block in module.named_modules()
+        if name and sum(isinstance(child, nn.Conv2d) for child in block.children()) > 1
+    }
+
+
+def _keep_outputs(blocks: Mapping[str, nn.Module], kept: dict[str, Tensor]) -> list[RemovableHandle]:
+    """Have every block's last output at hand after the network ran."""
     hooks = []
-    for name, block in module.named_modules():
-        if name and sum(isinstance(child, nn.Conv2d) for child in block.children()) > 1:
+    for name, block in blocks.items():
 
-            def keep(block: nn.Module, inputs: Any, output: Tensor, name: str = name) -> None:
-                kept[name] = output
+        def keep(block: nn.Module, inputs: Any, output: Tensor, name: str = name) -> None:
+            kept[name] = output
 
-            hooks.append(block.register_forward_hook(keep))
+        hooks.append(block.register_forward_hook(keep))
     return hooks
