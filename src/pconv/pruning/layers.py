@@ -1,6 +1,7 @@
 """The layers of a torch module that a recipe can speak of, and which of them cannot be pruned.
 
-A layer is named as its module is (`layer1.0.conv1`), which is its weight's name without ".weight".
+A layer is named as its module is (`layer1.0.conv1`), which is its weight's name without ".weight"; a module that is
+itself the layer has no name, so its weight's stands for it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,7 +37,7 @@ def find_layers(module: nn.Module) -> dict[str, Layer]:
     layers: dict[str, Layer] = {}
     for path, child in module.named_modules():
         if isinstance(child, Layer):
-            name = f"{path}.{WEIGHT}".lstrip(".").removesuffix(f".{WEIGHT}")
+            name = path or WEIGHT
             if isinstance(child.weight, UninitializedParameter):
                 raise ModelError(
                     f"{name}: its weights have no shape yet. Run the module once before pruning."

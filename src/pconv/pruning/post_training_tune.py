@@ -51,19 +51,24 @@ class Budget:
         return Budget(now, share * max(0.0, self.started + self.seconds - now), self.clock)
 
 
-def mirror_and_shift(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror half of the images, and move each by up to an eighth of its side; edges are repeated.
+def mirror_and_shift(
+    images: Tensor, generator: torch.Generator, far: int | None = None, border: str = "replicate"
+) -> Tensor:
+    """Mirror half of the images, and move each by up to `far` pixels, by default an eighth of its side.
+
+    `border` says what moves in, as in torch's pad: "replicate" repeats the edge, "constant" is zeros.
 
     Shapes: [n, c, h, w] -> the same; other shapes come back as they are
     """
     if images.ndim != 4:
         return images
     n, _, height, width = images.shape
-    far = max(1, round(SHIFT * min(height, width)))
-    windows = functional.pad(images, (far,) * 4, mode="replicate").unfold(2, height, 1).unfold(3, width, 1)
-    top, left = torch.randint(0, 2 * far + 1, (2, n), generator=generator)
-    moved = windows[torch.arange(n), :, top, left]
-    mirrored = torch.rand(n, generator=generator) < 0.5
+    if far is None:
+        far = max(1, round(SHIFT * min(height, width)))
+    windows = functional.pad(images, (far,) * 4, border).unfold(2, height, 1).unfold(3, width, 1)
+    top, left = torch.randint(0, 2 * far + 1, (2, n), generator=generator).to(images.device)
+    moved = windows[torch.arange(n, device=images.device), :, top, left]
+    mirrored = (torch.rand(n, generator=generator) < 0.5).to(images.device)
     return torch.where(mirrored[:, None, None, None], moved.flip(-1), moved)
 
 

@@ -29,6 +29,7 @@ from pconv.extras import require_safetensors
 from pconv.files import write_atomically
 from pconv.sparsity import LayerSparsity, SparsityMap
 
+from .base import as_array
 from .layers import WEIGHT, find_layers, unwrap
 
 METADATA_KEY = "pconv.sparse"
@@ -54,7 +55,7 @@ def save_sparse(module: nn.Module, path: str | os.PathLike[str], sparsity: Spars
     keys = {
         name: f"{name}.{WEIGHT}" if f"{name}.{WEIGHT}" in state else WEIGHT for name in find_layers(module)
     }
-    weights = {name: _numpy(state[key]) for name, key in keys.items()}
+    weights = {name: as_array(state[key]) for name, key in keys.items()}
     found = SparsityMap.detect(weights) if sparsity is None else sparsity
     found.check(weights, balance=False)
     tensors, shapes = dict(state), {}
@@ -154,7 +155,3 @@ def _smallest(indices: NDArray[Any]) -> Tensor:
     top = int(indices.max(initial=0))
     kind = next(kind for kind in (np.uint8, np.uint16, np.uint32) if top <= np.iinfo(kind).max)
     return torch.from_numpy(np.ascontiguousarray(indices.astype(kind)))
-
-
-def _numpy(weight: Tensor) -> NDArray[Any]:
-    return (weight.float() if weight.dtype in (torch.bfloat16, torch.float16) else weight).numpy()

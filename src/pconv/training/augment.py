@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from pconv.pruning import mirror_and_shift
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,12 +30,7 @@ def crop_and_flip(pixels: Tensor, generator: torch.Generator, pad: int = PAD) ->
     Shapes: [n, c, h, w] -> the same.
     Source: the standard for CIFAR (He et al., 2015, section 4.2).
     """
-    n, _, height, width = pixels.shape
-    windows = functional.pad(pixels, (pad,) * 4).unfold(2, height, 1).unfold(3, width, 1)
-    top, left = torch.randint(0, 2 * pad + 1, (2, n), generator=generator).to(pixels.device)
-    cut = windows[torch.arange(n, device=pixels.device), :, top, left]
-    mirrored = (torch.rand(n, generator=generator) < 0.5).to(pixels.device)
-    return torch.where(mirrored[:, None, None, None], cut.flip(-1), cut)
+    return mirror_and_shift(pixels, generator, pad, "constant")
 
 
 def random_resized_crop(image: Image, size: int, seed: int) -> Image:
