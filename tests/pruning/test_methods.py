@@ -110,6 +110,8 @@ def test_unknown_methods_and_options_are_refused(module) -> None:
             prune(module, RECIPE, method)
     with pytest.raises(RecipeError, match=r"ramp 0\.7, freeze 0\.5; allowed are shares of the steps"):
         prune(module, RECIPE, "gradual", STEPS, ramp=0.7)
+    with pytest.raises(RecipeError, match="gradual: interval 0; allowed is a number of steps, 1 or more"):
+        prune(module, RECIPE, "gradual", STEPS, interval=0)
     with pytest.raises(RecipeError, match="phase 0, stages 4, updates 3; allowed is a share"):
         prune(module, RECIPE, "admm", STEPS, phase=0)
     assert not any("parametrizations" in key for key in module.state_dict())
@@ -162,7 +164,7 @@ def test_admm_is_written_out(module, train, sgd) -> None:
     pruner = prune(module, RECIPE, "admm", 16, phase=0.5, stages=2, updates=2, rho=0.1)
     name, optimizer = "block.0", sgd(module)
     rule = pruner.rules[name]
-    only = {"shape": Recipe(compression_rate=2.25), "connectivity": None}
+    kinds = "shape", "connectivity"
 
     def nearest(kind: str, point: np.ndarray) -> np.ndarray:
         if kind == "shape":
@@ -172,16 +174,16 @@ def test_admm_is_written_out(module, train, sgd) -> None:
         return point * magnitude_masks({name: point}, chosen)[name]
 
     weight = pruner.weights()[name].copy()
-    dual = {kind: np.zeros_like(weight) for kind in only}
-    copies = {kind: nearest(kind, weight) for kind in only}
+    dual = {kind: np.zeros_like(weight) for kind in kinds}
+    copies = {kind: nearest(kind, weight) for kind in kinds}
     for step in range(7):
         if step and step % 2 == 0:
             weight = pruner.weights()[name].copy()
-            for kind in only:
+            for kind in kinds:
                 copies[kind] = nearest(kind, weight + dual[kind])
                 dual[kind] += weight - copies[kind]
         state = pruner.extra_state()["splits"]
-        for kind in only:
+        for kind in kinds:
             np.testing.assert_allclose(state[kind]["nearest"][name].numpy(), copies[kind], atol=1e-6)
             np.testing.assert_allclose(state[kind]["dual"][name].numpy(), dual[kind], atol=1e-6)
         assert pruner.rho == pytest.approx(0.1 if step < 4 else 1.0)

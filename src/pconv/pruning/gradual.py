@@ -33,7 +33,7 @@ class GradualPruner(Pruner):
     pruned weights get the gradient that they would have without masks, and `decay` pulls them to zero through
     `penalty()`, so that weak ones do not come back by chance.
 
-    Raises: RecipeError for shares out of order.
+    Raises: RecipeError for shares out of order, or an interval below 1.
     Source: PCONV (arXiv 1909.05073); the cubic schedule is Zhu and Gupta's (arXiv 1710.01878); gradients and decay
     of pruned weights are SR-STE's (arXiv 2102.04010).
     """
@@ -59,6 +59,8 @@ class GradualPruner(Pruner):
                 f"gradual: each_step {each_step:g}, ramp {ramp:g}, freeze {freeze:g}; "
                 "allowed are shares of the steps, 0 <= each_step <= ramp <= freeze <= 1"
             )
+        if interval is not None and interval < 1:
+            raise RecipeError(f"gradual: interval {interval}; allowed is a number of steps, 1 or more")
         self._each_step, self._ramp, self._freeze = each_step, ramp, freeze
         self._interval = interval or max(1, self.planned_steps // 100)
         self._settle_below, self._decay = settle, decay
