@@ -118,11 +118,15 @@ def test_a_schedule_that_did_not_end_still_prunes() -> None:
     assert run.pruner.finish().layers["3"].compression_rate == 4.5
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_precisions_train(precision: str) -> None:
-    run = tiny_run.loop(None, epochs=1, precision=precision, method="magnitude")
-    assert run.run()["held_out"] >= 0
-    assert run.module[0].weight.dtype is torch.float32
+@pytest.mark.parametrize(("precision", "computed"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_precisions_train(precision: str, computed: torch.dtype) -> None:
+    module = tiny_run.network(dropout=0.0)
+    run = tiny_run.loop(None, epochs=12, precision=precision, method="magnitude", module=module)
+    types = set()
+    module[3].register_forward_hook(lambda layer, x, y: types.add(y.dtype) if layer.training else None)
+    assert run.run()["held_out"] > 0.9
+    assert types == {computed}
+    assert module[0].weight.dtype is torch.float32
 
 
 def test_types_are_chosen_by_device() -> None:

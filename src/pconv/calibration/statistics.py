@@ -90,6 +90,7 @@ def gather(x: Array, y: Array, geometry: Geometry, centred: bool, draw: np.rando
 
 
 def _moments(columns: Array, wanted: Array, mean_x: Array, mean_y: Array, geometry: Geometry) -> Statistics:
+    """Multiply out, in float32, and average. Shapes: columns [s, ic * taps], wanted [s, oc]."""
     groups, oc = geometry.groups, wanted.shape[1]
     columns = (columns - mean_x.astype(np.float32)).reshape(len(columns), groups, -1).swapaxes(0, 1)
     wanted = (wanted - mean_y.astype(np.float32)).reshape(-1, groups, oc // groups).swapaxes(0, 1)
@@ -122,11 +123,15 @@ def damped(hessian: Array, share: float) -> Array:
 
 
 def _samples(columns: int) -> int:
+    """Say how many positions make a Hessian of so many columns."""
     return max(MIN_SAMPLES, SAMPLES_PER_COLUMN * columns)
 
 
 def _sample_windows(x: Array, y: Array, geometry: Geometry, draw: np.random.Generator) -> tuple[Array, Array]:
-    """Cut the windows behind some output positions, the same number from every image."""
+    """Cut the windows behind some output positions, the same number s from every image.
+
+    Shapes: x [n, ic, h, w], y [n, oc, oh, ow] -> [n * s, ic * taps], [n * s, oc]
+    """
     n, ic = x.shape[:2]
     oh, ow = y.shape[2:]
     kernel = geometry.kernel
@@ -135,6 +140,7 @@ def _sample_windows(x: Array, y: Array, geometry: Geometry, draw: np.random.Gene
     if per_image == oh * ow:
         places = np.broadcast_to(np.arange(oh * ow), (n, oh * ow))
     rows, cols = np.divmod(places, ow)
+    # After the input, enough for a window that begins at its last pixel.
     pads = tuple((p, (k - 1) * d) for p, k, d in zip(geometry.pads, kernel, geometry.dilations, strict=True))
     # Channels last, so that one window position is one contiguous read.
     padded = np.pad(np.moveaxis(x, 1, 3), ((0, 0), *pads, (0, 0)))
