@@ -1,8 +1,10 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and never in the place of a directory or a device."""
 
+import io
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,22 +14,56 @@ PIECE = 256 << 10
 """Bytes of a file that are handled at a time: they stay in the cache, where 16 MiB made a copy five times slower."""
 
 
-def write_atomically(path: Path, source: BinaryIO, advice: str) -> Path:
-    """Copy `source` to `path`: under another name first, then renamed over what stood there.
+def write_atomically(path: Path, source: BinaryIO | bytes, advice: str) -> Path:
+    """Copy `source` to `path`: under another name first, then renamed over what stood there; links are followed.
 
     Raises: BuildError with `advice` as its last sentence; nothing half-written is left behind.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    place = destination(path, advice)
+    part = _part(place)
     try:
         with part.open("xb") as target:
-            shutil.copyfileobj(source, target, PIECE)
-        os.replace(part, path)
+            shutil.copyfileobj(io.BytesIO(source) if isinstance(source, bytes) else source, target, PIECE)
+        os.replace(part, place)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise unwritable(path, error, advice) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
     return path
+
+
+def check_writable(path: Path, advice: str) -> None:
+    """Check that a file can be written, before the work whose result it is to hold.
+
+    Raises: BuildError as `write_atomically` does.
+    """
+    part = _part(destination(path, advice))
+    try:
+        part.open("xb").close()
+    except OSError as error:
+        raise unwritable(path, error, advice) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def destination(path: Path, advice: str) -> Path:
+    """Return the file that `path` names, links followed: there to be replaced, or still to be made.
+
+    Raises: BuildError with `advice` as its last sentence for a directory, a device or a pipe: a file renamed to it
+    would take its place.
+    """
+    if path.exists() and not path.is_file():
+        what = "it is a directory" if path.is_dir() else "it is no regular file"
+        raise BuildError(f"{path}: cannot be written ({what}). {advice}")
+    return Path(os.path.realpath(path))
 
 
 def unwritable(path: Path, error: OSError, advice: str) -> BuildError:
     """Return the error that says why `path` could not be written, and what to do."""
     return BuildError(f"{path}: cannot be written ({error.strerror or error}). {advice}")
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")

@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +75,7 @@ class Tuning:
         Raises: BuildError when it cannot be written.
         """
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return write_atomically(path, BytesIO(self.dumps().encode()), "Name another file with --tuning.")
+        return write_atomically(path, self.dumps().encode(), "Name another file with --tuning.")
 
 
 def cpu_name(target: Target, processor: str | None = None) -> str:

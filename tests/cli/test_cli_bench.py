@@ -69,7 +69,10 @@ def test_peers_of_several_kinds_the_fastest_first(cli, model: Path) -> None:
         (["--threads", "0"], "--threads 0: allowed are counts of at least 1"),
         (["--group", "4"], "bench: pruning options without a rate; add --compression"),
         (["--compression", "8", "--group", "3"], "group: 3 is unknown;"),
-        (["--json", "no/b.json"], "no/b.json: cannot write: No such file or directory"),
+        (
+            ["--json", "no/b.json"],
+            "no/b.json: cannot be written (No such file or directory). Choose another place with --json.",
+        ),
     ],
 )
 def test_errors(

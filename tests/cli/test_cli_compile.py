@@ -55,7 +55,7 @@ def test_compile_errors_leave_nothing(
 def test_compile_to_a_place_that_is_none(cli, model: Path, tmp_path: Path) -> None:
     ran = cli("compile", model, "-o", tmp_path / "no" / "m.so")
     assert ran.code == 2
-    assert "no/m.so: cannot write: No such file or directory. Choose another place with -o." in ran.err
+    assert "no/m.so: cannot be written (No such file or directory). Choose another place with -o." in ran.err
 
 
 def test_run_reads_and_writes_arrays(

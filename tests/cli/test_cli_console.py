@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all."""
+"""What a person sees, and where results go."""
 
 import json
 from pathlib import Path
@@ -6,45 +6,16 @@ from pathlib import Path
 import pytest
 
 from pconv.cli import console
-from pconv.errors import PconvError
+from pconv.errors import BuildError
 
 
-def test_replacing_keeps_what_stood_there_until_the_end(tmp_path: Path) -> None:
-    path = tmp_path / "a.so"
-    path.write_text("old")
-    with console.replacing(path) as draft:
-        draft.write_text("new")
-        assert path.read_text() == "old"
-        assert draft.suffix == ".so"
-    assert path.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_replacing_leaves_nothing_after_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), console.replacing(tmp_path / "a.so") as draft:
-        draft.write_text("half")
-        raise ZeroDivisionError
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_replacing_refuses_before_the_work(tmp_path: Path) -> None:
-    with (
-        pytest.raises(
-            PconvError, match=r"no/a\.so: cannot write: No such file or directory\. Choose another"
-        ),
-        console.replacing(tmp_path / "no" / "a.so"),
+def test_output_is_refused_before_the_work_by_the_option_that_named_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        BuildError, match=r"no/a: cannot be written \(No such file.*Choose another place with -o\."
     ):
-        pytest.fail("the block must not run")
-
-
-def test_replacing_does_not_replace_a_directory(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    with (
-        pytest.raises(PconvError, match="a: cannot write: it is a directory"),
-        console.replacing(tmp_path / "a"),
-    ):
-        pytest.fail("the block must not run")
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+        console.check_writable(tmp_path / "no" / "a")
+    with pytest.raises(BuildError, match=r"with --json\.$"):
+        console.write(tmp_path / "no" / "a", "text", "--json")
 
 
 def test_progress_is_quiet_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

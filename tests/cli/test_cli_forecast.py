@@ -79,7 +79,10 @@ def test_forecast_without_the_checker_says_so(cli, model: Path, monkeypatch: pyt
         (["--group", "a"], "--group a: allowed are whole numbers"),
         (["--group", "3"], "group: 3 is unknown;"),
         (["-o", "f.txt"], "-o f.txt: allowed is a name that ends in .html"),
-        (["-o", "no/f.html"], "no/f.html: cannot write: No such file or directory"),
+        (
+            ["-o", "no/f.html"],
+            "no/f.html: cannot be written (No such file or directory). Choose another place",
+        ),
     ],
 )
 def test_forecast_errors(

@@ -95,7 +95,7 @@ def test_missing_compiler(tiny_file: Path, tmp_path: Path, refused) -> None:
 
 def test_output_that_cannot_be_written(tiny_file: Path, tmp_path: Path, refused) -> None:
     said = refused("compile", tiny_file, "-o", tmp_path / "absent" / "out.so")
-    assert "absent/out.so: cannot write: No such file or directory" in said
+    assert "absent/out.so: cannot be written (No such file or directory)" in said
 
 
 @pytest.mark.parametrize(

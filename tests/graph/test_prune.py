@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pconv.errors import ModelError, RecipeError
+from pconv.errors import BuildError, ModelError, RecipeError
 from pconv.graph.prune import (
     find_layers,
     layer_weights,
@@ -173,7 +173,7 @@ def test_models_beyond_protobufs_limit_keep_their_data_beside(tmp_path: Path, mo
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"none/pruned\.onnx: cannot be written \(No such file"):
+    with pytest.raises(BuildError, match=r"none/pruned\.onnx: cannot be written \(No such file"):
         save(network(), tmp_path / "none" / "pruned.onnx")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pconv import ModelError, zoo
+from pconv import BuildError, zoo
 
 pytestmark = pytest.mark.torch
 NAME = "resnet20_cifar"
@@ -38,5 +38,5 @@ def test_takes_weights_and_another_shape(tmp_path: Path) -> None:
 
 
 def test_says_where_it_cannot_write(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"absent/net.onnx: cannot be written \(No such file"):
+    with pytest.raises(BuildError, match=r"absent/net.onnx: cannot be written \(No such file"):
         zoo.to_onnx(NAME, tmp_path / "absent" / "net.onnx")

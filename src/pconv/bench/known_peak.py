@@ -1,6 +1,5 @@
 """Owns the FMA peak of this machine as it is remembered: measured once, then read from the cache."""
 
-import io
 import json
 from contextlib import suppress
 
@@ -46,4 +45,4 @@ def _write(known: dict[str, float]) -> None:
     cache = Cache()
     # A cache that cannot be written costs a second the next time.
     with suppress(BuildError, OSError), cache.scratch():  # which makes the cache where there is none
-        write_atomically(cache.root / FILE, io.BytesIO(text), "")
+        write_atomically(cache.root / FILE, text, "")

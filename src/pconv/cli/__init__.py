@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -36,11 +36,13 @@ FAILED = 2
 BUG = 1
 INTERRUPTED = 130
 
+UsageError = typer.BadParameter.__mro__[1]
+"""What typer raises for a command line that it cannot read, under a name that each of its versions has."""
+
 app = typer.Typer(
     name="pconv",
     help="Prune CNNs with patterns and connectivity, and compile them to native code that is faster for it.",
     epilog="Begin with:  pconv demo        then:  pconv bench resnet18 --compression 8",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -77,14 +79,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = [argument for argument in given if argument != "--debug"]
     debug = len(arguments) < len(given) or os.environ.get("PCONV_DEBUG", "0") not in ("", "0")
     try:
-        app(arguments, prog_name="pconv")
+        code = app(arguments or ["--help"], prog_name="pconv", standalone_mode=False)
+    except UsageError as error:
+        _stop(error, FAILED, _wrong_usage(error), debug)
     except (PconvError, OSError) as error:
         _stop(error, FAILED, _one_line(error), debug)
-    except KeyboardInterrupt as error:
-        _stop(error, INTERRUPTED, "interrupted", debug)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     except Exception as error:
         text = f"{type(error).__name__}: {_one_line(error)}; this is a bug, rerun with --debug"
         _stop(error, BUG, text, debug)
+    if code == INTERRUPTED:  # which is what typer makes of Ctrl-C
+        complain("interrupted")
+    sys.exit(code)
 
 
 def _stop(error: BaseException, code: int, text: str, debug: bool) -> NoReturn:
@@ -92,6 +99,12 @@ def _stop(error: BaseException, code: int, text: str, debug: bool) -> NoReturn:
         traceback.print_exception(error)
     complain(text)
     sys.exit(code)
+
+
+def _wrong_usage(error: Any) -> str:
+    text = " ".join(error.format_message().split())
+    end = "" if text.endswith((".", "?")) else "."
+    return f"{text}{end} See {error.ctx.command_path if error.ctx else 'pconv'} --help."
 
 
 def _one_line(error: Exception) -> str:

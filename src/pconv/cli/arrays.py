@@ -1,5 +1,6 @@
 """Owns the way from files to input arrays (.npy, pictures, random numbers), and back."""
 
+import io
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -106,15 +107,16 @@ def _read_picture(path: Path, shape: Sequence[int], mean: Sequence[float], std: 
 def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:
     """Write one output as .npy, several as .npz.
 
-    Raises: InputError when the name does not fit the number of outputs; PconvError when it cannot be written.
+    Raises: InputError when the name does not fit the number of outputs; BuildError when it cannot be written.
     """
     suffix = ".npy" if len(outputs) == 1 else ".npz"
     if path.suffix != suffix:
         raise InputError(
             f"--output {path}: the model has {len(outputs)} output(s); allowed a name that ends in {suffix}."
         )
-    with console.replacing(path) as draft:
-        if suffix == ".npy":
-            np.save(draft, next(iter(outputs.values())))
-        else:
-            np.savez(draft, allow_pickle=False, **outputs)
+    written = io.BytesIO()
+    if suffix == ".npy":
+        np.save(written, next(iter(outputs.values())))
+    else:
+        np.savez(written, allow_pickle=False, **outputs)
+    console.write(path, written.getvalue())

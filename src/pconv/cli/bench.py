@@ -1,7 +1,6 @@
 """`pconv bench`: our engine, dense and pruned, against the peers on the same weights."""
 
 import json as json_module
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,8 +85,9 @@ def bench(
         console.note(warning)
     to_stdout = str(json) == "-"
     file = None if json is None or to_stdout else json
+    if file is not None:
+        console.check_writable(file, "--json")
     with (
-        console.replacing(file) if file else nullcontext() as draft,
         console.progress(f"reading {model}", quiet=to_stdout) as track,
         models.workshop() as folder,
     ):
@@ -97,8 +97,8 @@ def bench(
             files.append((models.pruned(found, settings, folder, track).path, compression))
         if device is not None:
             there = devices.bench_on(device, files, counts, cpus, track, dtype)
-            if draft is not None:
-                draft.write_text(devices.as_json(there) + "\n", encoding="utf-8")
+            if file is not None:
+                console.write(file, devices.as_json(there) + "\n", "--json")
             (print(devices.as_json(there)) if to_stdout else devices.show(there))
             return
         document = session.run(
@@ -113,8 +113,8 @@ def bench(
             on_skip=lambda peer, reason: console.note(f"skipped: {reason}"),
         )
         document["skipped"] = missing | document["skipped"]
-        if draft is not None:
-            draft.write_text(json_module.dumps(document, indent=1) + "\n", encoding="utf-8")
+        if file is not None:
+            console.write(file, json_module.dumps(document, indent=1) + "\n", "--json")
     if to_stdout:
         console.print_json(document)
         return

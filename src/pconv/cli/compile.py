@@ -1,6 +1,5 @@
 """`pconv compile`: a model to one self-contained shared library."""
 
-import shutil
 import time
 from pathlib import Path
 from typing import Annotated
@@ -63,14 +62,14 @@ def compile(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
     )
     start = time.perf_counter()
+    console.check_writable(output)
     with (
-        console.replacing(output) as draft,
         console.progress(f"reading {model}", quiet=json) as track,
         models.source(model, track, settings) as found,
     ):
         if tune is not None:
             _tune(found.path, input, dtype, dense, cc, tuning, tune, track)
-        made = compile_file(
+        compile_file(
             found.path,
             inputs=options.shapes(input),
             target=target,
@@ -79,9 +78,9 @@ def compile(
             cc=cc,
             tuned=tuning,
             dense=tuple(dense or ()),
+            out=output,
             progress=track.steps,
         )
-        shutil.copyfile(made, draft)
     seconds, size = time.perf_counter() - start, output.stat().st_size
     if json:
         console.print_json({"output": str(output), "bytes": size, "seconds": round(seconds, 3)})

@@ -1,7 +1,6 @@
 """Owns what a person sees: notes and progress on stderr, results on stdout."""
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pconv.errors import PconvError
+from pconv import files
 
 PIPE_COLUMNS = 160
 """A file or a pipe has no width; wide enough for the names of layers."""
@@ -91,24 +90,21 @@ def progress(text: str, quiet: bool = False) -> Iterator[Tracker]:
         yield Tracker(shown, shown.add_task(text, total=None))
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a draft beside `path`; it becomes `path` when the block ends well, and vanishes otherwise.
+def check_writable(path: Path, option: str = "-o") -> None:
+    """Check that what an option names can be written, before any work is done for it.
 
-    Raises: PconvError when the place is not writable, before any work is done in the block.
+    Raises: BuildError when it cannot.
     """
-    if path.is_dir():
-        raise PconvError(f"{path}: cannot write: it is a directory. Name a file with -o.")
-    draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        draft.touch()
-    except OSError as error:
-        raise PconvError(f"{path}: cannot write: {error.strerror}. Choose another place with -o.") from error
-    try:
-        yield draft
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    files.check_writable(path, f"Choose another place with {option}.")
+
+
+def write(path: Path, data: bytes | str, option: str = "-o") -> None:
+    """Write what an option names, whole or not at all.
+
+    Raises: BuildError when it cannot be written.
+    """
+    data = data.encode("utf-8") if isinstance(data, str) else data
+    files.write_atomically(path, data, f"Choose another place with {option}.")
 
 
 def rate(value: float | None) -> str:

@@ -2,7 +2,6 @@
 
 import json as json_module
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,20 +73,20 @@ def forecast(
         if output.suffix != ".html":
             raise PconvError(f"-o {output}: allowed is a name that ends in .html, e.g. forecast.html.")
     to_stdout = str(json) == "-"
-    with ExitStack() as stack:
-        page = stack.enter_context(console.replacing(output)) if output else None
-        picture = stack.enter_context(console.replacing(output.with_suffix(".png"))) if output else None
-        draft = stack.enter_context(console.replacing(json)) if json and not to_stdout else None
-        track = stack.enter_context(console.progress(f"reading {model}", quiet=to_stdout))
-        found = models.locate(model, stack.enter_context(models.workshop()), track)
+    if output is not None:
+        console.check_writable(output)
+        console.check_writable(output.with_suffix(".png"))
+    if json is not None and not to_stdout:
+        console.check_writable(json, "--json")
+    with console.progress(f"reading {model}", quiet=to_stdout) as track, models.source(model, track) as found:
         table = measured(found, rates(compression), groups(group), settings, threads, seconds, track)
-        if draft is not None:
-            draft.write_text(json_module.dumps(table.as_json(), indent=1) + "\n", encoding="utf-8")
-        if page is not None and picture is not None:
+        if json is not None and not to_stdout:
+            console.write(json, json_module.dumps(table.as_json(), indent=1) + "\n", "--json")
+        if output is not None:
             from pconv.report.forecast import write_forecast
 
             track("drawing")
-            write_forecast(table, page, picture)
+            write_forecast(table, output, output.with_suffix(".png"))
     if to_stdout:
         console.print_json(table.as_json())
         return

@@ -68,14 +68,14 @@ def prune(
     )
     if recipe is not None and settings:
         raise PconvError(f"--recipe {recipe}: it holds all settings; leave the other pruning options out.")
+    console.check_writable(output)
     with (
-        console.replacing(output) as draft,
         console.progress(f"reading {model}", quiet=json) as track,
         models.source(model, track) as found,
     ):
         used = Recipe.load(recipe) if recipe is not None else Recipe.from_dict(settings)
         images = calibration.read(calibrate, found.path, most, size, mean, std, track)
-        statistics = models.prune_file(found, used, draft, track, images).statistics()
+        statistics = models.prune_file(found, used, output, track, images).statistics()
     if json:
         console.print_json({"output": str(output), "bytes": output.stat().st_size, **statistics})
     else:

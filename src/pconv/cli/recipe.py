@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
@@ -98,10 +97,8 @@ def recipe(
             f"--table {table}: its rates and settings were measured; leave out --compression, --patterns and "
             "--exclude, or leave --table out."
         )
-    with ExitStack() as stack:
-        draft = stack.enter_context(console.replacing(output))
-        track = stack.enter_context(console.progress(f"reading {model}", quiet=json))
-        found = models.locate(model, stack.enter_context(models.workshop()), track)
+    console.check_writable(output)
+    with console.progress(f"reading {model}", quiet=json) as track, models.source(model, track) as found:
         if not Path(model).exists() and sensitivity == BY_WEIGHTS:
             console.note(
                 "networks of the zoo have random weights: the rates are right in time, not in accuracy"
@@ -109,8 +106,8 @@ def recipe(
         used = _table(table, found, compression, group, fixed, threads, seconds, track)
         harm = _sensitivity(sensitivity, used, found, _groups(group, used), (mean, std), track)
         result, made = _search(used, harm, budget, found)
-        draft.write_text(_comment(used, result, budget) + made.dumps(), encoding="utf-8")
         samples = _check(made, found, used.threads, track)
+        console.write(output, _comment(used, result, budget) + made.dumps())
     if json:
         console.print_json(_document(output, used, result, made, budget, samples))
     else:

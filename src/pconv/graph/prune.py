@@ -24,11 +24,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from ..files import destination, unwritable
 from ..masks import magnitude_masks
 from ..recipe import FIRST_MAX_CHANNELS, Kind, LayerInfo, LayerRule, Recipe, plan_layers
 from ..sparsity import METADATA_KEY, SparsityMap
 
 _SUFFIX = ".weight"
+_ADVICE = "Choose another place."
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _PROTOBUF_LIMIT_BYTES = (
     2**31 - 2**24
@@ -164,9 +166,9 @@ def save(model: ir.Model, path: str | os.PathLike[str]) -> None:
 
     Nothing half-written is left under the given name.
 
-    Raises: ModelError when the file cannot be written.
+    Raises: BuildError when the file cannot be written.
     """
-    target = Path(path)
+    target = destination(Path(path), _ADVICE)
     size_bytes = sum(
         value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value
     )
@@ -180,7 +182,7 @@ def save(model: ir.Model, path: str | os.PathLike[str]) -> None:
             for made in sorted(Path(folder).iterdir(), key=lambda made: made.name == target.name):
                 os.replace(made, target.parent / made.name)
     except OSError as error:
-        raise ModelError(f"{target}: cannot be written ({error.strerror}). Choose another place.") from error
+        raise unwritable(Path(path), error, _ADVICE) from error
 
 
 def _weight(node: ir.Node) -> ir.Value | None:

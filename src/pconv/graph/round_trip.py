@@ -38,8 +38,8 @@ def export(
     `sparsity` is what pruning returned; without it the map is read off the zeros. With `fold=False` batch norms stay
     apart, so that `load_weights` can read the file back into a module; it compiles to the same.
 
-    Raises: ModelError when the module cannot be exported, the file not written, or a weight that the map calls pruned
-    is not zero.
+    Raises: ModelError when the module cannot be exported, or a weight that the map calls pruned is not zero; BuildError
+    when the file cannot be written.
     """
     model = load(module, inputs=inputs) if fold else load(export_module(module, inputs, fold=False))
     weights = layer_weights(model)

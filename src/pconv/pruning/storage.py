@@ -11,7 +11,6 @@ A safetensors file: every other tensor of the module stands in it as it is, unde
 share a set, so the index is paid once a group.
 """
 
-import io
 import json
 import math
 import os
@@ -66,7 +65,7 @@ def save_sparse(module: nn.Module, path: str | os.PathLike[str], sparsity: Spars
             tensors |= {f"{key}/{part}": tensor for part, tensor in _pack(tensors.pop(key), layer).items()}
     metadata = {METADATA_KEY: json.dumps({"format": FORMAT, "layers": shapes})}
     packed = save({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, metadata)
-    return write_atomically(Path(path), io.BytesIO(packed), "Choose another place.")
+    return write_atomically(Path(path), packed, "Choose another place.")
 
 
 def load_sparse(module: nn.Module, path: str | os.PathLike[str]) -> SparsityMap:

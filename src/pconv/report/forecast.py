@@ -50,9 +50,8 @@ def write_forecast(table: Table, page: Path, picture: Path) -> None:
     html = render_forecast(table).encode("utf-8")
     drawn = io.BytesIO()
     save_png(network_panel(table), layer_panels(table), drawn)
-    drawn.seek(0)
-    write_atomically(page, io.BytesIO(html), "Name another place for the page.")
-    write_atomically(picture, drawn, "Name another place for the page.")
+    write_atomically(page, html, "Name another place for the page.")
+    write_atomically(picture, drawn.getvalue(), "Name another place for the page.")
 
 
 def network_panel(table: Table) -> Panel:

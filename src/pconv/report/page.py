@@ -1,6 +1,5 @@
 """Owns what the page says, as plain data, and its rendering; whoever measured something fills a Page."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -114,7 +113,7 @@ def write(page: Page, path: Path) -> Path:
     Raises: PconvError when a package is missing or the file cannot be written.
     """
     html = render(page).encode("utf-8")
-    return write_atomically(path, io.BytesIO(html), "Name another place for the report.")
+    return write_atomically(path, html, "Name another place for the report.")
 
 
 def percent(share: float) -> str:

@@ -89,10 +89,9 @@ def write_pruned(
     drawn = io.BytesIO()
     rows = [(layer.name, layer.density, layer.norm) for layer in kept_layers(sparsity, dense)]
     save_png(name, pattern_uses(sparsity), rows, series, drawn)
-    drawn.seek(0)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / PICTURE, drawn, ADVICE)
-    return write_atomically(folder / PAGE, io.BytesIO(html), ADVICE)
+    write_atomically(folder / PICTURE, drawn.getvalue(), ADVICE)
+    return write_atomically(folder / PAGE, html, ADVICE)
 
 
 def _kept(name: str, layer: LayerSparsity, dense: Weights | None) -> Kept:

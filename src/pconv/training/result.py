@@ -74,13 +74,10 @@ def write_network(
     buffer.seek(0)
     write_atomically(folder / WEIGHTS, buffer, ADVICE)
     if recipe is not None:
-        _write_text(folder / RECIPE, recipe.dumps())
+        write_atomically(folder / RECIPE, recipe.dumps().encode(), ADVICE)
 
 
 def write_result(result: Result) -> None:
     """Write what was measured, last of all: where it stands, the run is complete."""
-    _write_text(result.folder / RESULT, json.dumps(result.as_json(), indent=1) + "\n")
-
-
-def _write_text(path: Path, text: str) -> None:
-    write_atomically(path, io.BytesIO(text.encode()), ADVICE)
+    text = json.dumps(result.as_json(), indent=1) + "\n"
+    write_atomically(result.folder / RESULT, text.encode(), ADVICE)

@@ -69,7 +69,7 @@ def to_onnx(
 
     The file appears whole or not at all. Above 2 GiB, ONNX's limit, the weights stand beside it.
 
-    Raises: as `create` does; ModelError when the file cannot be written.
+    Raises: as `create` does; BuildError when the file cannot be written.
     """
     module = create(name, seed=seed, weights=weights, num_classes=num_classes)
     from pconv.graph import load
