@@ -189,6 +189,17 @@ def test_disk_full_while_compiling(make_program: Maker, tmp_path: Path) -> None:
     assert list(cache.root.iterdir()) == []
 
 
+def test_compiler_that_makes_nothing(make_program: Maker, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"true failed \(exit code 0\): it said nothing\."):
+        build(make_program(), cc="true", cache=Cache(tmp_path / "cache"))
+
+
+def test_compiler_needs_no_home(make_program: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME", "ZIG_GLOBAL_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert toolchain.choose(None, make_program().target).version
+
+
 @pytest.mark.parametrize("by_name", [True, False])
 def test_named_compiler_is_missing(
     make_program: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_name: bool

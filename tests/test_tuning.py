@@ -111,6 +111,12 @@ def test_no_tuning_file(model: Path, tmp_path: Path, text: str) -> None:
         pconv.compile(model, tuned=tmp_path / "t.json")
 
 
+def test_a_tuning_file_that_is_not_there(model: Path, tmp_path: Path) -> None:
+    for make in (pconv.compile, lambda path, tuned: inspect(path, "plan", tuned=tuned)):
+        with pytest.raises(BuildError, match=r"gone\.json: no such tuning file; make one with `pconv tune"):
+            make(model, tuned=tmp_path / "gone.json")
+
+
 @pytest.mark.cc
 def test_tuning_measures_and_keeps_what_gains(model: Path, tmp_path: Path) -> None:
     events: list[str] = []

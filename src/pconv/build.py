@@ -212,19 +212,16 @@ class _Job:
     def link(self, objects: Iterable[Path], flags: tuple[str, ...], name: str) -> Path:
         """Link `objects` to one file called `name`."""
         made = self.work / name
-        self._run([*map(str, objects), "-o", str(made), *flags], name)
-        return made
+        return self._run([*map(str, objects), "-o", str(made), *flags], name, made)
 
     def archive(self, objects: Iterable[Path]) -> Path:
         """Put `objects` in one static library."""
         made = self.work / "model.a"
-        self._run(["rcsD", str(made), *map(str, objects)], made.name, self.compiler.archiver)
-        return made
+        return self._run(["rcsD", str(made), *map(str, objects)], made.name, made, self.compiler.archiver)
 
     def _compile_one(self, source: Path, flags: tuple[str, ...]) -> Path:
         made = self.work / f"{source.parent.name}-{source.stem}.o"  # the model may have a pool.c of its own
-        self._run([*flags, "-c", str(source), "-o", str(made)], source.name)
-        return made
+        return self._run([*flags, "-c", str(source), "-o", str(made)], source.name, made)
 
     def _take_in_blobs(self, flags: tuple[str, ...]) -> Path:
         """Make the object that holds the weights and the manifest."""
@@ -240,7 +237,8 @@ class _Job:
         defines = (f'-DPCONV_{name}_FILE="{file}"' for name, file in files.items())
         return self._compile_one(NATIVE / "blobs.c", (*flags, *defines))
 
-    def _run(self, arguments: list[str], name: str, command: tuple[str, ...] = ()) -> None:
+    def _run(self, arguments: list[str], name: str, made: Path, command: tuple[str, ...] = ()) -> Path:
+        """Run the compiler (or `command`); return the file that it made."""
         command = command or self.compiler.command
         done = subprocess.run(
             [*command, *arguments],
@@ -250,10 +248,12 @@ class _Job:
             cwd=self.work,
             env=toolchain.environment(self.cache.root / "zig", self.work / "zig"),
         )
-        if done.returncode == 0:
-            return
+        if done.returncode == 0 and made.is_file():
+            return made
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        said = next((line for line in lines if "error" in line.lower()), lines[0] if lines else "no message")
+        said = next(
+            (line for line in lines if "error" in line.lower()), lines[0] if lines else "it said nothing"
+        )
         if "No space left on device" in done.stderr:
             raise BuildError(
                 f"{self.cache.root}: no space left on device. Free some, or name another directory in "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pconv import targets, toolchain, tuning
 from pconv._version import __version__
 from pconv.cache import Cache
-from pconv.errors import ModelError
+from pconv.errors import BuildError, ModelError
 from pconv.files import PIECE, write_atomically
 from pconv.runtime import Engine, load
 from pconv.runtime.opencl_device import device_identity
@@ -233,8 +233,14 @@ def _tuning(target: Target, native: bool, path: str | os.PathLike[str] | None) -
     """Return the records of tuning: this machine's own, or a file's; another target has none of its own.
 
     Where the target is another machine, its processor is whatever the file's records are for.
+
+    Raises: BuildError when a file is named that is not there, or no tuning file.
     """
     if path is not None:
+        if not Path(path).is_file():
+            raise BuildError(
+                f"{path}: no such tuning file; make one with `pconv tune --tuning`, or leave it out."
+            )
         return tuning.load(Path(path), target, None if native or target.arch == "opencl" else tuning.ANY)
     here = native or bool(target.arch == "opencl" and target.cpu)
     return tuning.load(tuning.default_path(target), target) if here else None

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pconv.errors import BuildError
 from pconv.targets import Target
@@ -140,7 +141,14 @@ def _wheel_zig() -> Path | None:
 
 def _probe(command: tuple[str, ...], name: str) -> Toolchain:
     try:
-        answer = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+        with TemporaryDirectory(prefix="pconv-") as folder:  # zig wants its caches even for this
+            answer = subprocess.run(
+                [*command, "--version"],
+                capture_output=True,
+                text=True,
+                check=True,
+                env=environment(Path(folder), Path(folder)),
+            )
     except (OSError, subprocess.CalledProcessError) as error:
         why = error.strerror if isinstance(error, OSError) else f"exit code {error.returncode}"
         raise BuildError(

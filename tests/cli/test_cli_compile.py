@@ -76,7 +76,7 @@ def test_run_compiles_what_is_not_compiled(cli, model: Path) -> None:
     ran = cli("run", model, "--threads", "1", "--repeat", "3")
     assert ran.code == 0, ran.err
     assert ran.err == "no --input: random numbers for x (seed 0)\n"
-    assert "3 runs, 1 threads: median " in ran.out
+    assert "3 runs, 1 thread: median " in ran.out
 
 
 def test_run_json(cli, compiled: Path) -> None:

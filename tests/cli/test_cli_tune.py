@@ -19,7 +19,7 @@ def test_tune_says_what_it_found(cli, model: Path, tmp_path: Path) -> None:
 def test_tune_prints_one_line_of_result(cli, model: Path, tmp_path: Path) -> None:
     ran = cli("tune", model, "--seconds", "1", "--tuning", tmp_path / "t.json")
     assert ran.code == 0, ran.err
-    assert "rounds in" in ran.out and " of 2 kinds of layer improved; the network " in ran.out
+    assert " round" in ran.out and " of 2 kinds of layer improved; the network " in ran.out
 
 
 def test_compile_tunes_first(cli, model: Path, tmp_path: Path) -> None:
@@ -27,6 +27,12 @@ def test_compile_tunes_first(cli, model: Path, tmp_path: Path) -> None:
     ran = cli("compile", model, "-o", tmp_path / "m.so", *tuned)
     assert ran.code == 0, ran.err
     assert ran.out.startswith(f"wrote {tmp_path / 'm.so'}, ")
+
+
+def test_tuning_first_is_for_this_machine(cli, model: Path, tmp_path: Path) -> None:
+    ran = cli("compile", model, "-o", tmp_path / "m.so", "--tune", "1", "--target", "aarch64")
+    assert ran.code == 2
+    assert "--tune: it measures on this machine, for this machine; leave --target and --cpu out" in ran.err
 
 
 def test_a_file_that_is_no_tuning_file(cli, model: Path, tmp_path: Path) -> None:

@@ -67,8 +67,8 @@ def bench(
 
     With --device the model runs there and in pconv here, layer by layer, without peers; --dtype is the device's.
     """
-    from pconv.bench import machine, session
     from pconv.bench import peers as peer_room
+    from pconv.bench import session
 
     settings = options.recipe_settings(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
@@ -81,8 +81,7 @@ def bench(
     ready, missing = peer_room.split(peer_room.named(peers))
     for reason in missing.values():
         console.note(f"skipped: {reason}")
-    if (warning := machine.busy()) is not None:
-        console.note(warning)
+    console.note_busy()
     to_stdout = str(json) == "-"
     file = None if json is None or to_stdout else json
     if file is not None:
@@ -109,7 +108,7 @@ def bench(
             seconds,
             settings=settings,
             on_event=track,
-            on_wait=lambda: console.note("another benchmark is running on this machine; waiting for its end"),
+            on_wait=console.note_waiting,
             on_skip=lambda peer, reason: console.note(f"skipped: {reason}"),
         )
         document["skipped"] = missing | document["skipped"]
@@ -145,7 +144,7 @@ def show(document: dict[str, Any]) -> None:
         )
     console.stdout().print(table)
     for threads, base in bases.items():
-        console.note(f"speed-up on {threads} thread{'s' * (threads > 1)}: over {base['engine']}, dense")
+        console.note(f"speed-up on {console.count(threads, 'thread')}: over {base['engine']}, dense")
     for name, peer in document["peers"].items():
         if peer["why_off"]:
             console.note(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pconv.cli import console, models, options
+from pconv.errors import PconvError
 
 EPILOG = """Examples:
 
@@ -61,6 +62,11 @@ def compile(
     settings = options.recipe_settings(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
     )
+    if tune is not None and (target is not None or cpu is not None):
+        raise PconvError(
+            "--tune: it measures on this machine, for this machine; leave --target and --cpu out, or tune apart "
+            "with `pconv tune --device`."
+        )
     start = time.perf_counter()
     console.check_writable(output)
     with (
@@ -69,6 +75,8 @@ def compile(
     ):
         if tune is not None:
             _tune(found.path, input, dtype, dense, cc, tuning, tune, track)
+            if tuning is not None and not tuning.is_file():
+                tuning = None  # nothing was faster than modelled, so nothing was recorded
         compile_file(
             found.path,
             inputs=options.shapes(input),
@@ -103,9 +111,7 @@ def _tune(
     from pconv.bench import timing
     from pconv.tune import tune
 
-    with timing.alone(
-        lambda: console.note("another benchmark is running on this machine; waiting for its end")
-    ):
+    with timing.alone(console.note_waiting):
         tune(
             path,
             inputs=options.shapes(input),

@@ -40,6 +40,19 @@ def note(text: str) -> None:
     stderr().print(text, style="dim", markup=False, soft_wrap=True)
 
 
+def note_waiting() -> None:
+    """Tell the user that somebody else times something: the machine's benchmarks take turns."""
+    note("another benchmark is running on this machine; waiting for its end")
+
+
+def note_busy() -> None:
+    """Warn the user where other work would disturb a timing."""
+    from pconv.bench import machine
+
+    if (warning := machine.busy()) is not None:
+        note(warning)
+
+
 def print_json(value: Any) -> None:
     """Print a result for programs."""
     print(json.dumps(value, indent=2))
@@ -105,6 +118,11 @@ def write(path: Path, data: bytes | str, option: str = "-o") -> None:
     """
     data = data.encode("utf-8") if isinstance(data, str) else data
     files.write_atomically(path, data, f"Choose another place with {option}.")
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number of things."""
+    return f"{number} {noun}" + "s" * (number != 1)
 
 
 def rate(value: float | None) -> str:

@@ -107,14 +107,13 @@ def measured(
     track: console.Tracker,
 ) -> "Table":
     """Measure the table of a model, checked against ONNX Runtime where that is installed."""
-    from pconv.bench import machine, peers
+    from pconv.bench import peers
     from pconv.forecast.measure import measure
 
     ready, missing = peers.split([CHECKER])
     for reason in missing.values():
         console.note(f"the answers are not checked: {reason}")
-    if (warning := machine.busy()) is not None:
-        console.note(warning)
+    console.note_busy()
     return measure(
         found.name,
         found.path,
@@ -125,7 +124,7 @@ def measured(
         seconds=seconds,
         peers=ready,
         on_event=track,
-        on_wait=lambda: console.note("another benchmark is running on this machine; waiting for its end"),
+        on_wait=console.note_waiting,
     )
 
 

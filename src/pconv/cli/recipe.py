@@ -219,8 +219,9 @@ def _search(
 
 
 def _comment(table: "Table", result: "Found", budget: "Budget") -> str:
+    threads = console.count(table.threads, "thread")
     return (
-        f"# {table.model} within {budget.text()}: expected {result.ms:.3g} ms on {table.threads} thread(s) of "
+        f"# {table.model} within {budget.text()}: expected {result.ms:.3g} ms on {threads} of "
         f"{table.machine.get('cpu', 'an unknown CPU')},\n# {result.macs:,} multiply-adds of the kept weights.\n"
     )
 
@@ -280,7 +281,9 @@ def _show(
         )
     console.stdout().print(shown)
     taken = median(samples)
-    print(f"groups of {result.group}, {result.macs / 1e6:,.1f} M multiply-adds, threads {table.threads}")
+    print(
+        f"groups of {result.group}, {result.macs / 1e6:,.1f} M multiply-adds, {console.count(table.threads, 'thread')}"
+    )
     print(
         f"expected {console.milliseconds(result.ms)}, measured {console.milliseconds(taken)} "
         f"({taken / result.ms - 1:+.1%}); dense {console.milliseconds(table.dense.median_ms)}"

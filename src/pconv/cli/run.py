@@ -73,7 +73,7 @@ def run(
         _show(one)
     if repeat > 1:
         said = f"median {median(samples):.3f} ms, fastest {min(samples):.3f} ms"
-        print(f"{repeat} runs, {engine.threads} threads: {said}")
+        print(f"{repeat} runs, {console.count(engine.threads, 'thread')}: {said}")
     if output is not None:
         print(f"wrote {output}")
 

@@ -59,7 +59,7 @@ def tune(
     """
     from dataclasses import asdict
 
-    from pconv.bench import machine, timing
+    from pconv.bench import timing
     from pconv.devices import connect
     from pconv.errors import DeviceError
     from pconv.tune import tune as search
@@ -69,15 +69,12 @@ def tune(
     )
     if cpus and not device:
         raise DeviceError("--cpus is for --device; here, Engine.affinity names the cores.")
-    if (warning := machine.busy()) is not None:
-        console.note(warning)
+    console.note_busy()
     with (
         console.progress(f"reading {model}", quiet=json) as track,
         models.source(model, track, settings) as found,
         connect(device) if device else nullcontext() as there,
-        timing.alone(
-            lambda: console.note("another benchmark is running on this machine; waiting for its end")
-        ),
+        timing.alone(console.note_waiting),
     ):
         result = search(
             found.path,
@@ -105,8 +102,8 @@ def tune(
     gain = result.modelled_ms / result.tuned_ms
     kept = f"recorded in {result.path}" if gain > 1 else "not faster as a whole, so nothing was recorded"
     console.stdout().print(
-        f"{result.rounds} rounds in {result.seconds:.0f} s: {len(result.improved)} of {result.layers} kinds of layer "
-        f"improved; the network {console.milliseconds(result.modelled_ms)} as modelled, "
+        f"{console.count(result.rounds, 'round')} in {result.seconds:.0f} s: {len(result.improved)} of "
+        f"{result.layers} kinds of layer improved; the network {console.milliseconds(result.modelled_ms)} as modelled, "
         f"{console.milliseconds(result.tuned_ms)} tuned ({gain:.2f}x); {kept}",
         markup=False,
         soft_wrap=True,

@@ -99,7 +99,7 @@ def _show(
     for problem in problems:
         out.print(problem, markup=False, soft_wrap=True)
     if problems:
-        out.print(f"{model}: {len(problems)} problems", markup=False)
+        out.print(f"{model}: {console.count(len(problems), 'problem')}", markup=False)
         return
     filled = f"nothing filled in, by {basis}" if basis else "no map to compare with (--against FILE)"
     even = "filters balanced" if balance else "balance not looked at"
