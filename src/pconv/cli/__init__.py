@@ -36,7 +36,7 @@ FAILED = 2
 BUG = 1
 INTERRUPTED = 130
 
-UsageError = typer.BadParameter.__mro__[1]
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What typer raises for a command line that it cannot read, under a name that each of its versions has."""
 
 app = typer.Typer(
