@@ -1,5 +1,6 @@
 """Fixtures that several rooms' tests share."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 
@@ -9,7 +10,7 @@ from hypothesis import settings
 
 from pconv import targets
 from pconv.cache import Cache
-from pconv.codegen.program import Program
+from pconv.codegen.program import Program, manifest_lines
 
 # The machine may be busy: an example is never too slow.
 settings.register_profile("pconv", deadline=None)
@@ -47,7 +48,7 @@ static const pconv_step steps[] = {
     {"add_weights", add_weights, ROWS * COLUMNS, 1},
     {"add_up", add_up, ROWS, ROWS},
 };
-static const pconv_plan plan = {PCONV_NEEDS(""), steps, 3, sizeof(float) * ROWS * COLUMNS};
+static const pconv_plan plan = {PCONV_NEEDS(""), MANIFEST, steps, 3, sizeof(float) * ROWS * COLUMNS};
 const pconv_plan *const pconv_plans[] = {&plan, 0};
 const pconv_tensor pconv_inputs[] = {{"x", 3, {1, ROWS, COLUMNS}}};
 const pconv_tensor pconv_outputs[] = {{"y", 3, {1, ROWS, COLUMNS}}, {"sums", 2, {1, ROWS}}};
@@ -78,7 +79,8 @@ def affine_program(target: str = "native", text: str = _C_TEXT, **said: object) 
         ],
         **said,
     }
-    return Program({"model.c": text}, weights.tobytes(), manifest, chosen)
+    said = json.dumps("".join(manifest_lines(manifest)))
+    return Program({"model.c": f"#define MANIFEST {said}\n{text}"}, weights.tobytes(), manifest, chosen)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

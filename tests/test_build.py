@@ -87,7 +87,7 @@ def test_key_tells_everything_apart(make_program: Maker) -> None:
         (program, replace(compiler, command=("cc", "-g"))),
         (replace(program, weights=b"other"), compiler),
         (replace(program, sources={**program.sources, "more.h": ""}), compiler),
-        (replace(program, manifest={}), compiler),
+        (make_program("x86-64-v3", model={"name": "other"}), compiler),
         (make_program("x86-64-v4"), compiler),
     ]
     assert len({program_key(*variant) for variant in variants}) == len(variants)
@@ -111,7 +111,7 @@ static void run(const pconv_frame *f, int32_t begin, int32_t end) {
     for (int i = -1024; i < 1024; i++) f->outputs[0][0] += f->arena[i];
 }
 static const pconv_step steps[] = {{"run", run, 1, 1}};
-static const pconv_plan plan = {PCONV_NEEDS(""), steps, 1, 0};
+static const pconv_plan plan = {PCONV_NEEDS(""), MANIFEST, steps, 1, 0};
 const pconv_plan *const pconv_plans[] = {&plan, 0};
 const pconv_tensor pconv_inputs[] = {{"n", 1, {1}}}, pconv_outputs[] = {{"sum", 1, {1}}};
 const int32_t pconv_inputs_count = 1, pconv_outputs_count = 1;

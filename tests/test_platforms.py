@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pconv import targets, toolchain
-from pconv.build import NATIVE, build, build_bench, build_static
+from pconv.build import NATIVE, build, build_bench, compiled
 from pconv.cache import Cache
 from pconv.codegen.program import Program
 from pconv.elf import read_loading
@@ -122,7 +122,8 @@ def test_ios_is_static(make_program: Maker, session_cache: Cache, tmp_path: Path
         BuildError, match="target ios-arm64: apps there link models statically; allowed `pconv"
     ):
         build(program, cache=session_cache)
-    made = build_static(program, {"pconv_open": "tiny_open"}, tmp_path / "libtiny.a", cache=session_cache)
+    with compiled(program, cache=session_cache) as objects:
+        made = objects.static(tmp_path / "libtiny.a", {"pconv_open": "tiny_open"})
     data = made.read_bytes()
     assert data.startswith(b"!<arch>\n") and b"_tiny_open" in data and b"_pconv_open" not in data
 

@@ -1,4 +1,4 @@
-"""Program -> machine code: C files compiled side by side, weights taken in as they are, one link.
+"""Program -> machine code: C files compiled side by side, weights taken in as they are, one link for each file.
 
 Owns what the compiler is run on; refuses to know what the C text means.
 """
@@ -8,8 +8,9 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,36 +54,12 @@ def build(
     if program.target.arch == "opencl":
         packed = bundle.pack(program, cache)
         return packed if out is None else _copy(packed, out)
-    compiler = toolchain.choose(cc, program.target)
-    key = program_key(program, compiler)
+    key = program_key(program, toolchain.choose(cc, program.target))
     library = cache.find(key)
     if library is None:
-        with cache.scratch() as work:
-            job = _Job(program, compiler, work, cache, _bare(program, BARE_LIBRARY))
-            objects = job.compile(progress)
-            made = job.link(objects, compiler.library_flags(program.target), "model.so")
-            library = cache.store(key, made)
+        with compiled(program, cc=cc, cache=cache, progress=progress) as objects:
+            library = cache.store(key, objects.link_shared())
     return library if out is None else _copy(library, out)
-
-
-def build_static(
-    program: Program,
-    names: Mapping[str, str],
-    out: str | os.PathLike[str],
-    *,
-    cc: str | None = None,
-    cache: Cache | None = None,
-    progress: Progress | None = None,
-) -> Path:
-    """Compile a program to a static library in which every symbol has the name that `names` gives it.
-
-    Raises: BuildError as `build` does.
-    """
-    cache = cache or Cache()
-    compiler = toolchain.choose(cc, program.target)
-    with cache.scratch() as work:
-        job = _Job(program, compiler, work, cache, _bare(program, BARE_ARCHIVE), names)
-        return _copy(job.archive(job.compile(progress)), out)
 
 
 def build_executable(
@@ -94,23 +71,12 @@ def build_executable(
     cc: str | None = None,
     cache: Cache | None = None,
 ) -> Path:
-    """Compile a program and a C `main` that includes "pconv.h" to one executable file.
-
-    It needs the target's C library where it runs: under qemu, `-L` names a directory with one. With `bare` it
-    is static and needs nothing but Linux (or Android); its `main` may use what native/bare/bare.h has.
+    """Compile a program and a C `main` to one executable file, as `Objects.executable` says.
 
     Raises: BuildError as `build` does.
     """
-    cache = cache or Cache()
-    target = program.target
-    compiler = toolchain.choose(cc, target)
-    with cache.scratch() as work:
-        job = _Job(program, compiler, work, cache, BARE_PROGRAM if bare else ())
-        objects = job.compile(None, {"main.c": main_c})
-        flags = compiler.bare_executable_flags(target) if bare else compiler.executable_flags(target)
-        path = _copy(job.link(objects, flags, "main"), out)
-        path.chmod(0o755)
-    return path
+    with compiled(program, cc=cc, cache=cache) as objects:
+        return objects.executable(main_c, out, bare=bare)
 
 
 def build_bench(
@@ -124,18 +90,31 @@ def build_bench(
 
     Raises: BuildError as `build` does.
     """
-    main_c = (NATIVE / "bench.c").read_text()
-    bare = program.target.os in ELF_SYSTEMS
-    return build_executable(program, main_c, out, bare=bare, cc=cc, cache=cache)
+    with compiled(program, cc=cc, cache=cache) as objects:
+        return objects.bench(out)
 
 
-def _bare(program: Program, sources: tuple[str, ...]) -> tuple[str, ...]:
-    return sources if program.target.os == "android" else ()
+@contextmanager
+def compiled(
+    program: Program,
+    names: Mapping[str, str] | None = None,
+    *,
+    cc: str | None = None,
+    cache: Cache | None = None,
+    progress: Progress | None = None,
+) -> Iterator["Objects"]:
+    """Compile a program's own code once, and give what links it to one file after another.
 
+    `names` gives symbols of the program and of the run time other names.
 
-def _copy(made: Path, out: str | os.PathLike[str]) -> Path:
-    with made.open("rb") as file:
-        return write_atomically(Path(out), file, _ADVICE)
+    Raises: BuildError as `build` does.
+    """
+    cache = cache or Cache()
+    compiler = toolchain.choose(cc, program.target)
+    with cache.scratch() as work:
+        objects = Objects(program, compiler, work, cache, names or {})
+        objects.compile(progress)
+        yield objects
 
 
 def program_key(program: Program, compiler: Toolchain) -> str:
@@ -143,7 +122,7 @@ def program_key(program: Program, compiler: Toolchain) -> str:
     digest = hashlib.sha256()
     flags = (compiler.base_flags, compiler.library_flags)
     said = {
-        "variants": [[v.sources, v.manifest, compiler.cpu_flags(v.target)] for v in program.variants],
+        "variants": [[v.sources, compiler.cpu_flags(v.target)] for v in program.variants],
         "runtime": {str(path.relative_to(NATIVE)): path.read_text() for path in NATIVE.rglob("*.[ch]")},
         "compiler": [compiler.version, *compiler.command[1:]],
         "flags": [flag(program.target) for flag in flags],
@@ -153,50 +132,109 @@ def program_key(program: Program, compiler: Toolchain) -> str:
     return digest.hexdigest()
 
 
-def manifest_bytes(program: Program) -> bytes:
-    """Return what each variant says of itself, as JSON, with a zero between them."""
-    return b"\0".join(json.dumps(variant.manifest).encode() for variant in program.variants)
+def _copy(made: Path, out: str | os.PathLike[str]) -> Path:
+    with made.open("rb") as file:
+        return write_atomically(Path(out), file, _ADVICE)
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """One run of the compiler over a program, in a directory of its own."""
+class Objects:
+    """A program's own code and weights as object files in `work`, to be linked with a run time.
+
+    Only the program's own code may use all that its CPU has: the run time runs anywhere.
+    """
 
     program: Program
     compiler: Toolchain
     work: Path
     cache: Cache
-    bare: tuple[str, ...] = ()
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str]
+    own: list[Path] = field(default_factory=list)
 
-    def compile(
-        self, progress: Progress | None, plain_sources: Mapping[str, str] | None = None
-    ) -> list[Path]:
-        """Write the model down and compile it with the run time, as many files at a time as there are cores.
+    def compile(self, progress: Progress | None) -> None:
+        """Write the program down and compile it, as many files at a time as there are cores."""
+        base = self._flags(self._brings_library, self.names)
+        jobs = []
+        for variant in self.program.variants:
+            flags = (*base, *self.compiler.cpu_flags(variant.target))
+            for name, text in variant.sources.items():
+                (self.work / name).write_text(text)
+            jobs += [(self.work / name, flags) for name in variant.sources if name.endswith(".c")]
+        # The largest first, so that the last one to end is short.
+        jobs.sort(key=lambda job: -job[0].stat().st_size)
+        self.own.extend((self._take_in_weights(base), *self._compile(jobs, "model", progress)))
 
-        Only the model's own code may use all that its CPU has: the run time and `plain_sources` run anywhere.
+    def static(self, out: str | os.PathLike[str], names: Mapping[str, str]) -> Path:
+        """Make a static library, in which `names` gives the functions of pconv.h other names."""
+        made = self.work / "model.a"
+        runtime = self._runtime("static", BARE_ARCHIVE if self._brings_library else (), names)
+        files = ("rcsD", made, *self.own, *runtime)
+        return _copy(self._run([*map(str, files)], made.name, made, self.compiler.archiver), out)
+
+    def shared(self, out: str | os.PathLike[str]) -> Path:
+        """Make a shared library."""
+        return _copy(self.link_shared(), out)
+
+    def link_shared(self) -> Path:
+        """Make a shared library beside the object files."""
+        runtime = self._runtime("shared", BARE_LIBRARY if self._brings_library else ())
+        return self._link(runtime, self.compiler.library_flags(self.program.target), "model.so")
+
+    def bench(self, out: str | os.PathLike[str]) -> Path:
+        """Make pconv_bench; where it can, it needs no C library."""
+        bare = self.program.target.os in ELF_SYSTEMS
+        return self.executable((NATIVE / "bench.c").read_text(), out, bare=bare)
+
+    def executable(self, main_c: str, out: str | os.PathLike[str], *, bare: bool = False) -> Path:
+        """Make an executable file of a C `main` that includes "pconv.h".
+
+        It needs the target's C library where it runs: under qemu, `-L` names a directory with one. With `bare` it
+        is static and needs nothing but Linux (or Android); its `main` may use what native/bare/bare.h has.
         """
         target = self.program.target
-        base = (*self.compiler.base_flags(target), f"-I{NATIVE}")
-        if self.bare:
-            base = (*base, f"-I{NATIVE / 'bare'}")
-        if self.names:
-            renames = self.work / "names.h"
-            renames.write_text("".join(f"#define {old} {new}\n" for old, new in self.names.items()))
-            base = (*base, "-include", str(renames))
-        groups = [(v.sources, (*base, *self.compiler.cpu_flags(v.target))) for v in self.program.variants]
-        jobs = []
-        for sources, flags in (*groups, (plain_sources or {}, base)):
-            for name, text in sources.items():
-                (self.work / name).write_text(text)
-            jobs += [(self.work / name, flags) for name in sources if name.endswith(".c")]
-        jobs.sort(
-            key=lambda job: -job[0].stat().st_size
-        )  # the largest first, so that the last one to end is short
-        jobs += [(NATIVE / name, base) for name in (*RUNTIME_SOURCES, *self.bare)]
+        main = self.work / "main.c"
+        main.write_text(main_c)
+        runtime = self._runtime("executable", BARE_PROGRAM if bare else (), main=main)
+        flags = self.compiler.bare_executable_flags if bare else self.compiler.executable_flags
+        path = _copy(self._link(runtime, flags(target), "main"), out)
+        path.chmod(0o755)
+        return path
+
+    @property
+    def _brings_library(self) -> bool:
+        return self.program.target.os == "android"
+
+    def _flags(self, bare: bool, names: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the flags for code that runs anywhere; a header renames what it defines and calls."""
+        flags = (*self.compiler.base_flags(self.program.target), f"-I{NATIVE}")
+        flags = (*flags, f"-I{NATIVE / 'bare'}") if bare else flags
+        if not names:
+            return flags
+        text = "".join(f"#define {old} {new}\n" for old, new in names.items())
+        header = self.work / f"names_{len(names)}.h"
+        header.write_text(text)
+        return (*flags, "-include", str(header))
+
+    def _runtime(
+        self,
+        kind: str,
+        bare: tuple[str, ...],
+        names: Mapping[str, str] | None = None,
+        main: Path | None = None,
+    ) -> list[Path]:
+        """Compile the run time for one kind of file, with what it brings of a C library."""
+        flags = self._flags(bool(bare), {**self.names, **(names or {})})
+        sources = [NATIVE / name for name in (*RUNTIME_SOURCES, *bare)] + ([main] if main else [])
+        return self._compile([(source, flags) for source in sources], kind)
+
+    def _compile(
+        self, jobs: Iterable[tuple[Path, tuple[str, ...]]], kind: str, progress: Progress | None = None
+    ) -> list[Path]:
+        """Compile each source with its flags; a model may have a pool.c as the run time has, and their kind differs."""
+        running: list[Future[Path]] = []
         with ThreadPoolExecutor(_cores()) as threads:
-            running = [threads.submit(self._compile_one, source, flags) for source, flags in jobs]
-            running.append(threads.submit(self._take_in_blobs, base))
+            for source, flags in jobs:
+                running.append(threads.submit(self._compile_one, source, flags, kind))
             try:
                 for done, future in enumerate(as_completed(running), 1):
                     future.result()
@@ -209,33 +247,23 @@ class _Job:
             progress("link", len(running) + 1, len(running) + 1)
         return [future.result() for future in running]
 
-    def link(self, objects: Iterable[Path], flags: tuple[str, ...], name: str) -> Path:
-        """Link `objects` to one file called `name`."""
-        made = self.work / name
-        return self._run([*map(str, objects), "-o", str(made), *flags], name, made)
-
-    def archive(self, objects: Iterable[Path]) -> Path:
-        """Put `objects` in one static library."""
-        made = self.work / "model.a"
-        return self._run(["rcsD", str(made), *map(str, objects)], made.name, made, self.compiler.archiver)
-
-    def _compile_one(self, source: Path, flags: tuple[str, ...]) -> Path:
-        made = self.work / f"{source.parent.name}-{source.stem}.o"  # the model may have a pool.c of its own
+    def _compile_one(self, source: Path, flags: tuple[str, ...], kind: str) -> Path:
+        made = self.work / f"{kind}-{source.stem}.o"
         return self._run([*flags, "-c", str(source), "-o", str(made)], source.name, made)
 
-    def _take_in_blobs(self, flags: tuple[str, ...]) -> Path:
-        """Make the object that holds the weights and the manifest."""
-        manifest = manifest_bytes(self.program)
-        weights = self.program.weights
+    def _take_in_weights(self, flags: tuple[str, ...]) -> Path:
+        """Make the object that holds the weights."""
+        weights, name = self.program.weights, "pconv_weights"
         if self.program.target.os in ELF_SYSTEMS:
-            blobs = {"pconv_weights": weights, "pconv_manifest_json": manifest}
-            blobs = {self.names.get(name, name): blob for name, blob in blobs.items()}
-            return write_data_object(self.work / "blobs.o", self.program.target.arch, blobs)
-        files = {"WEIGHTS": self.work / "weights.bin", "MANIFEST": self.work / "manifest.json"}
-        files["WEIGHTS"].write_bytes(weights)
-        files["MANIFEST"].write_bytes(manifest)
-        defines = (f'-DPCONV_{name}_FILE="{file}"' for name, file in files.items())
-        return self._compile_one(NATIVE / "blobs.c", (*flags, *defines))
+            blobs = {self.names.get(name, name): weights}
+            return write_data_object(self.work / "weights.o", self.program.target.arch, blobs)
+        file = self.work / "weights.bin"
+        file.write_bytes(weights)
+        return self._compile_one(NATIVE / "weights.c", (*flags, f'-DPCONV_WEIGHTS_FILE="{file}"'), "model")
+
+    def _link(self, runtime: Iterable[Path], flags: tuple[str, ...], name: str) -> Path:
+        made = self.work / name
+        return self._run([*map(str, (*self.own, *runtime)), "-o", str(made), *flags], name, made)
 
     def _run(self, arguments: list[str], name: str, made: Path, command: tuple[str, ...] = ()) -> Path:
         """Run the compiler (or `command`); return the file that it made."""

@@ -19,7 +19,7 @@ _LOAD, _DYNAMIC = 1, 2
 _DT_NEEDED, _DT_HASH, _DT_STRTAB, _DT_SYMTAB = 1, 4, 5, 6
 _HEADER_BYTES, _SECTION_BYTES, _SYMBOL_BYTES = 64, 64, 24
 _ALIGN_BYTES = 64
-_PAD_BYTES = 256  # zeros behind each blob: they end a text, and a vector load may run into them
+_PAD_BYTES = 256  # zeros behind each blob: a vector load may run into them
 
 
 def write_data_object(path: Path, arch: str, blobs: Mapping[str, Blob]) -> Path:

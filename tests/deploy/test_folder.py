@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from graph.models import make, node, normalise, rand
 from pconv import targets, toolchain
-from pconv.build import build
 from pconv.cache import Cache
-from pconv.codegen.program import Program
+from pconv.codegen import Program, generate
 from pconv.deploy import Exported, write_folder
-from pconv.deploy.names import class_name, identifier, renames
+from pconv.deploy.names import class_name, identifier, interface, renames
 from pconv.elf import read_loading
 from pconv.errors import BuildError
+from pconv.lower import lower
 from pconv.runtime import Engine
 
 pytestmark = pytest.mark.cc
@@ -89,7 +90,8 @@ def test_files(folder: Exported) -> None:
     assert written >= {
         *(f"lib/{HERE}/libtiny_net{suffix}" for suffix in (".so", ".a")),
         *(f"include/{name}.h" for name in ("pconv", "tiny_net")),
-        *(f"src/{name}" for name in ("model.c", "pool.c", "weights.bin", "manifest.json", "names.h")),
+        *(f"src/{name}" for name in ("model.c", "pool.c", "weights.bin", "names.h")),
+        f"manifest/{targets.get(HERE).name}.json",
         *("kotlin/TinyNet.kt", "kotlin/pconv_jni.c", "swift/TinyNet.swift", "swift/module.modulemap"),
         *("README.md", "CMakeLists.txt", "example/classify.c", f"bin/{HERE}/pconv_bench"),
     }
@@ -121,18 +123,23 @@ def test_example_compiles_from_the_folder_alone(
     assert (failed.returncode, failed.stderr) == (2, "/nope: not 2048 float32 numbers\n")
 
 
-def test_cmake_builds_the_folder(folder: Exported, tmp_path: Path) -> None:
+def cmake(folder: Path, made: Path) -> Path:
+    """Build what is in the folder; return where."""
     if not (shutil.which("cmake") and shutil.which("make") and shutil.which("gcc")):
         pytest.fail("this test needs cmake, make and gcc (Debian: packages of these names)")
-    alone = shutil.copytree(folder.folder, tmp_path / "alone")
-    shutil.rmtree(alone / "lib")
-    made = tmp_path / "build"
     for command in (
-        ["cmake", "-S", alone, "-B", made, "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_C_FLAGS=-Wall -Werror"],
+        ["cmake", "-S", folder, "-B", made, "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_C_FLAGS=-Wall -Werror"],
         ["cmake", "--build", made],
     ):
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CC": "gcc"})
         assert done.returncode == 0, done.stdout + done.stderr
+    return made
+
+
+def test_cmake_builds_the_folder(folder: Exported, tmp_path: Path) -> None:
+    alone = shutil.copytree(folder.folder, tmp_path / "alone")
+    shutil.rmtree(alone / "lib")
+    made = cmake(alone, tmp_path / "build")
     check_classes(classify([made / "classify"], tmp_path))
     with Engine(made / "libtiny_net.so", threads=2) as engine:
         np.testing.assert_array_equal(engine(X)[0], Y)
@@ -277,7 +284,8 @@ def test_names() -> None:
 
 def test_renames_reach_every_kernel(make_program: Maker) -> None:
     program = make_program(HERE)
-    found = renames(Program({"model.c": "", "f32_k.c": ""}, b"", program.manifest, program.target), "net")
+    program = Program({"model.c": "", "f32_k.c": ""}, b"", program.manifest, program.target)
+    found = {**renames(program, "net"), **interface("net")}
     assert found["f32_k"] == "net_f32_k" and found["pconv_open"] == "net_open"
     assert found["pool_run"] == "net_pool_run" and len(set(found.values())) == len(found)
 
@@ -290,7 +298,19 @@ def test_opencl_is_not_exported(make_program: Maker, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_build_is_the_same_without_export(folder: Exported, make_program: Maker) -> None:
-    """The exported shared library is the one that `pconv compile` makes."""
-    shared = folder.folder / "lib" / HERE / "libtiny_net.so"
-    assert shared.read_bytes() == build(make_program(HERE)).read_bytes()
+def test_a_manifest_for_each_kind_of_cpu(tmp_path: Path) -> None:
+    """Each is JSON by itself, and what is built from the folder says one of them."""
+    x86 = {"cpu": "x86-64-v4,x86-64-v3"}
+    several = targets.get_all(HERE, **x86 if HERE == "linux-x86_64" else {"dtype": "fp16,fp32"})
+    view = normalise(
+        make([node("Conv", "x w", "y", "conv")], {"x": [1, 4, 9, 9]}, ["y"], {"w": rand(8, 4, 3, 3)})
+    )
+    program = generate(*(lower(view, target) for target in several))
+    made = write_folder(program, tmp_path / "out")
+    files = {path.stem: json.loads(path.read_text()) for path in (made.folder / "manifest").iterdir()}
+    assert files == {variant.target.name: variant.manifest for variant in program.variants}
+    assert files.keys() == {target.name for target in several} and len(files) == 2
+    bench = cmake(made.folder, tmp_path / "build") / "pconv_bench"
+    for path in (bench, made.folder / "bin" / HERE / "pconv_bench"):
+        done = subprocess.run([path, "--repeat", "1"], capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout)["manifest"] in files.values()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pconv._version import __version__
 from pconv.codegen.c.model import render_kernel, render_model, render_plan
-from pconv.codegen.program import Program, Variant
+from pconv.codegen.program import Program, Variant, manifest_lines
 from pconv.lower.plan import Plan, Step, Tensor
 
 ALIGN = 64
@@ -34,11 +34,15 @@ def generate(plan: Plan, *fallbacks: Plan) -> Program:
     variants: list[Variant] = []
     done: set[str] = set()
     for i, each in reversed(list(enumerate(plans))):
-        text = render_plan(each, offsets[i], names[i]) if i else render_model(plan, offsets[0], names[1:])
+        said = manifest(each, len(blob)) | {"variants": [p.target.name for p in plans]}
+        lines = manifest_lines(said)
+        if i:
+            text = render_plan(each, offsets[i], lines, names[i])
+        else:
+            text = render_model(plan, offsets[0], lines, names[1:])
         kernels = {step.kernel.name: step for step in each.steps if step.kernel.name not in done}
         done |= kernels.keys()
         sources = {f"{names[i]}.c": text, **{f"{k}.c": render_kernel(step) for k, step in kernels.items()}}
-        said = manifest(each, len(blob)) | {"variants": [p.target.name for p in plans]}
         variants.insert(0, Variant(sources, said, each.target))
     first = variants[0]
     return Program(first.sources, blob, first.manifest, first.target, tuple(variants[1:]))

@@ -1,9 +1,17 @@
 """What code generation hands to the build: C text, weights, and what is said about them."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from pconv.targets import Target
+
+
+def manifest_lines(manifest: dict[str, Any]) -> list[str]:
+    """Spell what a model says of itself as JSON, a line for each of its layers."""
+    head = json.dumps({key: value for key, value in manifest.items() if key != "layers"})
+    layers = ",\n".join(json.dumps(layer) for layer in manifest["layers"])
+    return [f'{head[:-1]}, "layers": [', *layers.splitlines(), "]}"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,8 +28,8 @@ class Program:
     """One model as text, ready to be compiled.
 
     `sources` maps C file names to their text; together they define what runtime/native/model.h declares,
-    except the weights and the manifests' text, which the build adds. `weights` is anything
-    with the buffer protocol (bytes, bytearray, a contiguous uint8 array).
+    except the weights, which the build adds. `weights` is anything with the buffer protocol (bytes, bytearray, a
+    contiguous uint8 array).
 
     `fallbacks` are for CPUs that lack what `target` needs, in the order in which they are tried. They read the same
     weights, and call functions in the `sources` of those after them.

@@ -10,8 +10,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from pconv.build import NATIVE, RUNTIME_SOURCES, build, build_bench, build_static, manifest_bytes
-from pconv.codegen.program import Program, Variant
+from pconv.build import NATIVE, RUNTIME_SOURCES, build, compiled
+from pconv.codegen.program import Program, Variant, manifest_lines
 from pconv.deploy import names
 from pconv.errors import BuildError
 from pconv.files import unwritable
@@ -24,7 +24,7 @@ Progress = Callable[[str, int, int], None]
 TEMPLATES = Path(__file__).parent / "templates"
 GPU_SOURCES = ("opencl.h", "opencl.c", "opencl_api.h", "opencl_half.h", "auto.h", "auto.c")
 _SUFFIX = {"linux": ".so", "android": ".so", "macos": ".dylib"}
-_MARK = Path("src", "manifest.json")
+_MARK = Path("src", "weights.bin")
 _ADVICE = "Name another folder with -o."
 
 
@@ -69,6 +69,7 @@ def write_folder(
     with _replacing(Path(out)) as draft:
         binaries = _write_binaries(program, prefix, platform.name, draft, cc, progress)
         _write_sources(program, prefix, draft / "src")
+        _write_manifests(program, draft / "manifest")
         if gpu is not None:
             binaries.append(_write_gpu(gpu, prefix, draft / "gpu"))
         values = _values(program, prefix, platform.name, binaries)
@@ -80,31 +81,36 @@ def write_folder(
 def _write_binaries(
     program: Program, name: str, platform: str, folder: Path, cc: str | None, progress: Progress | None
 ) -> list[str]:
-    libraries = folder / "lib" / platform
-    libraries.mkdir(parents=True)
-    renames = names.renames(program, name)
-    build_static(program, renames, libraries / f"lib{name}.a", cc=cc, progress=progress)
-    made = [f"lib/{platform}/lib{name}.a"]
-    if program.target.os in _SUFFIX:
-        shared = f"lib{name}{_SUFFIX[program.target.os]}"
-        build(program, cc=cc, out=libraries / shared, progress=progress)
-        binaries = folder / "bin" / platform
-        binaries.mkdir(parents=True)
-        build_bench(program, binaries / "pconv_bench", cc=cc)
-        made += [f"lib/{platform}/{shared}", f"bin/{platform}/pconv_bench"]
-    return made
+    library, bench = Path("lib", platform, f"lib{name}.a"), Path("bin", platform, "pconv_bench")
+    (folder / library).parent.mkdir(parents=True)
+    made = [library]
+    with compiled(program, names.renames(program, name), cc=cc, progress=progress) as objects:
+        objects.static(folder / library, names.interface(name))
+        if program.target.os in _SUFFIX:
+            shared = library.with_suffix(_SUFFIX[program.target.os])
+            objects.shared(folder / shared)
+            (folder / bench).parent.mkdir(parents=True)
+            objects.bench(folder / bench)
+            made += [shared, bench]
+    return [str(path) for path in made]
 
 
 def _write_sources(program: Program, name: str, folder: Path) -> None:
     folder.mkdir()
     for file, text in program.files.items():
         (folder / file).write_text(text)
-    for file in (*RUNTIME_SOURCES, "model.h", "pool.h", "blobs.c", "bench.c"):
+    for file in (*RUNTIME_SOURCES, "model.h", "pool.h", "weights.c", "bench.c"):
         shutil.copyfile(NATIVE / file, folder / file)
-    lines = [f"#define {old} {new}\n" for old, new in names.renames(program, name).items()]
-    (folder / "names.h").write_text("".join(lines))
+    for file, new in (("names.h", names.renames(program, name)), ("static_names.h", names.interface(name))):
+        (folder / file).write_text("".join(f"#define {old} {new[old]}\n" for old in new))
     (folder / "weights.bin").write_bytes(program.weights)
-    (folder / "manifest.json").write_bytes(manifest_bytes(program))
+
+
+def _write_manifests(program: Program, folder: Path) -> None:
+    folder.mkdir()
+    for variant in program.variants:
+        text = "\n".join(manifest_lines(variant.manifest))
+        (folder / f"{variant.target.name}.json").write_text(f"{text}\n")
 
 
 def _write_gpu(program: Program, name: str, folder: Path) -> str:

@@ -11,6 +11,7 @@ from pconv.build import NATIVE
 from pconv.codegen.program import Program
 from pconv.errors import BuildError
 
+_HEADER = NATIVE / "pconv.h"
 _OURS = re.compile(r"\b(?:pconv|pool)_\w+")
 _FUNCTION = re.compile(r"^PCONV_API [^;]*?\b(pconv_\w+)\([^;]*;", re.MULTILINE)
 
@@ -33,17 +34,25 @@ def class_name(name: str) -> str:
 
 
 def renames(program: Program, name: str) -> Mapping[str, str]:
-    """Return the new name of every symbol that a model's files may define."""
+    """Return the new name of every symbol that a model's files may define, but for the functions of pconv.h."""
     headers = [path.read_text() for path in sorted(NATIVE.rglob("*.h"))]
-    ours = sorted({found for text in headers for found in _OURS.findall(text)})
+    ours = {found for text in headers for found in _OURS.findall(text)} - interface(name).keys()
     kernels = sorted(file.removesuffix(".c") for file in program.files if file != "model.c")
-    return {old: f"{name}_{old.removeprefix('pconv_')}" for old in (*ours, *kernels)}
+    return {old: _renamed(old, name) for old in (*sorted(ours), *kernels)}
+
+
+def interface(name: str) -> Mapping[str, str]:
+    """Return the new names of the functions of pconv.h, which a static library has."""
+    return {found[1]: _renamed(found[1], name) for found in _FUNCTION.finditer(_HEADER.read_text())}
 
 
 def declarations(name: str) -> str:
     """Return the functions of pconv.h as a static library calls them."""
-    header = (NATIVE / "pconv.h").read_text()
     return "\n".join(
-        re.sub(r"\s+", " ", found[0]).replace(f"{found[1]}(", f"{name}_{found[1].removeprefix('pconv_')}(")
-        for found in ((match[0], match[1]) for match in _FUNCTION.finditer(header))
+        re.sub(r"\s+", " ", found[0]).replace(f"{found[1]}(", f"{_renamed(found[1], name)}(")
+        for found in _FUNCTION.finditer(_HEADER.read_text())
     )
+
+
+def _renamed(old: str, name: str) -> str:
+    return f"{name}_{old.removeprefix('pconv_')}"

@@ -3,6 +3,7 @@
 A plan for other CPUs is a file of its own, in which only the steps stand.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 
 from pconv.codegen.c import conv, gemm, interleave, planes
@@ -25,12 +26,15 @@ Places = Sequence[Mapping[str, int]]
 """For each step the offset of each constant in the weights, by its name."""
 
 
-def render_model(plan: Plan, places: Places, fallbacks: Sequence[str] = ()) -> str:
-    """Return model.c; `fallbacks` are the names of the plans for CPUs that lack what this one needs."""
+def render_model(plan: Plan, places: Places, manifest: Sequence[str], fallbacks: Sequence[str] = ()) -> str:
+    """Return model.c; `fallbacks` are the names of the plans for CPUs that lack what this one needs.
+
+    `manifest` is what the plan says of itself, line by line.
+    """
     table = ", ".join(f"&{name}" for name in ("plan", *fallbacks))
     return "".join(
         (
-            _render_steps(plan, places, "static const pconv_plan plan"),
+            _render_steps(plan, places, manifest, "static const pconv_plan plan"),
             *(f"extern const pconv_plan {name};\n" for name in fallbacks),
             f"const pconv_plan *const pconv_plans[] = {{{table}, 0}};\n",
             _tensors("inputs", [t.name for t in plan.inputs], plan.input_shapes),
@@ -39,12 +43,12 @@ def render_model(plan: Plan, places: Places, fallbacks: Sequence[str] = ()) -> s
     )
 
 
-def render_plan(plan: Plan, places: Places, name: str) -> str:
+def render_plan(plan: Plan, places: Places, manifest: Sequence[str], name: str) -> str:
     """Return the file that defines a plan under its name."""
-    return _render_steps(plan, places, f"const pconv_plan {name}")
+    return _render_steps(plan, places, manifest, f"const pconv_plan {name}")
 
 
-def _render_steps(plan: Plan, places: Places, declared: str) -> str:
+def _render_steps(plan: Plan, places: Places, manifest: Sequence[str], declared: str) -> str:
     signatures = sorted({_signature(step) for step in plan.steps})
     parts = [
         f"/* {_comment(plan.name)}: what runs, in which order, on which memory. */\n",
@@ -59,7 +63,8 @@ def _render_steps(plan: Plan, places: Places, declared: str) -> str:
         rows.append(f'    {{"{_escape(step.name)}", step_{i}, {step.tasks}, {step.params.get("grain", 1)}}},')
     parts.append("static const pconv_step steps[] = {\n" + "\n".join(rows) + "\n};\n")
     needs = f'PCONV_NEEDS("{",".join(plan.target.features)}")'
-    parts.append(f"{declared} = {{{needs}, steps, {len(plan.steps)}, {plan.arena_bytes}}};\n")
+    parts.append("static const char manifest[] =\n    " + "\n    ".join(map(json.dumps, manifest)) + ";\n")
+    parts.append(f"{declared} = {{{needs}, manifest, steps, {len(plan.steps)}, {plan.arena_bytes}}};\n")
     return "".join(parts)
 
 

@@ -25,6 +25,7 @@ typedef struct {
 typedef struct {
     const char *features; /* without which it cannot run, as /proc/cpuinfo spells them: "avx2,fma" */
     const char *refusal;  /* what to tell the caller then */
+    const char *manifest; /* what the model says of itself, as JSON */
     const pconv_step *steps;
     int32_t step_count;
     size_t arena_bytes;
@@ -38,10 +39,8 @@ extern const pconv_plan *const pconv_plans[];
 extern const pconv_tensor pconv_inputs[], pconv_outputs[];
 extern const int32_t pconv_inputs_count, pconv_outputs_count;
 
-/* From blobs.c, which the build fills: the weights of all plans, 64-byte aligned, and a manifest for each plan, in
-   their order, a zero behind each. */
+/* From the build: the weights of all plans, 64-byte aligned. */
 extern const unsigned char pconv_weights[];
-extern const char pconv_manifest_json[];
 
 /* From cpu.c: whether this CPU has all the features of a plan. */
 extern int pconv_cpu_has(const char *features);

@@ -3,7 +3,6 @@
 #include "pool.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #ifndef MAP_ANONYMOUS
@@ -31,12 +30,7 @@ const pconv_plan *pconv_chosen(void) {
     return *plan;
 }
 
-const char *pconv_manifest(void) {
-    const pconv_plan *chosen = pconv_chosen();
-    const char *text = pconv_manifest_json;
-    for (const pconv_plan *const *plan = pconv_plans; *plan != chosen; plan++) text += strlen(text) + 1;
-    return text;
-}
+const char *pconv_manifest(void) { return pconv_chosen()->manifest; }
 
 int pconv_input_count(void) { return pconv_inputs_count; }
 

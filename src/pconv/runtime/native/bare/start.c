@@ -6,9 +6,9 @@ int main(int argc, char **argv);
 
 __asm__(".text\n.globl _start\n.type _start, %function\n_start:\n" PCONV_START);
 
-__attribute__((noreturn, used)) void pconv_start(long *stack);
+__attribute__((noreturn, used)) void bare_start(long *stack);
 
-void pconv_start(long *stack) {
+void bare_start(long *stack) {
     int code = main((int)stack[0], (char **)(stack + 1));
     for (;;) syscall6(SYS_exit_group, code, 0, 0, 0, 0, 0);
 }

@@ -44,7 +44,7 @@ static inline long syscall6(long number, long a, long b, long c, long d, long e,
     "    mov $60, %eax\n" \
     "    syscall\n"
 
-#define PCONV_START "    mov %rsp, %rdi\n    and $-16, %rsp\n    call pconv_start\n"
+#define PCONV_START "    mov %rsp, %rdi\n    and $-16, %rsp\n    call bare_start\n"
 
 #elif defined(__aarch64__)
 
@@ -83,7 +83,7 @@ static inline long syscall6(long number, long a, long b, long c, long d, long e,
     "    mov x8, #93\n" \
     "    svc #0\n"
 
-#define PCONV_START "    mov x0, sp\n    bl pconv_start\n"
+#define PCONV_START "    mov x0, sp\n    bl bare_start\n"
 
 #endif
 #endif
