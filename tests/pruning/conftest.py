@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -55,6 +56,15 @@ def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         torch.randn(8, 3, 8, 8, generator=generator),
         torch.randint(0, 10, (8,), generator=generator),
     )
+
+
+@pytest.fixture
+def weights_of() -> Callable[[nn.Module], dict[str, np.ndarray]]:
+    def find(module: nn.Module) -> dict[str, np.ndarray]:
+        state = module.state_dict()
+        return {key.removesuffix(".weight"): state[key].numpy() for key in state if state[key].ndim > 1}
+
+    return find
 
 
 @pytest.fixture

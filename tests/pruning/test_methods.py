@@ -21,13 +21,7 @@ STEPS = 20
 SCHEDULED = ["gradual", "admm"]
 
 
-def weights_of(module) -> dict[str, np.ndarray]:
-    state = module.state_dict()
-    return {key.removesuffix(".weight"): state[key].numpy() for key in state if state[key].ndim > 1}
-
-
-def assert_as_asked(module, sparsity: SparsityMap, pruner: Pruner, shapes) -> None:
-    weights = weights_of(module)
+def assert_as_asked(weights, sparsity: SparsityMap, pruner: Pruner, shapes) -> None:
     assert sparsity.verify(weights, shapes) == []
     assert SparsityMap.detect(weights) == sparsity
     for name, rule in pruner.rules.items():
@@ -36,20 +30,24 @@ def assert_as_asked(module, sparsity: SparsityMap, pruner: Pruner, shapes) -> No
 
 @pytest.mark.parametrize("method", ["magnitude", *SCHEDULED])
 @pytest.mark.parametrize("patterns", ["scp8", "natural-6"])
-def test_ends_as_the_recipe_asks(module, train, sgd, method: str, patterns: str) -> None:
+def test_ends_as_the_recipe_asks(module, train, sgd, weights_of, method: str, patterns: str) -> None:
     recipe = Recipe(patterns, 6, fc_group=4)
     shapes = library(patterns, [array for array in weights_of(module).values() if array.shape[2:] == (3, 3)])
     pruner = prune(module, recipe, method, STEPS)
     train(module, pruner, sgd(module), 0, STEPS)
-    assert_as_asked(module, pruner.finish(), pruner, shapes)
+    sparsity = pruner.finish()
+    assert_as_asked(weights_of(module), sparsity, pruner, shapes)
 
 
 @pytest.mark.parametrize("method", SCHEDULED)
-def test_ends_as_the_recipe_asks_when_training_stops_early(module, train, sgd, method: str) -> None:
+def test_ends_as_the_recipe_asks_when_training_stops_early(
+    module, train, sgd, weights_of, method: str
+) -> None:
     pruner = prune(module, RECIPE, method, STEPS)
     train(module, pruner, sgd(module), 0, 4)
     assert pruner.sparsity().layers["block.0"].compression_rate < 6
-    assert_as_asked(module, pruner.finish(), pruner, library("scp8"))
+    sparsity = pruner.finish()
+    assert_as_asked(weights_of(module), sparsity, pruner, library("scp8"))
 
 
 @pytest.mark.parametrize("method", SCHEDULED)
@@ -219,13 +217,13 @@ def test_admm_pulls_weights_toward_what_it_will_keep(network) -> None:
 
 
 @pytest.mark.parametrize("method", SCHEDULED)
-def test_a_library_shrinks_while_training(module, train, sgd, method: str) -> None:
+def test_a_library_shrinks_while_training(module, train, sgd, weights_of, method: str) -> None:
     pruner, optimizer = prune(module, Recipe("shrinking-4", 6), method, STEPS), sgd(module)
     train(module, pruner, optimizer, 0, STEPS)
     sparsity = pruner.finish()
     used = {bits for name in ("stem", "block.0", "depth") for bits in sparsity.layers[name].patterns}
     assert len(used) <= 4 and used <= {shape.bits for shape in CENTRE3}
-    assert_as_asked(module, sparsity, pruner, CENTRE3)
+    assert_as_asked(weights_of(module), sparsity, pruner, CENTRE3)
 
 
 def test_a_library_cannot_shrink_without_training(module) -> None:
@@ -233,7 +231,7 @@ def test_a_library_cannot_shrink_without_training(module) -> None:
         prune(module, Recipe("shrinking-8"))
 
 
-def test_keep_holds_the_zeros_that_are_there(module, network, train, sgd) -> None:
+def test_keep_holds_the_zeros_that_are_there(module, network, train, sgd, weights_of) -> None:
     sparsity = prune(module, RECIPE).finish()
     again = network(seed=3)
     again.load_state_dict(module.state_dict())

@@ -19,46 +19,7 @@ pytestmark = pytest.mark.torch
 RECIPE = Recipe(compression_rate=6, fc_group=4)
 
 
-class Network(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 16, 3, padding=1)
-        self.block = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16))
-        self.depth = nn.Conv2d(16, 16, 3, padding=1, groups=16)
-        self.point = nn.Conv2d(16, 32, 1)
-        self.fc = nn.Linear(32, 10)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.point(self.depth(torch.relu(self.block(torch.relu(self.stem(x))))))
-        return self.fc(x.mean(dim=(2, 3)))
-
-
-@pytest.fixture
-def module() -> Network:
-    torch.manual_seed(0)
-    return Network()
-
-
-def weights_of(module: nn.Module) -> dict[str, np.ndarray]:
-    state = module.state_dict()
-    return {key.removesuffix(".weight"): state[key].numpy() for key in state if state[key].ndim > 1}
-
-
-def train(module: nn.Module, optimizer: torch.optim.Optimizer, pruner: Pruner, steps: int = 4) -> None:
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(steps):
-        x, y = (
-            torch.randn(4, 3, 8, 8, generator=generator),
-            torch.randint(0, 10, (4,), generator=generator),
-        )
-        loss = nn.functional.cross_entropy(module(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        pruner.step()
-
-
-def test_one_shot_leaves_plain_weights_with_the_zeros(module: Network) -> None:
+def test_one_shot_leaves_plain_weights_with_the_zeros(module: nn.Module, weights_of) -> None:
     before = {key: value.clone() for key, value in module.state_dict().items()}
     sparsity = prune(module, RECIPE).finish()
     after = module.state_dict()
@@ -81,13 +42,13 @@ def test_one_shot_leaves_plain_weights_with_the_zeros(module: Network) -> None:
     ],
 )
 @pytest.mark.parametrize("before", [True, False])
-def test_fine_tuning_never_fills_a_zero(module: Network, make, before: bool) -> None:
+def test_fine_tuning_never_fills_a_zero(module: nn.Module, train, weights_of, make, before: bool) -> None:
     optimizer = make(module.parameters()) if before else None
     if optimizer:  # momentum from dense training pulls at what is about to be pruned
-        train(module, optimizer, MagnitudePruner(module, Recipe(compression_rate=1)))
+        train(module, MagnitudePruner(module, Recipe(compression_rate=1)), optimizer, 0, 4)
     pruner = prune(module, RECIPE)
     start = module.block[0].weight.clone()
-    train(module, optimizer or make(module.parameters()), pruner)
+    train(module, pruner, optimizer or make(module.parameters()), 4, 8)
     sparsity = pruner.finish()
     weights = weights_of(module)
     assert sparsity.verify(weights, library("scp8")) == []
@@ -95,32 +56,31 @@ def test_fine_tuning_never_fills_a_zero(module: Network, make, before: bool) -> 
     assert not torch.equal(module.block[0].weight, start)  # it did learn
 
 
-def test_zeros_stay_after_finish_reload_and_copy(module: Network) -> None:
+def test_zeros_stay_after_finish_reload_and_copy(module: nn.Module, network, weights_of) -> None:
     sparsity = prune(module, RECIPE).finish()
-    reloaded = Network()
+    reloaded = network(seed=1)
     reloaded.load_state_dict(module.state_dict())
     for twin in (reloaded, copy.deepcopy(module)):
         assert type(twin.stem) is nn.Conv2d
         assert sparsity.verify(weights_of(twin)) == []
 
 
-def test_a_copy_made_while_pruning_is_its_own(module: Network) -> None:
+def test_a_copy_made_while_pruning_is_its_own(module: nn.Module) -> None:
     pruner = prune(module, RECIPE)
     twin = copy.deepcopy(module)
     pruner.finish()
     x = torch.ones(1, 3, 8, 8)
-    module.eval(), twin.eval()
-    assert torch.equal(module(x), twin(x))
+    assert torch.equal(module.eval()(x), twin.eval()(x))
 
 
-def test_finish_is_the_same_twice(module: Network) -> None:
+def test_finish_is_the_same_twice(module: nn.Module) -> None:
     pruner = prune(module, RECIPE)
     assert pruner.sparsity() == pruner.finish() == pruner.finish()
 
 
-def test_checkpoints_while_pruning_carry_the_masks(module: Network) -> None:
+def test_checkpoints_while_pruning_carry_the_masks(module: nn.Module, network, weights_of) -> None:
     prune(module, RECIPE)
-    other = Network()
+    other = network(seed=1)
     pruner = prune(other, RECIPE)
     other.load_state_dict(module.state_dict())
     sparsity = pruner.finish()
@@ -129,7 +89,7 @@ def test_checkpoints_while_pruning_carry_the_masks(module: Network) -> None:
     assert torch.equal(other.eval()(x), module.eval()(x))
 
 
-def test_a_method_overrides_select_alone(module: Network) -> None:
+def test_a_method_overrides_select_alone(module: nn.Module) -> None:
     class Gradual(Pruner):
         def select(self, step: int):
             masks = {name: np.ones(rule.shape, bool) for name, rule in self.rules.items()}
@@ -140,12 +100,13 @@ def test_a_method_overrides_select_alone(module: Network) -> None:
     pruner = Gradual(module, RECIPE)
     pruner.prepare()
     assert pruner.sparsity().layers["fc"].sparsity == 0
-    pruner.step(), pruner.step()
+    pruner.step()
+    pruner.step()
     pruner.finish()
     assert not module.fc.weight.view(-1)[:20].any() and module.fc.weight.view(-1)[20:].all()
 
 
-def test_a_pruned_weight_stays_positive_zero_under_infinity(module: Network) -> None:
+def test_a_pruned_weight_stays_positive_zero_under_infinity(module: nn.Module) -> None:
     pruner = prune(module, RECIPE)
     with torch.no_grad():
         module.fc.parametrizations.weight.original.fill_(-torch.inf)
@@ -155,7 +116,7 @@ def test_a_pruned_weight_stays_positive_zero_under_infinity(module: Network) -> 
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
-def test_types_are_kept(module: Network, dtype: torch.dtype) -> None:
+def test_types_are_kept(module: nn.Module, dtype: torch.dtype) -> None:
     sparsity = prune(module.to(dtype), RECIPE).finish()
     assert module.block[0].weight.dtype == dtype
     assert sparsity.layers["block.0"].balanced
@@ -198,7 +159,7 @@ def test_computed_weights_are_refused() -> None:
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_weights_that_are_not_finite_are_named(module: Network, value: float) -> None:
+def test_weights_that_are_not_finite_are_named(module: nn.Module, value: float) -> None:
     with torch.no_grad():
         module.block[0].weight[1, 2, 0, 0] = value
     with pytest.raises(ModelError, match=r"block\.0: 1 weights are NaN or infinite"):
@@ -213,7 +174,7 @@ def test_modules_without_layers_or_shapes_are_refused() -> None:
         prune(nn.Sequential(nn.LazyConv2d(8, 3)))
 
 
-def test_unknown_layers_are_refused(module: Network) -> None:
+def test_unknown_layers_are_refused(module: nn.Module) -> None:
     with pytest.raises(RecipeError, match=r'layers.block.1: .*did you mean "block.0"'):
         prune(module, Recipe(layers={"block.1": 4}))
 
