@@ -15,30 +15,23 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from post_training import PAGE, between
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pconv import Recipe
 from pconv.bench import machine
+from pconv.cli import console
 from pconv.demo.data import find_folder
-from pconv.training.log import Event
-from pconv.training.run import default_settings, train
+from pconv.training import default_settings, train
 
 RESULTS = Path(__file__).parents[1] / "results" / "accuracy_methods.json"
 NETWORK, WEIGHTS = "resnet20_cifar", Path("cifar10_resnets") / "resnet20.pth"
 METHODS = ("magnitude", "gradual", "admm")
 
 
-def run(method: str, rate: float, lr: float, options: argparse.Namespace, bar: Progress) -> dict[str, Any]:
+def run(method: str, rate: float, lr: float, options: argparse.Namespace) -> dict[str, Any]:
     """Train once, and return everything that was measured."""
     data = find_folder("cifar10")
-    task = bar.add_task(f"{method} {rate:g}x lr {lr:g}", total=1.0)
-
-    def show(event: Event) -> None:
-        if event.share is not None:
-            bar.update(task, completed=event.share)
-
-    with TemporaryDirectory() as folder:
+    name = f"{method} {rate:g}x lr {lr:g}"
+    with TemporaryDirectory() as folder, console.progress(name) as track:
         result = train(
             data / "cifar10",
             NETWORK,
@@ -51,10 +44,9 @@ def run(method: str, rate: float, lr: float, options: argparse.Namespace, bar: P
                 tuning=True, distill=True, epochs=options.epochs, lr=lr, weight_decay=1e-4, ema=0.0,
                 images=options.images, threads=options.threads, seed=options.seed,
             ),
-            on_event=show,
+            on_event=lambda event: track(f"{name}  {event.text}", event.share),
         )  # fmt: skip
     assert result is not None
-    bar.update(task, completed=1.0)
     measured = result.as_json()
     del measured["folder"], measured["settings"]["weights"], measured["machine"]
     return {"method": method, "rate_3x3": rate, "lr": lr, **measured}
@@ -114,14 +106,12 @@ def main() -> None:
         PAGE.write_text(page(PAGE.read_text("utf-8"), json.loads(RESULTS.read_text("utf-8"))), "utf-8")
         return
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        runs = [
-            run(method, rate, lr, options, bar)
-            for rate in options.rates
-            for method in options.methods
-            for lr in options.lrs
-        ]
+    runs = [
+        run(method, rate, lr, options)
+        for rate in options.rates
+        for method in options.methods
+        for lr in options.lrs
+    ]
     chosen = choose(runs)
     document = {
         "machine": machine.record(("numpy", "torch"), threads=options.threads),
