@@ -1,5 +1,6 @@
-"""Every network of the zoo, dense and pruned 8x, gives ONNX Runtime's answers on one thread and on two."""
+"""Every network of the zoo, dense and pruned 8x, gives ONNX Runtime's answers; on AArch64 in halves as well."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 
 import pconv
-from pconv import zoo
-from pconv.graph import load
+from codegen.harness import run_under_qemu
+from pconv import targets, zoo
+from pconv.cache import Cache
+from pconv.graph import load, normalise, view
 from pconv.graph.prune import prune_model, save
 
 from .conftest import Judge, draw, rel_err
@@ -65,3 +68,23 @@ def test_outputs(files: Files, kind: str, judge: Judge) -> None:
         engine.path.unlink()  # the cache would grow by gigabytes
     if kind == "pruned" and files.name in LARGE:
         assert size_bytes <= 1.15 * files.dense.stat().st_size / files.compression_rate
+
+
+@pytest.mark.qemu
+@pytest.mark.skipif(not shutil.which("qemu-aarch64"), reason="no qemu-aarch64; apt-get install qemu-user")
+def test_halves_on_aarch64(files: Files, judge: Judge, session_cache: Cache, tmp_path: Path) -> None:
+    """On small images, since the emulator is slow; of networks that take none, the convolutions."""
+    shape = (1, zoo.input_shape(files.name)[1], 32, 32)
+    if files.name in LARGE:
+        dense = load(zoo.create(files.name).features, inputs=shape)
+        model, _ = prune_model(dense, pconv.Recipe(compression_rate=8.0))
+    else:
+        model = load(files.pruned, inputs=shape)
+    path = tmp_path / "small.onnx"
+    save(model, path)
+    graph = view(normalise(model))
+    feeds = {graph.inputs[0]: draw(shape)}
+    target = targets.get("aarch64", dtype="fp16")
+    results = run_under_qemu(graph, session_cache, feeds, tmp_path, target, "cortex-a76")
+    (expected,) = judge(path, feeds)
+    assert rel_err(results[graph.outputs[0]], expected) <= 2e-2
