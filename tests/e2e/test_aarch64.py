@@ -1,4 +1,4 @@
-"""A whole network, compiled for AArch64 and run in an emulator, gives ONNX Runtime's answers; in halves: test_zoo.py."""
+"""A network compiled for AArch64 and run in an emulator gives ONNX Runtime's answers; halves are in test_zoo.py."""
 
 import shutil
 from pathlib import Path
