@@ -159,7 +159,7 @@ def test_dense_layers_ignore_their_zeros(model: Path) -> None:
 )
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("block3", "did you mean block2, block1?"), ("xyz", "`pconv inspect --stage plan` lists them.")],
+    [("block3", "did you mean block2?"), ("xyz", "`pconv inspect --stage plan` lists them.")],
 )
 def test_unknown_dense_layer(model: Path, name: str, hint: str, use: Callable[..., object]) -> None:
     with pytest.raises(ModelError) as caught:

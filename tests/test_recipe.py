@@ -61,8 +61,8 @@ def test_a_file_of_toml(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("compresion_rate = 4", 'compresion_rate: unknown key; did you mean "compression_rate"'),
-        ('patterns = "scp9"', r"patterns: 'scp9' is unknown; did you mean \"scp8\"\? allowed: elog4, "),
+        ("compresion_rate = 4", "compresion_rate: unknown key; did you mean compression_rate"),
+        ('patterns = "scp9"', r"patterns: 'scp9' is unknown; did you mean scp8\? allowed: elog4, "),
         ("patterns = 3", "patterns: 3 is unknown"),
         ("compression_rate = 0.5", "compression_rate: 0.5 is no compression rate; .*of at least 1"),
         ("compression_rate = nan", "compression_rate: nan"),
@@ -160,7 +160,7 @@ def test_exclude_globs_match_names_and_aliases() -> None:
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        (Recipe(layers={"conv3": 4}), 'layers.conv3: the model has no such layer; did you mean "conv2"'),
+        (Recipe(layers={"conv3": 4}), "layers.conv3: the model has no such layer; did you mean conv2"),
         (
             Recipe(exclude=("head.*",)),
             'exclude: "head.\\*" matches no layer; its layers: stem, Conv_0, conv2',

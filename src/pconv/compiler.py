@@ -4,7 +4,6 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import cache as memoize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pconv import targets, toolchain, tuning
 from pconv._version import __version__
 from pconv.cache import Cache
-from pconv.errors import BuildError, ModelError
+from pconv.errors import BuildError, ModelError, did_you_mean
 from pconv.files import PIECE, write_atomically
 from pconv.runtime import Engine, load
 from pconv.runtime.opencl_device import device_identity
@@ -247,8 +246,7 @@ def _tuning(target: Target, native: bool, path: str | os.PathLike[str] | None) -
 
 
 def _unknown_layer(name: str, names: list[str]) -> str:
-    near = get_close_matches(name, names, 3)
-    hint = f"did you mean {', '.join(near)}?" if near else "`pconv inspect --stage plan` lists them."
+    hint = did_you_mean(name, names) or "`pconv inspect --stage plan` lists them."
     return f"there is no layer {name!r}; {hint}"
 
 

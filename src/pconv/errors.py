@@ -13,6 +13,15 @@ A message is one line that says where, what, what is allowed, and the next step.
 without a traceback and exits with 2.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def did_you_mean(word: str, known: Iterable[object]) -> str:
+    """Return what a message says of a misspelt name: `did you mean X?`; nothing where no known name is near."""
+    near = get_close_matches(word, map(str, known), n=1)
+    return f"did you mean {near[0]}?" if near else ""
+
 
 class PconvError(Exception):
     """Base of all errors raised on purpose."""

@@ -60,6 +60,18 @@ def destination(path: Path, advice: str) -> Path:
     return Path(os.path.realpath(path))
 
 
+def make_folder(path: Path, advice: str) -> Path:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises: BuildError with `advice` as its last sentence.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error, advice) from error
+    return path
+
+
 def unwritable(path: Path, error: OSError, advice: str) -> BuildError:
     """Return the error that says why `path` could not be written, and what to do."""
     return BuildError(f"{path}: cannot be written ({error.strerror or error}). {advice}")

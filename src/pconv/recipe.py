@@ -4,7 +4,6 @@ Owns the settings, their validation, and the step from rates to exact keep count
 as `LayerInfo`, which the torch side and the ONNX side both build; refuses to look at weights.
 """
 
-import difflib
 import json
 import math
 import tomllib
@@ -14,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-from pconv.errors import RecipeError
+from pconv.errors import RecipeError, did_you_mean
 from pconv.patterns import KERNEL, LIBRARY_NAMES, PATTERN_RATE, SHRINKING
 from pconv.sparsity import GROUPS
 
@@ -162,9 +161,7 @@ class Recipe:
         known = [item.name for item in fields(cls)]
         for key in settings:
             if key not in known:
-                raise RecipeError(
-                    f"{key}: unknown key;{_did_you_mean(key, known)} allowed: {', '.join(known)}"
-                )
+                raise RecipeError(f"{key}: unknown key;{_hint(key, known)} allowed: {', '.join(known)}")
         return cls(**settings)
 
     @classmethod
@@ -189,7 +186,9 @@ class Recipe:
             return cls.loads(Path(path).read_text("utf-8"))
         except OSError as error:
             raise RecipeError(f"{path}: cannot read the recipe ({error.strerror})") from error
-        except (RecipeError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{path}: no text in UTF-8; allowed: a recipe in TOML") from error
+        except RecipeError as error:
             raise RecipeError(f"{path}: {error}") from error
 
     def dumps(self) -> str:
@@ -211,13 +210,11 @@ def plan_layers(recipe: Recipe, infos: Sequence[LayerInfo]) -> dict[str, LayerRu
     for name in recipe.layers:
         if name not in known:
             raise RecipeError(
-                f"layers.{name}: the model has no such layer;{_did_you_mean(name, known)}{_some(known)}"
+                f"layers.{name}: the model has no such layer;{_hint(name, known)}{_some(known)}"
             )
     for glob in recipe.exclude:
         if not any(fnmatchcase(name, glob) for name in known):
-            raise RecipeError(
-                f'exclude: "{glob}" matches no layer;{_did_you_mean(glob, known)}{_some(known)}'
-            )
+            raise RecipeError(f'exclude: "{glob}" matches no layer;{_hint(glob, known)}{_some(known)}')
     return {info.name: _plan_layer(recipe, info) for info in infos}
 
 
@@ -282,10 +279,13 @@ def _general_rate(recipe: Recipe, info: LayerInfo) -> float:
 def _require_choice(key: str, value: Any, allowed: Iterable[Any]) -> None:
     allowed = list(allowed)
     if type(value) is not type(allowed[0]) or value not in allowed:  # 4.0 and True are no counts
-        shown = ", ".join(map(str, allowed))
-        raise RecipeError(
-            f"{key}: {value!r} is unknown;{_did_you_mean(str(value), allowed)} allowed: {shown}"
+        texts = [str(item) for item in allowed]
+        wrong = (
+            f"no {type(allowed[0]).__name__};"
+            if str(value) in texts
+            else f"unknown;{_hint(str(value), texts)}"
         )
+        raise RecipeError(f"{key}: {value!r} is {wrong} allowed: {', '.join(texts)}")
 
 
 def _require_rate(key: str, value: Any, also: str = "") -> None:
@@ -295,9 +295,9 @@ def _require_rate(key: str, value: Any, also: str = "") -> None:
         )
 
 
-def _did_you_mean(word: str, known: Iterable[Any]) -> str:
-    close = difflib.get_close_matches(word, [str(name) for name in known], n=1)
-    return f' did you mean "{close[0]}"?' if close else ""
+def _hint(word: str, known: Iterable[Any]) -> str:
+    near = did_you_mean(word, known)
+    return f" {near}" if near else ""
 
 
 def _some(known: Sequence[str]) -> str:

@@ -18,13 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from pconv import tuning
+from pconv import targets, tuning
 from pconv.codegen import generate
 from pconv.compiler import choose_target, read_model
 from pconv.devices import Device
+from pconv.errors import BuildError
 from pconv.lower import lower
 from pconv.lower.choice import Choice, Picker
 from pconv.lower.plan import Plan
+from pconv.targets import Target
 from pconv.trial import CHECKS, Here, There, Trial
 from pconv.tuning import Record
 
@@ -98,10 +100,13 @@ def tune(
     `seconds` bounds the search, compiling included: a round that has begun is finished, one is made at least.
     `path` is the tuning file, by default this machine's own, which `pconv.compile` reads.
 
-    Raises: as `compile` does; BuildError when the file cannot be written; DeviceError when the device fails.
+    Raises: as `compile` does; BuildError when the file cannot be written, or the target is another machine's and no
+    device is named; DeviceError when the device fails.
     """
     start = time.perf_counter()
     chosen = choose_target(target or (device.platform if device else None), cpu, dtype)
+    if device is None:
+        _require_here(chosen)
     view = read_model(model, inputs)
 
     def trial(pick: Picker, file: str = "tried") -> tuple[Trial, Plan]:
@@ -143,6 +148,15 @@ def tune(
         found.save(path)
     improved = {key: record for key in layers if (record := found.records[key]).ratio < 1}
     return Tuned(modelled_ms, tuned_ms, done, len(layers), improved, path, time.perf_counter() - start)
+
+
+def _require_here(target: Target) -> None:
+    here = targets.native()
+    if target.arch != "opencl" and (target.os, target.arch) != (here.os, here.arch):
+        raise BuildError(
+            f"target {target.name} on {target.os}: tuning measures, and this machine is {here.name} on {here.os}; "
+            "name a device that can run it, e.g. --device adb:SERIAL."
+        )
 
 
 def _note(layers: dict[str, _Layer], key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:

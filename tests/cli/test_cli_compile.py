@@ -104,6 +104,7 @@ def test_run_reads_a_picture(cli, compiled: Path, tmp_path: Path) -> None:
     [
         ("none.npy", None, "none.npy: cannot be read (No such file or directory)"),
         ("bad.npy", b"\x93NUMPY", "bad.npy: no .npy file, or cut off"),
+        ("zip.npy", b"PK\x03\x04", "zip.npy: no .npy file, or cut off"),
         ("bad.png", b"no picture", "bad.png: neither a picture nor a .npy file"),
     ],
 )
@@ -123,10 +124,34 @@ def test_run_with_a_wrong_shape(cli, compiled: Path, tmp_path: Path) -> None:
     assert ran.err.startswith("pconv: error: input 'x': shape (1, 3, 4, 4), allowed (N, 3, 8, 8)")
 
 
+def test_run_with_arrays_under_the_name_of_one(cli, compiled: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.zeros((1, 3, 8, 8), np.float32))
+    (tmp_path / "x.npz").rename(tmp_path / "x.npy")
+    ran = cli("run", compiled, "--input", tmp_path / "x.npy")
+    assert ran.code == 2 and "x.npy: an .npz under another name" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--mean", "1,2"), "--mean: 2 numbers for 3 channels; allowed one, or one a channel."),
+        (("--std", "1,0,1"), "--mean 0 --std 1,0,1: allowed are finite numbers, for --std above 0."),
+        (("--mean", "nan"), "--mean nan --std 1: allowed are finite numbers"),
+    ],
+)
+def test_run_with_a_scale_that_does_not_fit(
+    cli, compiled: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    image = pytest.importorskip("PIL.Image")
+    image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "x.png")
+    ran = cli("run", compiled, "--input", tmp_path / "x.png", *arguments)
+    assert ran.code == 2 and message in ran.err and ran.err.count("\n") == 1
+
+
 def test_run_with_an_output_of_another_kind(cli, compiled: Path, tmp_path: Path) -> None:
     ran = cli("run", compiled, "-o", tmp_path / "y.txt")
     assert ran.code == 2
-    assert "--output" in ran.err and "the model has 1 output(s); allowed a name that ends in .npy." in ran.err
+    assert "--output" in ran.err and "the model has 1 output; allowed a name that ends in .npy." in ran.err
 
 
 def test_run_with_a_file_that_is_no_model(cli, tmp_path: Path) -> None:

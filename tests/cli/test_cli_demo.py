@@ -77,5 +77,8 @@ def test_missing_packages_are_named_before_the_work(
 def test_unwritable_output(cli, asked: dict[str, object], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     ran = cli("demo", "-o", tmp_path / "file")
-    assert (ran.code, ran.err) == (2, f"pconv: error: {tmp_path / 'file'}: File exists\n")
+    assert (ran.code, ran.err) == (
+        2,
+        f"pconv: error: {tmp_path / 'file'}: cannot be written (File exists). Choose another folder with -o.\n",
+    )
     assert asked == {}

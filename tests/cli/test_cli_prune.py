@@ -126,6 +126,8 @@ def test_calibration_images_come_from_a_folder_or_an_array(cli, model: Path, tmp
         ("x.npy", np.zeros((9, 3, 8, 9)), (), "calibration images of shape [9, 3, 8, 9]"),
         ("folder", None, (), "folder: no images; allowed are files in .npy"),
         ("folder", None, ("--size", "8"), "--size 8: allowed is H,W"),
+        ("folder", None, ("--size", "8,0"), "--size 8,0: allowed is H,W"),
+        ("x.npy", np.zeros((9, 3, 8, 8)), ("--size", "8,8"), "--size 8,8: it is for pictures in a folder"),
     ],
 )
 def test_calibration_images_that_are_refused(

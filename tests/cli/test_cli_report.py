@@ -17,6 +17,13 @@ def test_report(cli, model: Path, tmp_path: Path) -> None:
     assert json.loads(ran.out)["layers"]["conv2"]["kernels_per_filter"] == [4, 4]
 
 
+def test_a_file_in_the_place_of_the_folder(cli, model: Path, tmp_path: Path) -> None:
+    pruned = tmp_path / "pruned.onnx"
+    assert cli("prune", model, "-o", pruned, "--compression", "4.5").code == 0
+    ran = cli("report", pruned, "-o", pruned)
+    assert ran.code == 2 and f"{pruned}: cannot be written (File exists)." in ran.err
+
+
 def test_nothing_is_left_where_nothing_is_pruned(cli, model: Path, tmp_path: Path) -> None:
     ran = cli("report", model, "-o", tmp_path / "page")
     assert ran.code == 2 and "tiny: its weights hold no zeros" in ran.err

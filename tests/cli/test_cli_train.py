@@ -50,3 +50,4 @@ def test_what_does_not_go_together(cli, cifar: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     ran = cli("train", tmp_path / "absent", "--model", "resnet20_cifar", "-o", tmp_path / "out")
     assert ran.code == 2 and "absent: no such folder" in ran.err
+    assert not (tmp_path / "out").exists()

@@ -1,6 +1,7 @@
 """`pconv tune` and `pconv compile --tune` on a small model."""
 
 import json
+import platform
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,14 @@ def test_tuning_first_is_for_this_machine(cli, model: Path, tmp_path: Path) -> N
     ran = cli("compile", model, "-o", tmp_path / "m.so", "--tune", "1", "--target", "aarch64")
     assert ran.code == 2
     assert "--tune: it measures on this machine, for this machine; leave --target and --cpu out" in ran.err
+
+
+def test_another_machine_needs_a_device(cli, model: Path, tmp_path: Path) -> None:
+    other = "linux-x86_64" if platform.machine() in ("aarch64", "arm64") else "linux-aarch64"
+    ran = cli("tune", model, "--seconds", "1", "--target", other, "--tuning", tmp_path / "t.json")
+    assert ran.code == 2
+    assert "name a device that can run it, e.g. --device adb:SERIAL." in ran.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_no_tuning_file(cli, model: Path, tmp_path: Path) -> None:

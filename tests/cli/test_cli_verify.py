@@ -114,7 +114,7 @@ def test_what_cannot_be_read(cli, pruned: Path, tmp_path: Path) -> None:
     (tmp_path / "map.json").write_text("{")
     for arguments, message in [
         ((tmp_path / "none.onnx",), "none.onnx: no such file"),
-        ((pruned, "--against", tmp_path / "none.json"), "none.json: No such file"),
+        ((pruned, "--against", tmp_path / "none.json"), "none.json: cannot be read (No such file"),
         ((pruned, "--against", tmp_path / "map.json"), "map.json: sparsity map: cannot be read"),
         ((pruned, "--patterns", "scp9"), "--patterns scp9: no such library; allowed elog4, "),
     ]:

@@ -116,7 +116,7 @@ def test_unknown_datasets() -> None:
 def test_folders_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(BuildError, match=r"file/models: cannot be written .* Choose another folder\."),
+        pytest.raises(BuildError, match=r"file/models: cannot be written .* Choose another folder with -o\."),
         run._place(tmp_path / "file" / "models"),
     ):
         pass

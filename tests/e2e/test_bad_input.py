@@ -150,4 +150,4 @@ def test_recipe_with_an_unknown_key(tiny_file: Path, tmp_path: Path, refused) ->
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("compresion_rate = 4\n")
     said = refused("prune", tiny_file, "-o", tmp_path / "out.onnx", "--recipe", recipe)
-    assert 'compresion_rate: unknown key; did you mean "compression_rate"?' in said
+    assert "compresion_rate: unknown key; did you mean compression_rate?" in said

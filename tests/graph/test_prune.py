@@ -114,7 +114,7 @@ def test_a_recipe_may_use_either_name() -> None:
 
 
 def test_unknown_layers_are_refused() -> None:
-    with pytest.raises(RecipeError, match=r'layers\.secnd: .*did you mean "second"'):
+    with pytest.raises(RecipeError, match=r"layers\.secnd: .*did you mean second"):
         prune_model(network(), Recipe(layers={"secnd": 4}))
 
 

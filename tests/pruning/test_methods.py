@@ -95,9 +95,7 @@ def test_states_of_something_else_are_refused(network) -> None:
 
 
 def test_unknown_methods_and_options_are_refused(module) -> None:
-    with pytest.raises(
-        RecipeError, match='method "gradal" is unknown; did you mean "gradual"\\? allowed: mag'
-    ):
+    with pytest.raises(RecipeError, match='method "gradal" is unknown; did you mean gradual\\? allowed: mag'):
         prune(module, RECIPE, "gradal")
     with pytest.raises(RecipeError, match='rho: method "gradual" has no such option; allowed: each_step, '):
         prune(module, RECIPE, "gradual", STEPS, rho=1)

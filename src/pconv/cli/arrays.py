@@ -1,7 +1,10 @@
 """Owns the way from files to input arrays (.npy, pictures, random numbers), and back."""
 
 import io
+import math
+import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pconv.cli import console
+from pconv.cli import console, options
 from pconv.errors import InputError
 
 Array = NDArray[Any]
@@ -20,12 +23,44 @@ PICTURES = (".npy", ".jpg", ".jpeg", ".png", ".bmp", ".webp")
 MOST_FILES = 64
 
 
-def read_inputs(
-    texts: Sequence[str], shapes: Shapes, mean: Sequence[float], std: Sequence[float]
-) -> dict[str, Array]:
+@dataclass(frozen=True)
+class Scale:
+    """What makes pixels in 0..1 what a model reads: less `mean`, over `std`; one number, or one a channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def parse(cls, mean: str, std: str) -> "Scale":
+        """Read --mean and --std.
+
+        Raises: PconvError for what is no list of numbers, or a std that is not above 0.
+        """
+        made = cls(options.numbers(mean, "--mean"), options.numbers(std, "--std"))
+        if not all(map(math.isfinite, made.mean)) or not all(0 < value < math.inf for value in made.std):
+            raise InputError(f"--mean {mean} --std {std}: allowed are finite numbers, for --std above 0.")
+        return made
+
+    def __call__(self, pixels: Array) -> Array:
+        """Scale pictures.
+
+        Shapes: [..., c], bytes -> the same, float32
+        Raises: InputError when there are neither one nor c numbers.
+        """
+        channels = pixels.shape[-1]
+        for option, given in (("--mean", self.mean), ("--std", self.std)):
+            if len(given) not in (1, channels):
+                raise InputError(
+                    f"{option}: {len(given)} numbers for {channels} channels; allowed one, or one a channel."
+                )
+        scaled = pixels.astype(np.float32) / 255 - np.asarray(self.mean, np.float32)
+        return np.asarray(scaled / np.asarray(self.std, np.float32))
+
+
+def read_inputs(texts: Sequence[str], shapes: Shapes, scale: Scale) -> dict[str, Array]:
     """Read one file for every input: FILE where there is one input, else NAME=FILE; random numbers for none.
 
-    Pictures become [1, c, h, w] of the input's size, in 0..1, then less `mean`, over `std`.
+    Pictures become [1, c, h, w] of the input's size, in 0..1, then scaled.
 
     Raises: InputError for a file that cannot be read, an unknown input, or one that is missing.
     """
@@ -37,12 +72,10 @@ def read_inputs(
     for name in shapes:
         if name not in files:
             raise InputError(f"input {name}: no file is given; add --input {name}=FILE.")
-    return {name: _read(Path(file), shapes[name], mean, std) for name, file in files.items()}
+    return {name: _read(Path(file), shapes[name], scale) for name, file in files.items()}
 
 
-def read_folder(
-    folder: Path, shapes: Shapes, mean: Sequence[float], std: Sequence[float], most: int = MOST_FILES
-) -> list[dict[str, Array]]:
+def read_folder(folder: Path, shapes: Shapes, scale: Scale, most: int = MOST_FILES) -> list[dict[str, Array]]:
     """Read the pictures and .npy files of a folder, in the order of their names, `most` at most, as inputs.
 
     Raises: InputError when a file cannot be read or has another shape, or none is there.
@@ -53,7 +86,7 @@ def read_folder(
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)[:most]
     if not files:
         raise InputError(f"{folder}: no images; allowed are files in {', '.join(PICTURES)}.")
-    arrays = {path: np.asarray(_read(path, shape, mean, std), np.float32) for path in files}
+    arrays = {path: np.asarray(_read(path, shape, scale), np.float32) for path in files}
     for path, array in arrays.items():
         if array.shape != tuple(shape):
             raise InputError(f"{path}: shape {array.shape}, allowed {tuple(shape)}.")
@@ -70,19 +103,21 @@ def _split(text: str, shapes: Shapes) -> tuple[str, str]:
     raise InputError(f"--input {text}: the model has no such input; allowed {allowed}.")
 
 
-def _read(path: Path, shape: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> Array:
+def _read(path: Path, shape: Sequence[int], scale: Scale) -> Array:
     if path.suffix != ".npy":
-        return _read_picture(path, shape, mean, std)
+        return _read_picture(path, shape, scale)
     try:
-        array: Array = np.load(path, allow_pickle=False)
+        array = np.load(path, allow_pickle=False)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or 'no .npy file'}).") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: no .npy file, or cut off. Write one with numpy.save.") from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path}: an .npz under another name. Write one array with numpy.save.")
     return array
 
 
-def _read_picture(path: Path, shape: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> Array:
+def _read_picture(path: Path, shape: Sequence[int], scale: Scale) -> Array:
     if find_spec("PIL") is None:
         raise InputError(f"{path}: reading pictures needs Pillow; pip install pillow, or give a .npy file.")
     from PIL import Image, UnidentifiedImageError
@@ -99,23 +134,30 @@ def _read_picture(path: Path, shape: Sequence[int], mean: Sequence[float], std: 
         raise InputError(f"{path}: neither a picture nor a .npy file.") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    pixels = np.asarray(picture, np.float32).reshape(height, width, channels) / 255
-    pixels = (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    pixels = scale(np.asarray(picture).reshape(height, width, channels))
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 
 
-def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:
-    """Write one output as .npy, several as .npz.
+def check_output(path: Path, outputs: int) -> None:
+    """Check, before a model runs, that its outputs can be written: one as .npy, several as .npz.
 
-    Raises: InputError when the name does not fit the number of outputs; BuildError when it cannot be written.
+    Raises: InputError when the name does not fit their number; BuildError when it cannot be written.
     """
-    suffix = ".npy" if len(outputs) == 1 else ".npz"
+    suffix = ".npy" if outputs == 1 else ".npz"
     if path.suffix != suffix:
         raise InputError(
-            f"--output {path}: the model has {len(outputs)} output(s); allowed a name that ends in {suffix}."
+            f"--output {path}: the model has {console.count(outputs, 'output')}; allowed a name that ends in {suffix}."
         )
+    console.check_writable(path)
+
+
+def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:
+    """Write what `check_output` let pass.
+
+    Raises: BuildError when it cannot be written.
+    """
     written = io.BytesIO()
-    if suffix == ".npy":
+    if path.suffix == ".npy":
         np.save(written, next(iter(outputs.values())))
     else:
         np.savez(written, allow_pickle=False, **outputs)

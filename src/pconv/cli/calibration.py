@@ -36,41 +36,26 @@ Size = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
-Mean = Annotated[
-    str,
-    typer.Option(
-        metavar="M,M,M",
-        help="For pictures in 0..1: subtract. Models of ImageNet mostly want 0.485,0.456,0.406.",
-        rich_help_panel=PANEL,
-    ),
-]
-Std = Annotated[
-    str,
-    typer.Option(
-        metavar="S,S,S",
-        help="For pictures in 0..1: then divide by. Models of ImageNet mostly want 0.229,0.224,0.225.",
-        rich_help_panel=PANEL,
-    ),
-]
 
 
 def read(
-    path: Path | None, model: Path, most: int, size: str | None, mean: str, std: str, track: Tracker
+    path: Path | None, model: Path, most: int, size: str | None, scale: arrays.Scale, track: Tracker
 ) -> NDArray[Any] | None:
     """Read calibration images as the model wants them; None where no path is given.
 
     Shapes: [n, c, h, w] float32
     Raises: InputError when there is no such file, it holds no images, or no size is known.
     """
+    if size is not None and (path is None or not path.is_dir()):
+        raise InputError(f"--size {size}: it is for pictures in a folder; name one with --calibrate.")
     if path is None:
         return None
     track(f"reading {path}")
-    scale = options.numbers(mean, "--mean"), options.numbers(std, "--std")
     if path.is_dir():
         shape = _input_shape(model, size)
-        inputs = arrays.read_folder(path, {"input": shape}, *scale, most)
+        inputs = arrays.read_folder(path, {"input": shape}, scale, most)
         return np.concatenate([one["input"] for one in inputs])
-    return _as_read(_load(path), *scale)[:most]
+    return _as_read(_load(path)[:most], scale)
 
 
 def _load(path: Path) -> NDArray[Any]:
@@ -94,11 +79,10 @@ def _load(path: Path) -> NDArray[Any]:
     return images[0]
 
 
-def _as_read(images: NDArray[Any], mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[Any]:
+def _as_read(images: NDArray[Any], scale: arrays.Scale) -> NDArray[Any]:
     if images.dtype != np.uint8:
         return images.astype(np.float32)
-    middle, spread = (np.asarray(numbers, np.float32).reshape(-1, 1, 1) for numbers in (mean, std))
-    return np.asarray((images.astype(np.float32) / 255 - middle) / spread)
+    return np.ascontiguousarray(np.moveaxis(scale(np.moveaxis(images, 1, -1)), -1, 1))
 
 
 def _input_shape(model: Path, size: str | None) -> tuple[int, ...]:
@@ -111,6 +95,8 @@ def _input_shape(model: Path, size: str | None) -> tuple[int, ...]:
     if size is not None:
         try:
             height, width = options.integers(size)
+            if min(height, width) < 1:
+                raise ValueError
         except ValueError:
             raise InputError(f"--size {size}: allowed is H,W, e.g. --size 224,224.") from None
         known[2:] = [height, width]

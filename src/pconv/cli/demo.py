@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pconv.cli import console, options
+from pconv.files import make_folder
 
 if TYPE_CHECKING:
     from pconv.demo.result import DemoResult
@@ -58,7 +59,7 @@ def demo(
     from pconv.report.demo import demo_page
 
     require_packages()
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output, "Choose another folder with -o.")
     with console.progress("demo", quiet=json) as track:
         result = run(
             dataset.value,

@@ -1,6 +1,5 @@
 """`pconv inspect`: each step between a model and its machine code, as text."""
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
@@ -10,7 +9,7 @@ import typer
 
 from pconv.cli import console, models, options
 from pconv.cli.prune import show
-from pconv.errors import PconvError
+from pconv.errors import PconvError, did_you_mean
 
 EPILOG = """Examples:
 
@@ -146,6 +145,6 @@ def _report(
 def _require_layer(layer: str, names: Iterable[str]) -> None:
     known = list(names)
     if layer not in known:
-        near = difflib.get_close_matches(layer, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"its layers: {', '.join(known[:8])}, ..."
+        some = ", ".join(known[:8]) + ", ..." * (len(known) > 8)
+        hint = did_you_mean(layer, known) or f"its layers: {some}"
         raise PconvError(f"--layer {layer}: the model has no such layer; {hint}")

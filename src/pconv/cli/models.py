@@ -1,6 +1,5 @@
 """Owns the way from what a user names (a file, a network of the zoo) to an ONNX file, pruned or not."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pconv.cli.console import Tracker
-from pconv.errors import ModelError
+from pconv.errors import ModelError, did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,8 +68,7 @@ def locate(model: str, folder: Path, track: Tracker) -> Source:
     from pconv import zoo
 
     if model not in zoo.names():
-        near = difflib.get_close_matches(model, zoo.names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the zoo has {', '.join(zoo.names())}."
+        hint = did_you_mean(model, zoo.names()) or f"the zoo has {', '.join(zoo.names())}."
         raise ModelError(f"{model}: no such file, and no such network in the zoo; {hint}")
     track(f"exporting {model}")
     return Source(model, zoo.to_onnx(model, folder / f"{model}.onnx"))

@@ -10,6 +10,7 @@ from pconv.errors import PconvError
 
 PRUNING = "Pruning"
 BUILD = "Compiler"
+PICTURES = "Pictures"
 
 ModelOrName = Annotated[
     str,
@@ -141,6 +142,23 @@ Shapes = Annotated[
         metavar="NAME=N,C,H,W",
         help="The shape of an input that the file leaves open; may be repeated.",
         rich_help_panel=BUILD,
+    ),
+]
+
+Mean = Annotated[
+    str,
+    typer.Option(
+        metavar="M,M,M",
+        help="For pictures, as numbers in 0..1: subtract. Models of ImageNet mostly want 0.485,0.456,0.406.",
+        rich_help_panel=PICTURES,
+    ),
+]
+Std = Annotated[
+    str,
+    typer.Option(
+        metavar="S,S,S",
+        help="For pictures, as numbers in 0..1: then divide by. Models of ImageNet mostly want 0.229,0.224,0.225.",
+        rich_help_panel=PICTURES,
     ),
 ]
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pconv.cli import calibration, console, models, options
+from pconv.cli import arrays, calibration, console, models, options
 from pconv.errors import PconvError
 
 EPILOG = """Examples:
@@ -42,8 +42,8 @@ def prune(
     calibrate: calibration.Calibrate = None,
     most: calibration.Most = calibration.MOST,
     size: calibration.Size = None,
-    mean: calibration.Mean = "0",
-    std: calibration.Std = "1",
+    mean: options.Mean = "0",
+    std: options.Std = "1",
     json: options.Json = False,
 ) -> None:
     """Prune a model: 3x3 kernels to patterns, and whole kernels away.
@@ -68,13 +68,14 @@ def prune(
     )
     if recipe is not None and settings:
         raise PconvError(f"--recipe {recipe}: it holds all settings; leave the other pruning options out.")
+    scale = arrays.Scale.parse(mean, std)
     console.check_writable(output)
     with (
         console.progress(f"reading {model}", quiet=json) as track,
         models.source(model, track) as found,
     ):
         used = Recipe.load(recipe) if recipe is not None else Recipe.from_dict(settings)
-        images = calibration.read(calibrate, found.path, most, size, mean, std, track)
+        images = calibration.read(calibrate, found.path, most, size, scale, track)
         statistics = models.prune_file(found, used, output, track, images).statistics()
     if json:
         console.print_json({"output": str(output), "bytes": output.stat().st_size, **statistics})

@@ -75,8 +75,8 @@ def recipe(
     ] = None,
     patterns: options.Patterns = None,
     exclude: options.Exclude = None,
-    mean: Annotated[str, typer.Option(metavar="M,M,M", help="For images in 0..1: subtract.")] = "0",
-    std: Annotated[str, typer.Option(metavar="S,S,S", help="For images in 0..1: then divide by.")] = "1",
+    mean: options.Mean = "0",
+    std: options.Std = "1",
     threads: Annotated[
         int | None,
         typer.Option(min=1, help=r"Threads of the runs that are timed. \[default: the table's; else 1]"),
@@ -90,7 +90,7 @@ def recipe(
     pconv forecast measured on this machine. The recipe that is written serves pconv prune --recipe and pconv.prune
     in training. At the end the model is pruned and timed with it: expected against measured.
     """
-    budget = _budget(latency, macs)
+    budget, scale = _budget(latency, macs), arrays.Scale.parse(mean, std)
     fixed = options.recipe_settings(patterns=patterns, exclude=exclude)
     if table is not None and (compression is not None or fixed):
         raise PconvError(
@@ -104,7 +104,7 @@ def recipe(
                 "networks of the zoo have random weights: the rates are right in time, not in accuracy"
             )
         used = _table(table, found, compression, group, fixed, threads, seconds, track)
-        harm = _sensitivity(sensitivity, used, found, _groups(group, used), (mean, std), track)
+        harm = _sensitivity(sensitivity, used, found, _groups(group, used), scale, track)
         result, made = _search(used, harm, budget, found)
         samples = _check(made, found, used.threads, track)
         console.write(output, _comment(used, result, budget) + made.dumps())
@@ -175,7 +175,7 @@ def _sensitivity(
     table: "Table",
     found: models.Source,
     chosen: Sequence[int],
-    scale: tuple[str, str],
+    scale: arrays.Scale,
     track: console.Tracker,
 ) -> dict[int, "Sensitivity"]:
     from pconv.forecast import sensitivity as room
@@ -197,9 +197,7 @@ def _sensitivity(
         raise PconvError(f"--sensitivity {kind}: {missing[CHECKER]}.")
     graph = view(normalise(load(found.path)))
     shapes = {name: graph.shapes[name] for name in graph.inputs}
-    inputs = arrays.read_folder(
-        path, shapes, options.numbers(scale[0], "--mean"), options.numbers(scale[1], "--std")
-    )
+    inputs = arrays.read_folder(path, shapes, scale)
     return room.by_pruning(table, found.path, chosen, room.output_error(found.path, inputs, ready[0]), track)
 
 

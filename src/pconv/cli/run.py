@@ -42,18 +42,19 @@ def run(
     top: Annotated[int, typer.Option(min=1, help="How many of the largest values to print.")] = 5,
     threads: Annotated[int | None, typer.Option(min=1, help=r"\[default: the physical cores]")] = None,
     repeat: Annotated[int, typer.Option(min=1, help="Run this many times and say how long a run takes.")] = 1,
-    mean: Annotated[str, typer.Option(metavar="M,M,M", help="For pictures in 0..1: subtract.")] = "0",
-    std: Annotated[str, typer.Option(metavar="S,S,S", help="For pictures in 0..1: then divide by.")] = "1",
+    mean: options.Mean = "0",
+    std: options.Std = "1",
     dtype: options.DType = None,
     json: options.Json = False,
 ) -> None:
     """Run a model and print its largest outputs. A compiled model needs no compiler, torch or onnx here."""
+    scale = arrays.Scale.parse(mean, std)
     with console.progress(f"loading {model}", quiet=json) as track:
         engine = models.engine(model, threads, track, dtype=dtype)
+    if output is not None:
+        arrays.check_output(output, len(engine.outputs))
     shapes = {info.name: info.shape for info in engine.inputs}
-    given = arrays.read_inputs(
-        input or [], shapes, options.numbers(mean, "--mean"), options.numbers(std, "--std")
-    )
+    given = arrays.read_inputs(input or [], shapes, scale)
     call = tuple(given[name] for name in shapes)
     samples = []
     for _ in range(repeat):

@@ -121,6 +121,8 @@ def _read(path: Path) -> "SparsityMap":
         return read_sparsity(model) or SparsityMap.detect(layer_weights(model))
     try:
         return SparsityMap.from_json(path.read_text("utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}). Name a map or an ONNX file.") from error
     except (ModelError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: {error}") from error
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pconv.demo.result import OURS_DENSE, OURS_PRUNED, PEER_DENSE, DemoResult, Event, OnEvent
 from pconv.errors import PconvError
-from pconv.files import unwritable
+from pconv.files import make_folder
 from pconv.recipe import Recipe
 from pconv.zoo import require_torch
 
@@ -68,11 +68,11 @@ def run(
     clock = _Clock(on_event)
     with clock.stage("data"):
         data = job.data(data_folder)
-    with clock.stage(job.dense_stage) as progress:
-        dense = job.dense(data, seed, progress, data_folder)
-    with clock.stage("prune and fine-tune") as progress:
-        pruned, sparsity = _prune(job, dense, data.train, recipe, seed, progress)
     with _place(folder) as place:
+        with clock.stage(job.dense_stage) as progress:
+            dense = job.dense(data, seed, progress, data_folder)
+        with clock.stage("prune and fine-tune") as progress:
+            pruned, sparsity = _prune(job, dense, data.train, recipe, seed, progress)
         with clock.stage("compile"):
             dense_file = _write(dense, data.test.shape, place / f"{dataset}-dense.onnx")
             pruned_file = _write(pruned, data.test.shape, place / f"{dataset}-pruned.onnx", sparsity)
@@ -175,11 +175,7 @@ def _prune(
 @contextmanager
 def _place(folder: Path | None) -> Iterator[Path]:
     if folder is not None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise unwritable(folder, error, "Choose another folder.") from error
-        yield folder
+        yield make_folder(folder, "Choose another folder with -o.")
         return
     with tempfile.TemporaryDirectory(prefix="pconv-demo-") as name:
         yield Path(name)

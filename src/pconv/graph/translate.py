@@ -8,11 +8,10 @@ Each operator converts by its file under `ops/`; what follows (fusions) are pass
 """
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 
 import onnx_ir as ir
 
-from ..errors import ModelError, PconvError, UnsupportedError
+from ..errors import ModelError, PconvError, UnsupportedError, did_you_mean
 from .folding import fold, is_foldable
 from .naming import node_names
 from .ops import CONVERTERS
@@ -101,8 +100,8 @@ def _operand(name: str, value: ir.Value, known: Mapping[ir.Value, Operand]) -> O
 
 def _unknown(node: ir.Node, name: str) -> UnsupportedError:
     kind = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
-    close = get_close_matches(node.op_type, CONVERTERS, n=1)
-    hint = f" (did you mean {close[0]}?)" if close and close[0] != node.op_type else ""
+    near = did_you_mean(node.op_type, CONVERTERS.keys() - {node.op_type})
+    hint = f" ({near})" if near else ""
     return UnsupportedError(
         f"{name} ({kind}): this operator is unsupported{hint}; "
         f"supported: {', '.join(sorted(CONVERTERS))}. "

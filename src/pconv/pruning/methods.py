@@ -1,12 +1,11 @@
 """The pruning methods by name: to add one, add its file and a line here."""
 
-import difflib
 import inspect
 from typing import Any
 
 from torch import nn
 
-from pconv.errors import RecipeError
+from pconv.errors import RecipeError, did_you_mean
 from pconv.recipe import Recipe
 
 from .admm import AdmmPruner
@@ -50,8 +49,7 @@ def prune(
     its weights cannot be pruned.
     """
     if method not in METHODS:
-        near = difflib.get_close_matches(method, METHODS, n=1)
-        hint = f'did you mean "{near[0]}"? ' if near else ""
+        hint = f"{did_you_mean(method, METHODS)} ".lstrip()
         raise RecipeError(f'method "{method}" is unknown; {hint}allowed: {", ".join(METHODS)}')
     make = METHODS[method]
     known = [p.name for p in inspect.signature(make).parameters.values() if p.kind is p.KEYWORD_ONLY]

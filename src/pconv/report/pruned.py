@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pconv.errors import ModelError
-from pconv.files import write_atomically
+from pconv.files import make_folder, write_atomically
 from pconv.report.accuracy import Series
 from pconv.report.gallery import TIMES, pattern_uses, sparse_layers
 from pconv.report.page import Stat, fill, percent, require_packages
@@ -89,7 +89,7 @@ def write_pruned(
     drawn = io.BytesIO()
     rows = [(layer.name, layer.density, layer.norm) for layer in kept_layers(sparsity, dense)]
     save_png(name, pattern_uses(sparsity), rows, series, drawn)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, ADVICE)
     write_atomically(folder / PICTURE, drawn.getvalue(), ADVICE)
     return write_atomically(folder / PAGE, html, ADVICE)
 

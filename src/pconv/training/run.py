@@ -13,6 +13,7 @@ import torch
 from pconv import zoo
 from pconv.bench import machine
 from pconv.errors import PconvError
+from pconv.files import make_folder
 from pconv.recipe import Recipe
 from pconv.training import checkpoint, distributed, result, start
 from pconv.training.data import Parts, open_data
@@ -68,10 +69,12 @@ def train(
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     with distributed.join(settings.device) as ranks:
-        _prepare_folder(folder, resume, ranks)
+        _require_no_run(folder, resume)
         on_event(Event(f"opening {data}"))
         parts = open_data(data, image_size or zoo.input_shape(model)[2], settings.images)
         _require_batch(settings, parts, ranks)
+        make_folder(folder, result.ADVICE)
+        ranks.barrier()  # from here on nobody looks for an earlier run
         module, zeros = start.make_network(model, len(parts.classes), weights, settings.seed)
         device = distributed.choose_device(settings.device, ranks)
         dense = copy.deepcopy(module).to(device) if weights is not None else None
@@ -131,13 +134,11 @@ def train(
         return made
 
 
-def _prepare_folder(folder: Path, resume: bool, ranks: distributed.Ranks) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def _require_no_run(folder: Path, resume: bool) -> None:
     if not resume and (folder / checkpoint.FILE).exists():
         raise PconvError(
             f"{folder}: holds an earlier run; go on with --resume, or name another folder with -o."
         )
-    ranks.barrier()
 
 
 def _require_batch(settings: Settings, parts: Parts, ranks: distributed.Ranks) -> None:

@@ -1,10 +1,9 @@
 """The zoo as data: which networks exist, who builds them, and what they read."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pconv.errors import ModelError
+from pconv.errors import ModelError, did_you_mean
 
 Shape = tuple[int, int, int, int]
 
@@ -52,6 +51,5 @@ def find(name: str) -> Network:
     """
     if name in NETWORKS:
         return NETWORKS[name]
-    near = difflib.get_close_matches(name, NETWORKS, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"the zoo has {', '.join(NETWORKS)}."
+    hint = did_you_mean(name, NETWORKS) or f"the zoo has {', '.join(NETWORKS)}."
     raise ModelError(f"{name}: no such network in the zoo; {hint}")
