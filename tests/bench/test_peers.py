@@ -147,7 +147,7 @@ def test_the_command_lists_and_says_what_is_wrong(network: Path, capsys: pytest.
         assert capsys.readouterr().err == f"pconv: error: {message}\n"
 
 
-class Copier(base.Peer):
+class Copier(base.ConvertingPeer):
     """Convert a model by copying it."""
 
     name, title = "copier", "Copier"

@@ -69,19 +69,6 @@ class Device(Protocol):
     ) -> None: ...
 
 
-class Closing:
-    """The `with` of a device."""
-
-    def close(self) -> None:
-        """Remove all that was pushed or written there."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
 def call(
     name: str,
     command: Sequence[str | Path],

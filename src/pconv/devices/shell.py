@@ -2,12 +2,14 @@
 
 import secrets
 import shlex
+from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Self
 
-from pconv.devices.device import QUICK_S, Closing, Finished, failed
+from pconv.devices.device import QUICK_S, Finished, failed
 
 
-class ShellDevice(Closing):
+class ShellDevice(ABC):
     """A device whose kind says how a line of shell, a push and a pull get there."""
 
     name: str
@@ -18,17 +20,17 @@ class ShellDevice(Closing):
         self._folder = f"{parent}/pconv-{secrets.token_hex(6)}"
         self._ready = False
 
+    @abstractmethod
     def shell(self, line: str, timeout_s: float = QUICK_S) -> Finished:
         """Run one line of shell there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send(self, source: Path, place: str) -> Finished:
         """Copy a file to a path there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fetch(self, place: str, to: Path) -> Finished:
         """Copy the file at a path there to a path here."""
-        raise NotImplementedError
 
     def push(self, source: Path, file: str) -> None:
         """Copy a file there; it may be executed."""
@@ -59,6 +61,12 @@ class ShellDevice(Closing):
         if self._ready:
             self.shell(f"rm -rf {self._folder}")
             self._ready = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _place(self, file: str) -> str:
         return f"{self._folder}/{file}"

@@ -65,28 +65,9 @@ class Peer(ABC):
         Raises: PconvError when the peer cannot run the model.
         """
 
-    def convert(self, path: Path, folder: Path) -> None:
-        """Write what the peer reads into an empty folder.
-
-        Raises: PconvError when the conversion fails.
-        """
-        raise NotImplementedError(f"{self.name} reads ONNX as it is")
-
-    @property
-    def converts(self) -> bool:
-        """Say whether it reads something else than ONNX."""
-        return type(self).convert is not Peer.convert
-
     def must_convert(self, path: Path) -> bool:
-        """Say whether `converted` would take its time."""
-        return self.converts and not self.folder(path).is_dir()
-
-    def converted(self, path: Path) -> Path:
-        """Return the folder with what `convert` makes of a model: from the cache, or made now.
-
-        Raises: PconvError when the conversion fails.
-        """
-        return self.keep(self.folder(path), lambda draft: self.convert(path, draft))
+        """Say whether it has yet to make something else of this model, which takes its time."""
+        return False
 
     def keep(self, folder: Path, make: Callable[[Path], None]) -> Path:
         """Return a folder of the cache; `make` fills it where there is none, whole or not at all."""
@@ -109,6 +90,27 @@ class Peer(ABC):
 
     def _environments(self) -> tuple[Environment, ...]:
         return (self.environment,) if self.converter is None else (self.environment, self.converter)
+
+
+class ConvertingPeer(Peer):
+    """A peer that reads something else than ONNX."""
+
+    @abstractmethod
+    def convert(self, path: Path, folder: Path) -> None:
+        """Write what the peer reads into an empty folder.
+
+        Raises: PconvError when the conversion fails.
+        """
+
+    def must_convert(self, path: Path) -> bool:
+        return not self.folder(path).is_dir()
+
+    def converted(self, path: Path) -> Path:
+        """Return the folder with what `convert` makes of a model: from the cache, or made now.
+
+        Raises: PconvError when the conversion fails.
+        """
+        return self.keep(self.folder(path), lambda draft: self.convert(path, draft))
 
 
 def keeping_last(convert: Callable[[Inputs], Any], run: Callable[[Any], Outputs]) -> Call:

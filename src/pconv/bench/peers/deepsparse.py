@@ -6,7 +6,7 @@
 import os
 from pathlib import Path
 
-from pconv.bench.peers.base import Call, Peer, keeping_last
+from pconv.bench.peers.base import Call, ConvertingPeer, keeping_last
 from pconv.bench.peers.environment import Environment
 
 _FILE = "model.onnx"
@@ -15,7 +15,7 @@ OPSET, IR_VERSION = 17, 8
 _NEWER = ("noop_with_empty_axes", "allowzero")
 
 
-class DeepSparse(Peer):
+class DeepSparse(ConvertingPeer):
     """One stream, its own scheduler; no usage data."""
 
     name = "deepsparse"

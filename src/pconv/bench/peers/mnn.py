@@ -9,14 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
-from pconv.bench.peers.base import Call, Inputs, Peer, keep_only, keeping_last, put_copy, run_converter
+from pconv.bench.peers.base import (
+    Call,
+    ConvertingPeer,
+    Inputs,
+    keep_only,
+    keeping_last,
+    put_copy,
+    run_converter,
+)
 from pconv.bench.peers.environment import Environment
 
 _FILE = "model.mnn"
 _CONVERT = "import sys, _tools; _tools.mnnconvert(sys.argv[1:])"
 
 
-class Mnn(Peer):
+class Mnn(ConvertingPeer):
     """High precision (fp32), the CPU back end; outputs in the order of the ONNX file."""
 
     name = "mnn"

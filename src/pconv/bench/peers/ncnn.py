@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pconv.bench.peers.base import Call, Peer, keep_only, keeping_last, put_copy, run_converter
+from pconv.bench.peers.base import Call, ConvertingPeer, keep_only, keeping_last, put_copy, run_converter
 from pconv.bench.peers.environment import Environment
 from pconv.errors import PconvError
 
 _PARAM, _BIN = "model.ncnn.param", "model.ncnn.bin"
 
 
-class Ncnn(Peer):
+class Ncnn(ConvertingPeer):
     """fp32 storage and sums, Winograd and packed layouts on, as by default; pnnx, its own converter, reads the ONNX."""
 
     name = "ncnn"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pconv.bench.peers.base import Call, Peer, keep_only
+from pconv.bench.peers.base import Call, ConvertingPeer, keep_only
 from pconv.bench.peers.environment import Environment
 from pconv.bench.peers.onnxruntime import open_session
 from pconv.errors import PconvError
@@ -18,7 +18,7 @@ CALIBRATION_IMAGES = 8
 _FILE = "int8.onnx"
 
 
-class OnnxRuntimeInt8(Peer):
+class OnnxRuntimeInt8(ConvertingPeer):
     """A CPU without VNNI gets 7 bits a weight, as the sums of two products in 16 bits overflow there otherwise."""
 
     name = "onnxruntime-int8"

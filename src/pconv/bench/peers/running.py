@@ -21,7 +21,7 @@ import numpy as np
 
 import pconv
 from pconv.bench import timing
-from pconv.bench.peers.base import Call, Inputs, Outputs, Peer
+from pconv.bench.peers.base import Call, ConvertingPeer, Inputs, Outputs, Peer
 from pconv.errors import PconvError
 
 # A worker's Python need not have pconv installed, and must not see our other packages.
@@ -164,7 +164,7 @@ def start(peer: Peer, path: Path, threads: int, inputs: Inputs) -> Running:
     """
     if not peer.isolated:
         return Here(peer.load(path, threads), inputs)
-    if peer.converts:
+    if isinstance(peer, ConvertingPeer):
         try:
             peer.converted(path)
         except PconvError as error:

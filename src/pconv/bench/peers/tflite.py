@@ -5,7 +5,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from pconv.bench.peers.base import Call, Inputs, Peer, keep_only, keeping_last, put_copy, run_converter
+from pconv.bench.peers.base import (
+    Call,
+    ConvertingPeer,
+    Inputs,
+    keep_only,
+    keeping_last,
+    put_copy,
+    run_converter,
+)
 from pconv.bench.peers.environment import Environment
 
 _FILE = "model_float32.tflite"
@@ -14,7 +22,7 @@ _FILE = "model_float32.tflite"
 _IMAGES = "calibration_image_sample_data_20x128x128x3_float32.npy"
 
 
-class TfLite(Peer):
+class TfLite(ConvertingPeer):
     """XNNPACK is the default. The converter, onnx2tf with TensorFlow, lives apart; it takes minutes a model."""
 
     name = "tflite"
