@@ -25,7 +25,6 @@ patterns = st.integers(1, 511).map(Pattern)
 @given(patterns)
 def test_text_and_taps_name_the_same_pattern(pattern: Pattern) -> None:
     assert Pattern.from_text(str(pattern)) == pattern
-    assert Pattern.from_taps(pattern.taps) == pattern
     assert len(pattern.taps) == pattern.size == pattern.mask().sum()
     assert {tuple(tap) for tap in np.argwhere(pattern.mask())} == set(pattern.taps)
 

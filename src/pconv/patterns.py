@@ -32,11 +32,6 @@ class Pattern:
             raise RecipeError(f"pattern {self.bits}: a 3x3 kernel has 9 positions; allowed 1 to 511")
 
     @classmethod
-    def from_taps(cls, taps: Iterable[tuple[int, int]]) -> "Pattern":
-        """Make the pattern that keeps these (row, column) positions."""
-        return cls(sum(1 << (3 * dy + dx) for dy, dx in set(taps)))
-
-    @classmethod
     def from_text(cls, text: str) -> "Pattern":
         """Read rows from top to bottom, 1 = kept, e.g. "010/111/000".
 

@@ -20,7 +20,7 @@ def test_the_verdict_on_a_network_that_gains(table: Table) -> None:
     assert worth.startswith("Training is worth it: 8x in groups of 4: 1.75 ms, 6.3x faster")
     assert other == "8x: 4.00 ms, 2.8x faster than the dense network in pconv."
     assert rest == [
-        "conv1 takes 29% of it (0.500 ms; because).",
+        "Layer conv1 takes 29% of it (0.500 ms; because).",
         "57% of that time is spent outside the layers that pruning reaches (1.00 ms): no rate brings the network "
         "below it.",
     ]

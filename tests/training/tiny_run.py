@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed import ReduceOp, all_reduce
 from torch.nn import functional
 
 from pconv import Recipe, files, prune
@@ -109,6 +110,16 @@ def main(folder: Path, kill: str) -> None:
     run.run()
 
 
+def same_on_all(tensor: Tensor, ranks: distributed.Ranks) -> bool:
+    """Say whether a tensor holds the same values on every rank (asked by all of them)."""
+    if ranks.world == 1:
+        return True
+    lowest, highest = tensor.detach().clone(), tensor.detach().clone()
+    all_reduce(lowest, ReduceOp.MIN)
+    all_reduce(highest, ReduceOp.MAX)
+    return bool(torch.equal(lowest, highest))
+
+
 def rank_main(folder: Path) -> None:
     """Be one of several ranks: leave the masks that this one ended with."""
     with distributed.join("cpu") as ranks:
@@ -116,7 +127,7 @@ def rank_main(folder: Path) -> None:
         run.run()
         assert run.pruner is not None
         torch.save(run.pruner.state_dict()["masks"], folder / f"masks-{ranks.rank}.pt")
-        same = [distributed.same_on_all(p, ranks) for p in run.module.parameters()]
+        same = [same_on_all(p, ranks) for p in run.module.parameters()]
         torch.save(same, folder / f"same-{ranks.rank}.pt")
 
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from pconv.demo.result import OURS_DENSE, OURS_PRUNED, PEER_DENSE, DemoResult, Event, OnEvent
 from pconv.errors import PconvError
+from pconv.extras import require_torch
 from pconv.files import make_folder
 from pconv.recipe import Recipe
-from pconv.zoo import require_torch
 
 if TYPE_CHECKING:
     from torch import nn

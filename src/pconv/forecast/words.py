@@ -75,6 +75,6 @@ def _enough(table: Table, best: Variant) -> Variant:
 def _heavy(best: Variant) -> list[str]:
     slow = [layer for layer in best.layers if layer.ms > CROWD * best.median_ms]
     return [
-        f"{layer.name} takes {layer.ms / best.median_ms:.0%} of it ({milliseconds(layer.ms)}; {layer.reason})."
+        f"Layer {layer.name} takes {layer.ms / best.median_ms:.0%} of it ({milliseconds(layer.ms)}; {layer.reason})."
         for layer in slow
     ]

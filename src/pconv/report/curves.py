@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from pconv.report.charts import COLOURS, INK, MUTED, RULE, STYLE, number, svg
@@ -35,8 +35,8 @@ class Panel:
 
 
 def draw_network(panel: Panel) -> str:
-    """Draw one large panel. Returns: an `<svg>` element."""
-    return _draw([panel], [], None)
+    """Draw one large panel, without its title: the page has one. Returns: an `<svg>` element."""
+    return _draw([replace(panel, title="")], [], None)
 
 
 def draw_layers(panels: Sequence[Panel]) -> str:
@@ -63,6 +63,8 @@ def _draw(large: Sequence[Panel], small: Sequence[Panel], file: IO[bytes] | None
         for i, panel in enumerate(small):
             axes = figure.add_subplot(grid[len(large) + i // COLUMNS, i % COLUMNS])
             _panel(axes, panel, numbers=False)
+            if i % COLUMNS == 0:
+                axes.set_ylabel("ms", fontsize=7)
         return _finish(figure, file)
 
 
@@ -108,6 +110,7 @@ def _label(axes: "Axes", panel: Panel, numbers: bool) -> None:
     if numbers:
         axes.set_ylabel("ms")
         axes.set_xlabel("compression of the pruned layers")
+        axes.set_title(panel.title, color=INK, loc="left", fontweight="bold")
         if len(panel.curves) > 1:
             axes.legend(frameon=False, loc="upper right")
     else:

@@ -60,7 +60,8 @@ def network_panel(table: Table) -> Panel:
         Curve(_group(group), tuple((v.compression, v.median_ms) for v in table.of_group(group)))
         for group in table.groups
     )
-    return Panel(table.model, curves, table.rest_ms(table.groups[0]))
+    threads = "1 thread" if table.threads == 1 else f"{table.threads} threads"
+    return Panel(f"{table.model}: median latency, {threads}, batch 1", curves, table.rest_ms(table.groups[0]))
 
 
 def layer_panels(table: Table) -> list[Panel]:

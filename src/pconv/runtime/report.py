@@ -88,7 +88,8 @@ class Report:
         lines.insert(1, "  ".join("-" * width for width in widths))
         for i, layer in reversed(list(enumerate(self.layers, start=2))):
             lines[i + 1 : i + 1] = [f"    {text}" for text in _words(layer)]
-        head = f"{self.model} on {self.target}, {self.threads} threads: {self.ms:.3f} ms"
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        head = f"{self.model} on {self.target}, {threads}: {self.ms:.3f} ms"
         if self.peak_gflops is not None:
             head += f"; FMA peak {self.peak_gflops:.1f} GFLOP/s"
         return "\n".join([head, *lines])

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pconv.errors import PconvError
@@ -108,13 +108,3 @@ def share_batch_norms(module: nn.Module, device: torch.device, ranks: Ranks) -> 
         return module
     shared: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
     return shared
-
-
-def same_on_all(tensor: Tensor, ranks: Ranks) -> bool:
-    """Say whether a tensor holds the same values on every rank (asked by all of them)."""
-    if ranks.world == 1:
-        return True
-    lowest, highest = tensor.detach().clone(), tensor.detach().clone()
-    distributed.all_reduce(lowest, distributed.ReduceOp.MIN)
-    distributed.all_reduce(highest, distributed.ReduceOp.MAX)
-    return bool(torch.equal(lowest, highest))

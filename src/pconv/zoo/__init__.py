@@ -4,8 +4,7 @@ One family a file, each with `build(num_classes, **options)`; a network is one l
 Looking names up needs numpy's world only; building a network needs torch.
 """
 
-from pconv.extras import require_torch
 from pconv.zoo.api import create, input_shape, to_onnx
 from pconv.zoo.table import names
 
-__all__ = ["create", "input_shape", "names", "require_torch", "to_onnx"]
+__all__ = ["create", "input_shape", "names", "to_onnx"]
