@@ -99,6 +99,21 @@ def test_interrupt_is_130(cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_interrupt_that_became_another_error(cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def locate(*_: object) -> None:
+        try:
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise AttributeError("'NoneType' object has no attribute 'exc'")
+        except AttributeError as error:
+            raise ModelError("the module cannot be exported") from error
+
+    monkeypatch.setattr(models, "locate", locate)
+    ran = cli("compile", "m.onnx", "-o", tmp_path / "m.so")
+    assert (ran.code, ran.err) == (130, "pconv: error: interrupted\n")
+
+
 def test_unknown_model_offers_the_nearest(cli, tmp_path: Path) -> None:
     ran = cli("compile", "resnet81", "-o", tmp_path / "m.so")
     assert ran.code == 2

@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
@@ -80,25 +80,36 @@ def main(argv: Sequence[str] | None = None) -> None:
     debug = len(arguments) < len(given) or os.environ.get("PCONV_DEBUG", "0") not in ("", "0")
     try:
         code = app(arguments or ["--help"], prog_name="pconv", standalone_mode=False)
-    except UsageError as error:
-        _stop(error, FAILED, _wrong_usage(error), debug)
-    except (PconvError, OSError) as error:
-        _stop(error, FAILED, _one_line(error), debug)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:
-        text = f"{type(error).__name__}: {_one_line(error)}; this is a bug, rerun with --debug"
-        _stop(error, BUG, text, debug)
+        if debug:
+            traceback.print_exception(error)
+        code, text = _judge(error)
+        complain(text)
+        sys.exit(code)
     if code == INTERRUPTED:  # which is what typer makes of Ctrl-C
         complain("interrupted")
     sys.exit(code)
 
 
-def _stop(error: BaseException, code: int, text: str, debug: bool) -> NoReturn:
-    if debug:
-        traceback.print_exception(error)
-    complain(text)
-    sys.exit(code)
+def _judge(error: Exception) -> tuple[int, str]:
+    if _interrupted(error):
+        return INTERRUPTED, "interrupted"
+    if isinstance(error, UsageError):
+        return FAILED, _wrong_usage(error)
+    if isinstance(error, PconvError | OSError):
+        return FAILED, _one_line(error)
+    return BUG, f"{type(error).__name__}: {_one_line(error)}; this is a bug, rerun with --debug"
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Say whether it all began with Ctrl-C: torch's export makes other errors of it."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _wrong_usage(error: Any) -> str:

@@ -51,7 +51,7 @@ def _network(result: "DemoResult") -> str:
 
 
 def _stats(result: "DemoResult", medians: Mapping[str, float]) -> list[Stat]:
-    over, name = (BASE, "ONNX Runtime") if BASE in medians else ("pconv dense", "its dense self")
+    over, name = (BASE, "ONNX Runtime, dense") if BASE in medians else ("pconv dense", "its dense self")
     return [
         Stat(f"{medians[over] / medians[OURS]:.1f}{TIMES}", f"as fast as {name}"),
         Stat(f"{result.compression_rate:.1f}{TIMES}", "fewer weights in the whole network"),
