@@ -158,7 +158,7 @@ def page(text: str, document: dict[str, Any]) -> str:
     for mark, tuned in (("ablation", False), ("ablation-tuned", True)):
         if rows := [row for row in document["results"] if row["tuned"] == tuned]:
             errors = [row["change"]["standard_error"] for row in rows]
-            spread = f"{min(errors):.2f} to {max(errors):.2f}"
+            spread = " to ".join(dict.fromkeys(f"{error:.2f}" for error in (min(errors), max(errors))))
             dense = (
                 f"Dense: {100 * document['dense']:.2f}; the change from it has standard errors of {spread}."
             )

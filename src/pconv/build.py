@@ -20,6 +20,7 @@ from pconv.codegen.program import Program
 from pconv.elf import write_data_object
 from pconv.errors import BuildError
 from pconv.files import write_atomically
+from pconv.runtime.cores import usable_cores
 from pconv.toolchain import Toolchain
 
 NATIVE = Path(__file__).parent / "runtime" / "native"
@@ -232,7 +233,7 @@ class Objects:
     ) -> list[Path]:
         """Compile each source with its flags; a model may have a pool.c as the run time has, and their kind differs."""
         running: list[Future[Path]] = []
-        with ThreadPoolExecutor(_cores()) as threads:
+        with ThreadPoolExecutor(usable_cores()) as threads:
             for source, flags in jobs:
                 running.append(threads.submit(self._compile_one, source, flags, kind))
             try:
@@ -297,8 +298,3 @@ class Objects:
         kept = self.cache.root / "failed" / self.work.name
         shutil.copytree(self.work, kept, ignore=shutil.ignore_patterns("zig", "*.o", "*.bin"))
         return kept
-
-
-def _cores() -> int:
-    """Return how many compilers may run at once."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,6 +10,7 @@ from typing import Any
 from pconv import toolchain
 from pconv._version import __version__
 from pconv.errors import BuildError
+from pconv.runtime.cores import usable_cores
 from pconv.targets import native
 from pconv.targets.detect import cpu_model
 
@@ -25,13 +26,6 @@ def record(packages: tuple[str, ...] = ("numpy",), **extra: object) -> dict[str,
         "versions": {"pconv": __version__, "python": platform.python_version()} | versions(packages),
     }
     return described | {name: value for name, value in extra.items() if value is not None}
-
-
-def usable_cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def load_average() -> float | None:
