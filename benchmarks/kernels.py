@@ -8,6 +8,7 @@ All layers of one instruction set stand in one library and run one after another
 its input, so that its input comes from the cache where a real network's would be. Only executed multiply-adds count.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -171,8 +172,13 @@ def write_tables(document: Record, check: bool) -> None:
 
 def main() -> None:
     """Measure the instruction sets of this CPU, unless asked for the tables only; the others' results stay."""
-    asked = set(sys.argv[1:])
-    if not asked & {"--tables", "--check"}:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tables", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    asked = parser.parse_args()
+    if not (asked.tables or asked.check):
         parts = {
             part["target"]: part
             for part in json.loads(RESULTS.read_text(encoding="utf-8"))["instruction_sets"]
@@ -183,7 +189,7 @@ def main() -> None:
         }
         document = {"instruction_sets": [parts[name] for name in INSTRUCTION_SETS if name in parts]}
         RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    write_tables(json.loads(RESULTS.read_text(encoding="utf-8")), "--check" in asked)
+    write_tables(json.loads(RESULTS.read_text(encoding="utf-8")), asked.check)
 
 
 if __name__ == "__main__":

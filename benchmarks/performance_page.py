@@ -3,6 +3,7 @@
 python benchmarks/performance_page.py
 """
 
+import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -63,6 +64,9 @@ def replace(text: str, inner: str) -> str:
 
 def main() -> None:
     """Write the page and the charts."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     documents = speed_tables.read()
     PAGE.write_text(replace(PAGE.read_text(encoding="utf-8"), render(documents)), encoding="utf-8")
     for target, document in documents.items():

@@ -6,6 +6,7 @@ python benchmarks/readme_table.py            rewrite what stands between the mar
 python benchmarks/readme_table.py --check    only say whether README.md is up to date
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Iterable, Mapping
@@ -67,9 +68,14 @@ def read() -> Record | None:
 
 def main() -> None:
     """Write or check README.md."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true")
+    asked = parser.parse_args()
     old = README.read_text(encoding="utf-8")
     new = replace(old, render(read(), speed_tables.read()))
-    if "--check" in sys.argv[1:]:
+    if asked.check:
         sys.exit(
             "README.md: its table is not that of the results; run benchmarks/readme_table.py."
             if new != old
