@@ -3,19 +3,22 @@
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
 
+from pconv import targets
 from pconv.bench.case import network
 from pconv.bench.registry import FAMILIES
 from pconv.cache import Cache
+from pconv.graph import GraphView
 from pconv.lower import choice
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.schedule import GROUPS, Schedule
 from pconv.targets import Target
 
-from .harness import assert_right, host_targets, random_feeds, run_here
+from .harness import assert_right, host_targets, random_feeds, run_here, run_under_qemu
 
 BASE = (
     *("dense_wide", "dense_residual", "dense_s2_odd", "dense_dilation2", "dense_pool", "dense_2x2"),
@@ -42,7 +45,7 @@ def any_tile(seed: int) -> Callable[..., tuple[Schedule, ...]]:
             passes=random.randint(1, len(bare.patterns[0])),
             copies=random.randint(1, 3),
             block=random.choice([0, 1, 3, 8]),
-            by_table=random.random() < 0.5,
+            by_table=random.random() < 0.5 and not target.fma_by_lane,
         )
         kernel = replace(kernel, span=random.randint(1, 5) if kernel.block else 1)
         if kernel.by_table:
@@ -52,11 +55,26 @@ def any_tile(seed: int) -> Callable[..., tuple[Schedule, ...]]:
     return draw
 
 
+def network_of_all() -> GraphView:
+    known = {case.name: case for family in FAMILIES.values() for case in family}
+    return network([known[name] for name in BASE], probe=True)
+
+
 @pytest.mark.cc
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_any_schedule(seed: int, session_cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "rank_schedules", any_tile(seed))
-    known = {case.name: case for family in FAMILIES.values() for case in family}
-    view = network([known[name] for name in BASE], probe=True)
+    view = network_of_all()
     feeds = random_feeds(view)
     assert_right(view, feeds, run_here(view, host_targets()[0], session_cache, feeds))
+
+
+@pytest.mark.qemu
+def test_any_schedule_on_aarch64(
+    session_cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "rank_schedules", any_tile(3))
+    view, target = network_of_all(), targets.get("aarch64", dtype="fp16")
+    feeds = random_feeds(view)
+    results = run_under_qemu(view, session_cache, feeds, tmp_path, target, "cortex-a76")
+    assert_right(view, feeds, results, "fp16")

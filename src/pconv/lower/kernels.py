@@ -28,6 +28,10 @@ class Activation:
         return "" if self.kind == "none" else f"_{self.kind}"
 
 
+SINGLE_TAPS = 4
+"""Kernels of one tap in a turn of a loop, where weights are loaded a register at a time."""
+
+
 def digest(spec: object) -> str:
     """Return six hexadecimal digits that tell one spec from another."""
     return hashlib.sha256(repr(spec).encode()).hexdigest()[:6]
@@ -80,6 +84,11 @@ class ConvKernel:
     def runs(self) -> int:
         """Loops over kernels that a group of filters takes."""
         return 1 if self.by_table else len(self.patterns)
+
+    @property
+    def turn(self) -> int:
+        """Kernels that one turn of a loop handles; those of one tap share a register of weights."""
+        return max(self.copies, SINGLE_TAPS if self.by_lane and len(self.patterns[0]) == 1 else 1)
 
     @property
     def computed(self) -> Layout:

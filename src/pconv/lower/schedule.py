@@ -67,7 +67,7 @@ def schedules(
         groups = sum(-(-size // group) for size in classes)
         if group > 1 and len(classes) > 1 and groups * group > MAX_FILLED * filters:
             continue
-        for kernel in _candidates(bare, target, group):
+        for kernel in _candidates(bare, target, group, kernels / filters / len(bare.patterns)):
             near = _prefetch(kernel, target, channels, filters)
             blocked = _blocked(near, target, channels, groups)
             for way in dict.fromkeys([near, blocked] if target.text_order else [blocked]):
@@ -132,14 +132,17 @@ def _evenly(total: int, most: int) -> int:
     return -(-total // -(-total // most))
 
 
-def _candidates(bare: ConvKernel, target: Target, group: int) -> list[ConvKernel]:
-    """List what fits the registers: each tile with the fewest passes, and with the taps of all shapes in a table."""
+def _candidates(bare: ConvKernel, target: Target, group: int, length: float) -> list[ConvKernel]:
+    """List what fits the registers: each tile with the fewest passes, and with the taps of all shapes in a table.
+
+    `length` is that of a run, on average.
+    """
     out, unit = bare.computed, 2 if bare.pool else 1
     found: set[ConvKernel] = set()
     for rows in range(unit, min(out.block_h, MAX_ROWS) + 1, unit):
         for cols in range(unit, min(out.block_w, MAX_COLS) + 1, unit):
             tile = (split(out.block_h, rows, unit)[0], split(out.block_w, cols, unit)[0])
-            found |= set(_of_tile(replace(bare, group=group, tile=tile), target))
+            found |= set(_of_tile(replace(bare, group=group, tile=tile), target, length))
     if not found and group == 1:
         return [replace(bare, tile=(unit, unit), passes=len(bare.patterns[0]), copies=_copies(unit**2))]
     full = max((k.tile[0] * k.tile[1] for k in found), default=1)
@@ -153,10 +156,12 @@ def _copies(accumulators: int) -> int:
     return max(1, min(MAX_COPIES, MIN_ACCUMULATORS // accumulators))
 
 
-def _of_tile(kernel: ConvKernel, target: Target) -> Iterator[ConvKernel]:
+def _of_tile(kernel: ConvKernel, target: Target, length: float) -> Iterator[ConvKernel]:
     """Give the ways to run one tile that fit the registers."""
     taps, vectors = len(kernel.patterns[0]), kernel.tile[0] * kernel.tile[1]
     copies = _copies(kernel.group * vectors)
+    if kernel.by_lane and kernel.group * vectors < MIN_ACCUMULATORS and length >= 2 * copies:
+        copies = max(copies, 2)  # rather one set too many than one too few: there are registers
     if kernel.group * vectors * taps * len(kernel.patterns) <= TEXT_LIMIT or vectors == 1:
         ways = [replace(kernel, passes=passes, copies=copies) for passes in range(1, taps + 1)]
         fitting = [way for way in ways if registers_needed(way, target) <= target.vector_registers]

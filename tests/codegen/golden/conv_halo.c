@@ -1,6 +1,6 @@
-/* f32_conv1x1s1_p1x1_g1_relu_2x2_v4
+/* f32_conv1x1s1_p1x1_g1_relu_1x2_v4
    1x1 convolution, stride (1, 1), 1 pattern(s) of 1 taps, 1 filter(s) at a time,
-   output 4x12 as 2x2 blocks of 2x6, tile 2x2 vectors. */
+   output 4x12 as 2x2 blocks of 2x6, tile 1x2 vectors. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -31,26 +31,54 @@ typedef struct {
     const uint8_t *shape;
     int32_t groups, parts, planes, channels;
 } conv_args;
-static const uint16_t TILES[3][3] = {
+static const uint16_t TILES[6][3] = {
     {0, 0, 0},
     {0, 2, 0},
-    {0, 4, 0}};
-static __attribute__((noinline)) void tile_2x2(const float *restrict in, const float *restrict add,
+    {0, 4, 0},
+    {1, 0, 0},
+    {1, 2, 0},
+    {1, 4, 0}};
+static __attribute__((noinline)) void tile_1x2(const float *restrict in, const float *restrict add,
         float *restrict out, const float *next, const conv_args *a, int32_t first, int32_t last, int y0, int x0) {
     (void)add, (void)next;
     for (int32_t group = first; group < last; group++) {
         const float *w = a->weight + (size_t)(group * (size_t)a->offset[1]) * 1;
         const uint16_t *index = a->index + 0;
         const uint16_t *run = a->run + 0;
-        vf b0 = SPLAT(a->bias[group * 1 + 0]), a0_0 = b0, a0_1 = b0, a0_2 = b0, a0_3 = b0;
+        vf b0 = SPLAT(a->bias[group * 1 + 0]), a0_0 = b0, a0_1 = b0;
         { /* 1 */
             int32_t n = *run++;
+            uint32_t turns = (uint32_t)n / 4; n %= 4; if (turns) do {
+                { const float *k = in + (size_t)index[0] * 48;
+                { const float *p = k;
+                vf w0 = LD(w + 0);
+                { vf x0 = LD(p + 0), x1 = LD(p + 4); a0_0 += x0 * LANE(w0, 0); a0_1 += x1 * LANE(w0, 0); }
+                }
+                }
+                { const float *k = in + (size_t)index[1] * 48;
+                { const float *p = k;
+                vf w0 = LD(w + 0);
+                { vf x0 = LD(p + 0), x1 = LD(p + 4); a0_0 += x0 * LANE(w0, 1); a0_1 += x1 * LANE(w0, 1); }
+                }
+                }
+                { const float *k = in + (size_t)index[2] * 48;
+                { const float *p = k;
+                vf w0 = LD(w + 0);
+                { vf x0 = LD(p + 0), x1 = LD(p + 4); a0_0 += x0 * LANE(w0, 2); a0_1 += x1 * LANE(w0, 2); }
+                }
+                }
+                { const float *k = in + (size_t)index[3] * 48;
+                { const float *p = k;
+                vf w0 = LD(w + 0);
+                { vf x0 = LD(p + 0), x1 = LD(p + 4); a0_0 += x0 * LANE(w0, 3); a0_1 += x1 * LANE(w0, 3); }
+                }
+                }
+            w += 4; index += 4; HIDE(w); HIDE(index); } while (--turns);
             if (n) do {
                 { const float *k = in + (size_t)*index++ * 48;
                 { const float *p = k;
                 vf w0 = LD(w + 0);
                 { vf x0 = LD(p + 0), x1 = LD(p + 4); a0_0 += x0 * LANE(w0, 0); a0_1 += x1 * LANE(w0, 0); }
-                { vf x0 = LD(p + 24), x1 = LD(p + 28); a0_2 += x0 * LANE(w0, 0); a0_3 += x1 * LANE(w0, 0); }
                 }
                 }
             w += 1; HIDE(w); HIDE(index); } while (--n);
@@ -60,49 +88,31 @@ static __attribute__((noinline)) void tile_2x2(const float *restrict in, const f
             float *o = out + plane * 240;
             a0_0 = VMAX(a0_0, (vf){0}); ST(o + ((y0 + 0) * 10 + x0 + 0) * LANES, a0_0);
             a0_1 = VMAX(a0_1, (vf){0}); ST(o + ((y0 + 0) * 10 + x0 + 1) * LANES, a0_1);
-            a0_2 = VMAX(a0_2, (vf){0}); ST(o + ((y0 + 1) * 10 + x0 + 0) * LANES, a0_2);
-            a0_3 = VMAX(a0_3, (vf){0}); ST(o + ((y0 + 1) * 10 + x0 + 1) * LANES, a0_3);
             float *tile = o + (y0 * 10 + x0) * LANES;
             if (x0 == 4) {
                 ST(tile + 0 + (-26) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 4, 4, 4, 0));
                 ST(tile + 4 + (-26) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 4, 4, 4, 0));
-                ST(tile + 40 + (-26) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 4, 4, 4, 0));
-                ST(tile + 44 + (-26) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 4, 4, 4, 0));
                 ST(tile + 0 + (-6) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 4, 0, 4, 2));
                 ST(tile + 4 + (-6) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 4, 0, 4, 2));
-                ST(tile + 40 + (-6) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 4, 0, 4, 2));
-                ST(tile + 44 + (-6) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 4, 0, 4, 2));
                 ST(tile + 0 + (14) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 4, 2, 4, 4));
                 ST(tile + 4 + (14) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 4, 2, 4, 4));
-                ST(tile + 40 + (14) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 4, 2, 4, 4));
-                ST(tile + 44 + (14) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 4, 2, 4, 4));
             }
             ST(tile + 0 + (-20) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 4, 4, 0, 1));
             ST(tile + 4 + (-20) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 4, 4, 0, 1));
-            ST(tile + 40 + (-20) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 4, 4, 0, 1));
-            ST(tile + 44 + (-20) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 4, 4, 0, 1));
             ST(tile + 0 + (20) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 2, 3, 4, 4));
             ST(tile + 4 + (20) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 2, 3, 4, 4));
-            ST(tile + 40 + (20) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 2, 3, 4, 4));
-            ST(tile + 44 + (20) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 2, 3, 4, 4));
             if (x0 == 0) {
                 ST(tile + 0 + (-14) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 4, 4, 1, 4));
                 ST(tile + 4 + (-14) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 4, 4, 1, 4));
-                ST(tile + 40 + (-14) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 4, 4, 1, 4));
-                ST(tile + 44 + (-14) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 4, 4, 1, 4));
                 ST(tile + 0 + (6) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 1, 4, 3, 4));
                 ST(tile + 4 + (6) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 1, 4, 3, 4));
-                ST(tile + 40 + (6) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 1, 4, 3, 4));
-                ST(tile + 44 + (6) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 1, 4, 3, 4));
                 ST(tile + 0 + (26) * LANES, __builtin_shufflevector(a0_0, (vf){0}, 3, 4, 4, 4));
                 ST(tile + 4 + (26) * LANES, __builtin_shufflevector(a0_1, (vf){0}, 3, 4, 4, 4));
-                ST(tile + 40 + (26) * LANES, __builtin_shufflevector(a0_2, (vf){0}, 3, 4, 4, 4));
-                ST(tile + 44 + (26) * LANES, __builtin_shufflevector(a0_3, (vf){0}, 3, 4, 4, 4));
             }
         }
     }
 }
-void f32_conv1x1s1_p1x1_g1_relu_2x2_v4(const float *in, const float *add, float *out, const void *args, int32_t begin, int32_t end) {
+void f32_conv1x1s1_p1x1_g1_relu_1x2_v4(const float *in, const float *add, float *out, const void *args, int32_t begin, int32_t end) {
     const conv_args *a = args;
     for (int32_t task = begin; task < end; task++) {
         const uint16_t *tile = TILES[task / a->parts];
@@ -115,7 +125,7 @@ void f32_conv1x1s1_p1x1_g1_relu_2x2_v4(const float *in, const float *add, float 
         const float *skip = 0;
         float *dst = out + 88;
         switch (tile[2]) {
-        case 0: tile_2x2(src, skip, dst, next, a, first, last, y / 1, x / 1); break;
+        case 0: tile_1x2(src, skip, dst, next, a, first, last, y / 1, x / 1); break;
         }
     }
 }

@@ -124,64 +124,67 @@ def _widens(kernel: ConvKernel, pattern: int) -> bool:
 
 
 def _kernels(kernel: ConvKernel, shape: tuple[int, int], pattern: int) -> Iterable[str]:
-    """Return the loop over `n` kernels of one pattern, `copies` of them at a time."""
-    g, taps, copies = kernel.group, kernel.patterns[pattern], kernel.copies
-    for at_once in (copies, 1) if copies > 1 else (1,):
-        step = f"w += {at_once * len(taps) * g}"
-        head, tail = _counted(at_once, step) if kernel.by_lane else _stepped(at_once, step)
+    """Return the loop over `n` kernels of one pattern, several of them in a turn, and what is left one by one."""
+    g, taps = kernel.group, len(kernel.patterns[pattern])
+    for turn in (kernel.turn, 1) if kernel.turn > 1 else (1,):
+        step = f"w += {turn * taps * g}"
+        head, tail = _counted(turn, step) if kernel.by_lane else _stepped(turn, step)
         yield f"            {head}"
-        for copy in range(at_once):
-            yield from _kernel(kernel, shape, pattern, copy)
+        for i in range(turn):
+            yield from _kernel(kernel, shape, pattern, i, turn)
         yield f"            {tail}"
 
 
-def _stepped(at_once: int, step: str) -> tuple[str, str]:
-    """Return head and tail of a loop over `n` kernels, some at once."""
-    if at_once == 1:
+def _stepped(turn: int, step: str) -> tuple[str, str]:
+    """Return head and tail of a loop over `n` kernels, some in a turn."""
+    if turn == 1:
         return f"for (; n > 0; n--, {step}) {{", "}"
-    return f"for (; n >= {at_once}; n -= {at_once}, {step}) {{", "}"
+    return f"for (; n >= {turn}; n -= {turn}, {step}) {{", "}"
 
 
-def _counted(at_once: int, step: str) -> tuple[str, str]:
+def _counted(turn: int, step: str) -> tuple[str, str]:
     """Return the same loop for AArch64: one subtraction tells the end, and pointers simply stay where they are.
 
     Without the hiding, clang works out behind each loop where its pointers must have got to.
     """
-    head, left = (
-        ("if (n) do {", "--n")
-        if at_once == 1
-        else (f"if ((n -= {at_once}) >= 0) do {{", f"(n -= {at_once}) >= 0")
-    )
-    back = "" if at_once == 1 else f" n += {at_once};"
-    return head, f"{step}; HIDE(w); HIDE(index); }} while ({left});{back}"
+    if turn == 1:
+        return "if (n) do {", f"{step}; HIDE(w); HIDE(index); }} while (--n);"
+    head = f"uint32_t turns = (uint32_t)n / {turn}; n %= {turn}; if (turns) do {{"
+    return head, f"{step}; index += {turn}; HIDE(w); HIDE(index); }} while (--turns);"
 
 
-def _kernel(kernel: ConvKernel, shape: tuple[int, int], pattern: int, copy: int) -> Iterable[str]:
-    """Return the loads and multiply-adds of one kept kernel into one set of accumulators."""
-    taps, t = len(kernel.patterns[pattern]), ctype(kernel.source.dtype)
-    yield f"                {{ const {t} *k = in + (size_t)*index++ * {kernel.source.plane_elems};"
+def _kernel(kernel: ConvKernel, shape: tuple[int, int], pattern: int, i: int, turn: int) -> Iterable[str]:
+    """Return the loads and multiply-adds of kernel `i` of a turn, into one set of accumulators."""
+    taps, t, copy = len(kernel.patterns[pattern]), ctype(kernel.source.dtype), i % kernel.copies
+    first = i * taps * kernel.group
+    channel = f"index[{i}]" if kernel.by_lane and turn > 1 else "*index++"
+    yield f"                {{ const {t} *k = in + (size_t){channel} * {kernel.source.plane_elems};"
     for chunk in cut_taps(taps, kernel.passes):
         loads = load_program(kernel, chunk, pattern, shape)
         if kernel.by_lane:
             accumulators = kernel.group * kernel.copies * shape[0] * shape[1]
-            yield from _by_lane(kernel, loads, chunk, copy, accumulators)
+            yield from _by_lane(kernel, loads, chunk, first, copy, accumulators)
         else:
-            yield from _by_splat(kernel, loads, chunk, copy)
+            yield from _by_splat(kernel, loads, chunk, first, copy)
     yield "                }"
 
 
-def _by_splat(kernel: ConvKernel, loads: Sequence[Load], chunk: range, copy: int) -> Iterable[str]:
-    """Return a run of taps where each weight is spread over a register, or by the multiply-add itself."""
+def _by_splat(
+    kernel: ConvKernel, loads: Sequence[Load], chunk: range, first: int, copy: int
+) -> Iterable[str]:
+    """Return a run of taps where each weight is spread over a register, or by the multiply-add itself.
+
+    `first` is the kernel's first weight.
+    """
     g, lanes, origin = kernel.group, kernel.source.lanes, tap_offset(kernel, 0, 0)
-    first = copy * len(kernel.patterns[0])
     # A pointer of its own for each run: what another one loaded would be kept, without a register to spare.
     yield f"                {{{' HIDE(k);' if chunk[0] else ''} const float *p = k;"
     if len(chunk) == 1:
         served = [((load.offset - origin) * lanes, [v for v, _ in load.uses]) for load in loads]
-        yield from _one_tap(kernel, served, (first + chunk[0]) * g, copy)
+        yield from _one_tap(kernel, served, first + chunk[0] * g, copy)
         yield "                }"
         return
-    names = ", ".join(f"w{t}_{f} = SPLAT(w[{(first + t) * g + f}])" for t in chunk for f in range(g))
+    names = ", ".join(f"w{t}_{f} = SPLAT(w[{first + t * g + f}])" for t in chunk for f in range(g))
     yield f"                vf {names};"
     for load in loads:
         uses = " ".join(f"{acc(f, v, copy)} += x * w{t}_{f};" for v, t in load.uses for f in range(g))
@@ -190,16 +193,17 @@ def _by_splat(kernel: ConvKernel, loads: Sequence[Load], chunk: range, copy: int
 
 
 def _by_lane(
-    kernel: ConvKernel, loads: Sequence[Load], chunk: range, copy: int, accumulators: int
+    kernel: ConvKernel, loads: Sequence[Load], chunk: range, first: int, copy: int, accumulators: int
 ) -> Iterable[str]:
     """Return a run of taps whose weights stay side by side in registers: a multiply-add names register and lane.
 
-    Neighbouring vectors are loaded in pairs where two registers are free, from a pointer that moves when it is
-    too far behind for that.
+    `first` is the kernel's first weight. Neighbouring vectors are loaded in pairs where two registers are free, from
+    a pointer that moves when it is too far behind for that.
     """
     g, lanes, origin = kernel.group, kernel.source.lanes, tap_offset(kernel, 0, 0)
-    first = copy * len(kernel.patterns[0]) * g
     start = first + chunk[0] * g
+    if lanes % (len(kernel.patterns[0]) * g) == 0:
+        start -= start % lanes  # the kernels of a turn share a register
 
     def weights(some: Iterable[Load]) -> set[int]:
         return {(first + t * g + f - start) // lanes for load in some for _, t in load.uses for f in range(g)}
