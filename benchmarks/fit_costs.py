@@ -122,7 +122,8 @@ def choices(case: Case, target: Target) -> list[Choice]:
 
     def keep(_: str, ranked: Sequence[Choice]) -> tuple[Choice, str]:
         for choice in ranked:
-            kinds.setdefault(choice.kind, choice)
+            if not choice.winograd:  # whose transforms are steps of their own, with costs of their own
+                kinds.setdefault(choice.kind, choice)
         return ranked[0], ""
 
     lower(network([case]), target, pick=keep)

@@ -6,12 +6,14 @@ python benchmarks/kernels.py --check         only say whether the tables are up 
 
 All layers of one instruction set stand in one library and run one after another, each behind the copy that lays out
 its input, so that its input comes from the cache where a real network's would be. Only executed multiply-adds count.
+In Winograd's way these are fewer; there the table says how many times as fast a layer then is, transforms included.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,6 +25,7 @@ from pconv.bench.registry import conv
 from pconv.build import build
 from pconv.codegen import generate
 from pconv.lower import lower
+from pconv.lower.choice import Choice, Picker
 from pconv.runtime import Engine
 from pconv.targets.detect import cpu_flags
 
@@ -31,6 +34,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "kernels.json"
 DOCS = ROOT / "docs" / "kernels.md"
 BEGIN, END = "<!-- kernels:begin -->", "<!-- kernels:end -->"
 
+WINOGRAD = "Winograd, times as fast as direct: 3x3, stride 1"
 RUNS, REPEATS = 5, 12
 INSTRUCTION_SETS = ("x86-64-v4", "x86-64-v3")
 TITLES = {"x86-64-v4": "AVX-512", "x86-64-v3": "AVX2"}
@@ -43,6 +47,11 @@ KINDS_3X3 = {
     "groups of 4": Sparsity(KEEP, "scp8", 4),
     "groups of 16": Sparsity(KEEP, "scp8", 16),
     "dense": DENSE,
+}
+KINDS_WINOGRAD = {
+    "dense": DENSE,
+    "free, 3.6x fewer kernels": Sparsity(KEEP, "scp8"),
+    "groups of 4, 3.6x fewer kernels": Sparsity(KEEP, "scp8", 4),
 }
 KINDS_1X1 = {
     "free": Sparsity(4.0),
@@ -76,6 +85,17 @@ def cases() -> list[tuple[str, str, Case]]:
                     name, channels, channels, (size, size), stride=stride, sparsity=sparsity, act="relu"
                 )
                 found.append((f"3x3, stride {stride}", f"{channels} @{size}|{kind}", layer))
+    for channels, size in PLACES_3X3:
+        for kind, sparsity in KINDS_WINOGRAD.items():
+            layer = conv(
+                f"w3.{size}.{kind}".replace(" ", ""),
+                channels,
+                channels,
+                (size, size),
+                sparsity=sparsity,
+                act="relu",
+            )
+            found.append((WINOGRAD, f"{channels} @{size}|{kind}", layer))
     for channels, filters, size in PLACES_1X1:
         for kind, sparsity in KINDS_1X1.items():
             name = f"c1.{size}.{kind}".replace(" ", "")
@@ -85,22 +105,49 @@ def cases() -> list[tuple[str, str, Case]]:
     return found
 
 
+def _directly(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
+    """Take the best way without transforms."""
+    return next(choice for choice in choices if not choice.winograd), ""
+
+
+def _by_points(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
+    """Take Winograd's way with the fewest kernels."""
+    return min((c for c in choices if c.winograd), key=lambda c: c.shapes.kernels, default=choices[0]), ""
+
+
 def measure(target_name: str) -> Record:
     """Time every case on one instruction set of this machine."""
     target = targets.get(targets.native().name if target_name == targets.native().name else target_name)
     listed = cases()
-    library = build(generate(lower(network([case for *_, case in listed]), target)))
-    samples: dict[str, list[float]] = {case.name: [] for *_, case in listed}
-    with Engine(library, threads=1) as engine, timing.alone():
-        layers = {layer["name"]: layer for layer in engine.manifest["layers"]}
+    ways = {
+        _directly: [case for *_, case in listed],
+        _by_points: [case for table, _, case in listed if table == WINOGRAD],
+    }
+    with ExitStack() as stack:
+        engines = {
+            pick: stack.enter_context(
+                Engine(build(generate(lower(network(some), target, pick=pick))), threads=1)
+            )
+            for pick, some in ways.items()
+        }
+        stack.enter_context(timing.alone())
         fma_peak = peak.measure(target)
+        samples: dict[tuple[Picker, str], list[float]] = {
+            (pick, case.name): [] for pick, some in ways.items() for case in some
+        }
         for _ in range(REPEATS):
-            for layer in engine.report(runs=RUNS).layers:
-                if layer.name in samples:
-                    samples[layer.name].append(layer.ms)
+            for pick, engine in engines.items():
+                report = engine.report(runs=RUNS)
+                for case in ways[pick]:
+                    samples[pick, case.name].append(report.layer_ms(case.name))
+        layers = {
+            pick: {layer["name"]: layer for layer in engine.manifest["layers"]}
+            for pick, engine in engines.items()
+        }
     rows = []
     for table, place, case in listed:
-        layer, taken = layers[case.name], samples[case.name]
+        pick = _by_points if table == WINOGRAD else _directly
+        layer, taken = layers[pick][case.name], samples[pick, case.name]
         row, column = place.split("|")
         gflops = 2e-6 * layer["macs"] / median(taken)
         rows.append(
@@ -118,6 +165,13 @@ def measure(target_name: str) -> Record:
                 "samples_ms": [round(sample, 5) for sample in taken],
             }
         )
+        if table == WINOGRAD:
+            directly = samples[_directly, case.name]
+            rows[-1] |= {
+                "direct_ms": round(median(directly), 5),
+                "direct_samples_ms": [round(sample, 5) for sample in directly],
+                "times_as_fast": round(median(directly) / median(taken), 2),
+            }
     described = machine.record(("numpy",), compiler=machine.compiler())
     return {
         "machine": described,
@@ -154,6 +208,8 @@ def _table(title: str, results: Sequence[Record]) -> list[str]:
 def _cell(result: Record | None) -> str:
     if result is None:
         return "-"
+    if "times_as_fast" in result:
+        return f"{result['times_as_fast']:.2f}"
     dense = result["reason"].startswith("dense") and result["column"] != "dense"
     return f"({result['peak_percent']:.0f})" if dense else f"{result['peak_percent']:.0f}"
 

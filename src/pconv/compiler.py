@@ -159,7 +159,7 @@ def inspect(
     (plan,) = _lower(model, inputs, [(chosen, records)], _names(dense), None)
     if stage == "plan" and layer is None:
         return describe_plan(plan)
-    names = [step.name for step in plan.steps]
+    names = [step.name for step in plan.all_steps]
     if layer is None:
         from pconv.codegen import generate
 
@@ -167,7 +167,7 @@ def inspect(
         return sources["model.cl" if chosen.arch == "opencl" else "model.c"]
     if layer not in names:
         raise ModelError(_unknown_layer(layer, names))
-    step = plan.steps[names.index(layer)]
+    step = plan.all_steps[names.index(layer)]
     if stage == "plan":
         return describe_step(step)
     return render_step(step, chosen) if chosen.arch == "opencl" else render_kernel(step)

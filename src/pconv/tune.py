@@ -8,7 +8,7 @@ ranking keeps the search small, the network itself is the harness.
 """
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pconv import targets, tuning
 from pconv.codegen import generate
@@ -118,7 +119,7 @@ def tune(
 
     layers: dict[str, _Layer] = {}
     on_event("compiling as modelled", 0.0)
-    base, _ = trial(lambda key, choices: _note(layers, key, choices), "modelled")
+    base, modelled = trial(lambda key, choices: _note(layers, key, choices), "modelled")
     processor = base.cpu() if isinstance(base, There) else None
     path = path or tuning.default_path(chosen, processor=processor)
     known = tuning.load(path, chosen, processor)
@@ -130,7 +131,7 @@ def tune(
         tried = {key: layer.options[done] for key, layer in layers.items() if done < len(layer.options)}
         other, plan = trial(partial(_take, tried))
         with closing(other):
-            for key, ratio, ms in _compare(plan, base, other, RUNS):
+            for key, ratio, ms in _compare((modelled, plan), (base, other), RUNS):
                 if key in tried:
                     layers[key].note(tried[key], ratio, ms)
         done += 1
@@ -138,7 +139,7 @@ def tune(
     best, plan = trial(partial(_take, {key: layer.best for key, layer in layers.items()}))
     with closing(best):
         # The least of many noisy times is too good to be true: only what gains once more is kept.
-        for key, ratio, ms in _compare(plan, base, best, 2 * RUNS):
+        for key, ratio, ms in _compare((modelled, plan), (base, best), 2 * RUNS):
             layers[key].ratio, layers[key].ms = ratio, ms
     found = known.merged({key: layer.record(threads) for key, layer in layers.items()})
     tuned, _ = trial(found.pick)
@@ -175,21 +176,27 @@ def _take(names: Mapping[str, str], key: str, choices: Sequence[Choice]) -> tupl
     return next((choice for choice in choices if choice.name == names.get(key)), choices[0]), ""
 
 
-def _compare(plan: Plan, base: Trial, other: Trial, runs: int) -> Iterator[tuple[str, float, float]]:
-    """Run both networks in turns; give each key's time against the base's, and its milliseconds."""
-    times = [base.profile(), other.profile()]
-    # Other choices may add or drop a step (a pooling of its own): such networks do not compare step by step.
-    if len(times[0]) != len(times[1]):
-        return
+def _compare(
+    plans: tuple[Plan, Plan], trials: tuple[Trial, Trial], runs: int
+) -> Iterator[tuple[str, float, float]]:
+    """Run two networks in turns; give each key's time in the second against the first, and its milliseconds."""
+    times = [trial.profile() for trial in trials]
     for _ in range(runs - 1):
-        times = [np.minimum(t, e.profile()) for t, e in zip(times, (base, other), strict=True)]
-    steps: dict[str, list[int]] = defaultdict(list)
-    for i, step in enumerate(plan.steps):
+        times = [np.minimum(t, trial.profile()) for t, trial in zip(times, trials, strict=True)]
+    before, after = (_by_key(plan, t) for plan, t in zip(plans, times, strict=True))
+    for key, ms in after.items():
+        yield key, ms / before[key], ms
+
+
+def _by_key(plan: Plan, times: NDArray[np.float64]) -> dict[str, float]:
+    """Return the milliseconds of a layer of each key, all its steps together."""
+    total: dict[str, float] = defaultdict(float)
+    layers: Counter[str] = Counter()
+    for step, ms in zip(plan.steps, times, strict=True):
         if step.work.key:
-            steps[step.work.key].append(i)
-    for key, places in steps.items():
-        before, after = (float(t[places].mean()) for t in times)
-        yield key, after / before, after
+            total[step.work.key] += ms
+            layers[step.work.key] += step.work.macs > 0 or step.work.dense_macs > 0
+    return {key: ms / layers[key] for key, ms in total.items()}
 
 
 def _milliseconds(*trials: Trial) -> list[float]:

@@ -14,7 +14,7 @@ from pconv.lower import kernels as k
 from pconv.lower import lower
 from pconv.targets import Target
 
-from .harness import HOSTS, assert_right, host_targets, random_feeds, run_here, run_under_qemu
+from .harness import HOSTS, assert_right, host_targets, lowered, random_feeds, run_here, run_under_qemu
 
 ONE_OF_EACH = (
     "group4_s2 free_pool dense_pool_partial pointwise_deep depthwise_3x3s2 gemm_odd gemm_sparse_odd maxpool3s2_pads "
@@ -96,7 +96,7 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
     kernels = [
         step.kernel
         for family in FAMILIES.values()
-        for step in lower(network(family, probe=True), target).steps
+        for step in lowered(network(family, probe=True), target).all_steps
     ]
     positions = {
         "by_lane": {target.fma_by_lane},
@@ -115,6 +115,9 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
     assert {c.residual is None for c in convs} == {False, True}
     assert {c.passes > 1 for c in convs} == {False, True}
     assert {c.block > 0 for c in convs} == {c.copies > 1 for c in convs} == {False, True}
+    assert {c.parts > 1 for c in convs} == {c.points > 1 for c in convs} == {False, True}
+    points = [c for c in convs if c.points > 1]
+    assert {c.uniform for c in points} == {c.block > 0 for c in points} == {False, True}
     assert {min(c.group, 4) for c in convs} >= {1, 2, 4}
     assert max(len(c.patterns) for c in convs) == 56
     assert {c.activation.kind for c in convs} == {"none", "relu", "clip", "tanh", "sigmoid"}

@@ -45,18 +45,17 @@ def test_records_are_for_the_devices_processor(
     pushed: list[str] = []
 
     def run(self: object, file: str, *arguments: str, timeout_s: float = 0) -> Finished:
-        layers = [{"name": str(i), "ns": took[file]} for i in range(steps)]
+        layers = [{"name": str(i), "ns": took[file]} for i in range(steps[file])]
         return Finished(
             0, json.dumps({"cpu": "0x41 0xd0b", "samples_ns": [took[file]], "layers": layers}), ""
         )
 
     def build(program: object, out: Path, **_: object) -> Path:
-        nonlocal steps
-        steps = len(program.manifest["layers"])  # type: ignore[attr-defined]
+        steps[out.name] = len(program.manifest["layers"])  # type: ignore[attr-defined]
         out.write_text("an executable")
         return out
 
-    steps = 0
+    steps: dict[str, int] = {}
     monkeypatch.setattr("pconv.trial.build_bench", build)
     monkeypatch.setattr("pconv.devices.shell.ShellDevice.run", run)
     monkeypatch.setattr(

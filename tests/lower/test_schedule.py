@@ -85,7 +85,10 @@ def test_chosen_tiles_fit_the_registers(
         assert kernel.group == 1 or max(classes) > 1
         assert 1 <= kernel.passes <= taps
         assert (kernel.block > 0) == (kernel.span > 1)
-        plain = replace(kernel, tile=bare.tile, group=1, passes=1, copies=1, block=0, span=1, by_table=False)
+        assert kernel.parts == 1 or len(tiles(kernel)) > 1
+        plain = replace(
+            kernel, tile=bare.tile, group=1, passes=1, copies=1, block=0, span=1, parts=1, by_table=False
+        )
         assert replace(plain, prefetch_next=False, prefetch_output=False) == bare
 
 

@@ -141,6 +141,7 @@ _POINTWISE = (
     conv("pointwise_deep", 600, 40, SMALL, 1, residual=True, act="relu"),
     conv("pointwise_deep_1x1_image", 2000, 3, ONE, 1),
     conv("pointwise_deep_alike", 400, 16, ODD, 1, sparsity=Sparsity(2.0, None, 16)),
+    conv("pointwise_many_weights", 256, 1600, (14, 14), 1),
     conv("pointwise_s2", 9, 10, ODD, 1, stride=2),
     conv("pointwise_pads", 5, 6, SMALL, 1, pads=1),
     conv("pointwise_residual", 9, 10, WIDE, 1, residual=True),
@@ -149,6 +150,26 @@ _POINTWISE = (
     conv("pointwise_group4", 16, 12, SMALL, 1, sparsity=Sparsity(4.0, None, 4), residual=True, act="relu"),
     conv("pointwise_group4_uneven", 16, 11, SMALL, 1, sparsity=Sparsity(4.0, None, 4)),
     conv("pointwise_filter_removed", 16, 6, SMALL, 1, sparsity=Sparsity(4.0, removed=1)),
+)
+
+# Layers that can run in Winograd's way; the tests pick it, whatever the cost model would.
+_WINOGRAD = (
+    conv("winograd", 20, 12, EVEN, act="relu"),
+    conv("winograd_odd", 9, 14, WIDE, residual=True, act="clip"),
+    conv("winograd_pool", 8, 9, EVEN, pool=True, act="relu"),
+    conv("winograd_pool_apart", 8, 9, (6, 6), pool=True),
+    conv("winograd_uneven_pads", 5, 7, ODD, pads=(0, 1, 2, 0), act="sigmoid"),
+    conv("winograd_1x1_image", 3, 4, ONE),
+    conv("winograd_one", 1, 1, SMALL, act="tanh"),
+    conv("winograd_few_rows", 16, 12, SMALL, pads=0),
+    conv("winograd_shapes", 8, 8, ODD, sparsity=Sparsity(1.0, "centre3")),
+    conv("winograd_free", 32, 9, EVEN, sparsity=FREE, residual=True, act="relu"),
+    conv("winograd_group4", 32, 12, ODD, sparsity=SHARED[4], act="relu"),
+    conv("winograd_kernels", 12, 8, WIDE, sparsity=KERNELS),
+    conv("winograd_filter_removed", 12, 8, ODD, sparsity=replace(FREE, removed=1)),
+    conv("winograd_layer_removed", 6, 5, SMALL, sparsity=Sparsity(removed=5), act="relu"),
+    conv("winograd_deep", 900, 8, EVEN),
+    conv("winograd_deep_free", 900, 8, EVEN, sparsity=FREE),
 )
 
 _DEPTHWISE = tuple(
@@ -234,6 +255,7 @@ FAMILIES: Mapping[str, tuple[Case, ...]] = MappingProxyType(
         "dense": _DENSE,
         "sparse": _SPARSE,
         "pointwise": _POINTWISE,
+        "winograd": _WINOGRAD,
         "depthwise": _DEPTHWISE,
         "rows": _ROWS,
         "planes": _PLANES,

@@ -27,9 +27,9 @@ def generate(plan: Plan, *fallbacks: Plan) -> Program:
 
         return opencl.generate(plan)
     plans = (plan, *fallbacks)
-    blob, places = pack_constants([step.data for each in plans for step in each.steps])
+    blob, places = pack_constants([step.data for each in plans for step in each.all_steps])
     rest = iter(places)
-    offsets = [list(islice(rest, len(each.steps))) for each in plans]
+    offsets = [list(islice(rest, len(each.all_steps))) for each in plans]
     names = ["model", *(f"pconv_plan_{i}" for i in range(1, len(plans)))]
     variants: list[Variant] = []
     done: set[str] = set()
@@ -40,7 +40,7 @@ def generate(plan: Plan, *fallbacks: Plan) -> Program:
             text = render_plan(each, offsets[i], lines, names[i])
         else:
             text = render_model(plan, offsets[0], lines, names[1:])
-        kernels = {step.kernel.name: step for step in each.steps if step.kernel.name not in done}
+        kernels = {step.kernel.name: step for step in each.all_steps if step.kernel.name not in done}
         done |= kernels.keys()
         sources = {f"{names[i]}.c": text, **{f"{k}.c": render_kernel(step) for k, step in kernels.items()}}
         variants.insert(0, Variant(sources, said, each.target))

@@ -4,6 +4,8 @@ step        0    1    2    3
 a        [write read]               offset 0
 b             [write read]          offset A
 c                  [write read]     offset 0 again: a is dead
+
+What is made once, when the model is opened, lives through all of it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +24,7 @@ def lifetimes(steps: Sequence[Step]) -> dict[str, tuple[int, int]]:
             if tensor.space == "arena":
                 first, _ = spans.get(tensor.name, (i, i))
                 spans[tensor.name] = (first, i)
-    return spans
+    return spans | {step.output.name: (0, len(steps) - 1) for step in steps if step.once}
 
 
 def place(sizes: Mapping[str, int], spans: Mapping[str, tuple[int, int]]) -> tuple[dict[str, int], int]:

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pconv.lower import winograd
 from pconv.lower.kernels import ConvKernel, digest
 from pconv.lower.reorder import Shapes, classes, dense_shapes, kernel_shapes, pattern_shapes
 from pconv.lower.schedule import Schedule, rank_schedules
+from pconv.lower.winograd import Winograd
 from pconv.lower.work_items import rank_work_items
 from pconv.targets import Target
 
@@ -21,12 +23,13 @@ LONGEST_SUM = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """One way to run a layer: how its weights are read, on which schedule."""
+    """One way to run a layer: how its weights are read, on which schedule, and through which transform if any."""
 
     kind: str
     shapes: Shapes
     members: list[NDArray[np.int64]]
     schedule: Schedule
+    winograd: Winograd | None = None
 
     @property
     def name(self) -> str:
@@ -34,6 +37,7 @@ class Choice:
         kernel = self.schedule.kernel
         parts = [
             self.kind,
+            *(["tile {}x{}".format(*self.winograd.size)] if self.winograd else []),
             f"g{kernel.group}",
             f"{kernel.tile[0]}x{kernel.tile[1]}",
             "by table" if kernel.by_table else f"passes {kernel.passes}",
@@ -69,6 +73,11 @@ def ranked_choices(
             ways["kernel-sparse" if kept.taps > 1 else "sparse"] = kept
     ways["dense"] = dense
     choices = [choice for kind, shapes in ways.items() for choice in _schedules(kind, bare, shapes, target)]
+    some = ways.get("pattern-sparse", ways.get("kernel-sparse", dense))
+    if some.kernels < dense.kernels:
+        choices += _winograd("kernel-sparse Winograd", bare, some, groups, target)
+        some = dense
+    choices += _winograd("dense Winograd", bare, some, groups, target)
     return sorted(choices, key=lambda c: c.schedule.cycles)
 
 
@@ -108,14 +117,33 @@ def reason(
 
 def _why_kind(best: Choice, choices: Sequence[Choice], zeros: float, force_dense: bool) -> str:
     if zeros == 0:
-        return "no zeros"
-    if force_dense:
-        return f"asked for, though {zeros:.0%} of the weights are zero"
+        lead, decided = "no zeros", True
+    elif force_dense:
+        lead, decided = f"asked for, though {zeros:.0%} of the weights are zero", True
+    elif all(choice.kind.startswith("dense") for choice in choices):
+        lead, decided = f"{zeros:.0%} zeros, but in too many shapes for patterns and in every kernel", True
+    else:
+        lead, decided = f"{zeros:.0%} zeros", False
     other = next((choice for choice in choices if choice.kind != best.kind), None)
-    if other is None:
-        return f"{zeros:.0%} zeros, but in too many shapes for patterns and in every kernel"
-    factor = other.schedule.cycles / best.schedule.cycles
-    return f"{zeros:.0%} zeros, modelled {factor:.2f}x faster than {other.kind}"
+    if other is None or (decided and not best.winograd):
+        return lead
+    return f"{lead}, modelled {other.schedule.cycles / best.schedule.cycles:.2f}x faster than {other.kind}"
+
+
+def _winograd(kind: str, bare: ConvKernel, shapes: Shapes, groups: int, target: Target) -> list[Choice]:
+    """Return the ways to run a layer by multiplying points of tiles, if it is of that kind."""
+    way = winograd.best(bare, groups, target)
+    if way is None:
+        return []
+    besides = way.cycles(bare, shapes, target)
+
+    def whole(schedule: Schedule) -> Schedule:
+        return replace(schedule, cycles=way.points * schedule.cycles + besides)
+
+    return [
+        replace(choice, shapes=shapes, winograd=way, schedule=whole(choice.schedule))
+        for choice in _schedules(kind, way.pointwise(bare), shapes.pointwise, target)
+    ]
 
 
 def _schedules(kind: str, bare: ConvKernel, shapes: Shapes, target: Target) -> list[Choice]:

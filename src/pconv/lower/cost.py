@@ -54,7 +54,7 @@ def kernel_cycles(
     fma = terms.pop("multiply-adds")
     costs = target.costs
     both = fma**costs.overlap + sum(terms.values()) ** costs.overlap
-    return float(both ** (1 / costs.overlap)) + costs.loop
+    return float(both ** (1 / costs.overlap)) + costs.loop / kernel.copies
 
 
 def kernel_terms(

@@ -15,14 +15,20 @@ def describe_plan(plan: Plan) -> str:
         f"plan of {plan.name} for {plan.target.name}: {len(plan.steps)} steps, arena {plan.arena_bytes:,} bytes",
         f"{'layer':32s} {'operator':16s} {'output':16s} {'MACs':>14s} {'of dense':>9s}  micro-kernel",
     ]
-    for step in plan.steps:
+    for step in plan.all_steps:
         work = step.work
         share = f"{work.macs / work.dense_macs:.1%}" if work.dense_macs else ""
         macs = f"{work.macs:,}" if work.dense_macs else ""
         shape = "x".join(map(str, work.out_shape))
         lines.append(
             f"{step.name:32s} {step.op:16s} {shape:16s} {macs:>14s} {share:>9s}  {step.kernel.name}"
-            + (f"  ({work.reason})" if work.reason else "")
+            + (
+                f"  ({work.reason})"
+                if work.reason
+                else "  (once, when the model is opened)"
+                if step.once
+                else ""
+            )
         )
     return "\n".join(lines)
 

@@ -14,7 +14,7 @@ and a visit. Where all groups have the same kernels (`uniform`: dense layers, re
 shape are those of one group. Source: PCONV / PatDNN, FKW; visits, spans and weights interleaved over the group: ours.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,9 @@ class _Kernels:
     visit: NDArray[np.int64]
 
 
+SIDE_BY_SIDE = 16
+"""Floats of a line, or of the widest vector."""
+
 PIECE = 1 << 16
 """Kernels whose weights are gathered at a time, to bound the memory that takes."""
 
@@ -142,6 +145,26 @@ def pack(
         uniform=uniform,
         group=order.group,
         scales=None if scales is None else np.concatenate([scales, [1.0]])[flat].astype(np.float32),
+    )
+
+
+def pack_points(weight: NDArray[np.float32], shapes: Shapes, order: Order, walk: Walk) -> Fkw:
+    """Store a layer [oc, ic, 3, 3] whose kernels are transformed to the weights of 1x1 layers when the model is opened.
+
+    The walk is that of such a layer, the kernels stand side by side: `weight` is [tap][kernel, filter of the group],
+    filled up to whole lines, and `shape` has a number for each of these.
+    """
+    oc, ic, _, width = weight.shape
+    places = np.arange(1, oc * ic + 1).reshape(oc, ic, 1, 1)
+    first = pack(places, np.zeros(oc, np.float32), shapes.pointwise, order, walk)
+    kernels = np.pad(first.weight, (0, -first.weight.size % SIDE_BY_SIDE))
+    taps = np.asarray(shapes.patterns, np.int64) @ (width, 1)
+    ids = np.append(0, np.maximum(shapes.ids, 0))[kernels]
+    flat = np.concatenate([np.zeros((1, weight[0, 0].size), weight.dtype), weight.reshape(oc * ic, -1)])
+    return replace(
+        first,
+        weight=np.ascontiguousarray(flat[kernels[:, None], taps[ids]].T),
+        shape=ids.astype(np.uint8) if len(taps) > 1 else first.shape,
     )
 
 

@@ -54,6 +54,9 @@ class ConvKernel:
     register at a time, and a multiply-add takes one of its lanes. `widen_after` so many multiply-adds, or a few more,
     sums of halves are added to sums of floats, which wait on the stack; 0 stands for never. `by_table` says that one
     loop runs kernels of every shape, whose taps' places stand in a table; else each shape has a loop of its own.
+    `parts` of the filters are done for all tiles one after another, so that a part's weights stay in L2; else a tile is
+    done for all filters before the next.
+    `points` convolutions of one kind run one after another, on planes and weights of their own (see `winograd`).
     """
 
     source: Layout
@@ -79,6 +82,8 @@ class ConvKernel:
     by_lane: bool = False
     widen_after: int = 0
     by_table: bool = False
+    parts: int = 1
+    points: int = 1
 
     @property
     def runs(self) -> int:
@@ -113,6 +118,64 @@ class ConvKernel:
         return (
             f"{self.output.dtype.tag}_conv{kh}x{kw}s{self.stride[0]}_{shapes}_g{self.group}{add}{self.activation.tag}"
             f"_{self.tile[0]}x{self.tile[1]}_v{self.output.lanes}_{digest(self)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WinogradWeightsKernel:
+    """Kernels, side by side as `fkw.pack_points` stores them, to their weights at every point of tiles of `size`."""
+
+    size: tuple[int, int]
+    patterns: tuple[Taps, ...]
+    lanes: int
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        size = f"{self.size[0]}x{self.size[1]}"
+        return f"f32_winograd{size}_weights_v{self.lanes}_{digest(self)}"
+
+
+@dataclass(frozen=True, slots=True)
+class WinogradInputKernel:
+    """Tiles of `size` outputs and what they reach, transformed to points: see `winograd`.
+
+    `computed` is the layout of the convolution's outputs, `pads` how far their taps reach above and to the left.
+    """
+
+    source: Layout
+    output: Layout
+    computed: Layout
+    size: tuple[int, int]
+    pads: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        size = f"{self.size[0]}x{self.size[1]}"
+        return f"{self.output.dtype.tag}_winograd{size}_input_v{self.output.lanes}_{digest(self)}"
+
+
+@dataclass(frozen=True, slots=True)
+class WinogradOutputKernel:
+    """Points transformed to tiles of `size` outputs; then bias, residual, activation and 2x2 max pool."""
+
+    source: Layout
+    output: Layout
+    computed: Layout
+    residual: Layout | None
+    size: tuple[int, int]
+    activation: Activation
+    pool: bool
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        size = f"{self.size[0]}x{self.size[1]}"
+        add = "_add" if self.residual else "_maxpool2" if self.pool else ""
+        return (
+            f"{self.output.dtype.tag}_winograd{size}_output{add}{self.activation.tag}"
+            f"_v{self.output.lanes}_{digest(self)}"
         )
 
 
@@ -271,4 +334,7 @@ Kernel = (
     | PoolTableKernel
     | ElementwiseKernel
     | SoftmaxKernel
+    | WinogradInputKernel
+    | WinogradOutputKernel
+    | WinogradWeightsKernel
 )

@@ -75,7 +75,8 @@ class _Lowering:
             input_shapes=tuple(graph.shapes[n] for n in graph.inputs),
             output_shapes=tuple(graph.shapes[n] for n in graph.outputs),
             output_names=graph.outputs,
-            steps=steps,
+            preparation=tuple(step for step in steps if step.once),
+            steps=tuple(step for step in steps if not step.once),
             arena_bytes=arena_bytes,
         )
 

@@ -45,7 +45,7 @@ class Work:
     `weights_stored` is the type of the weights ("" where there are none); one of a filter is its number in
     `weight_scales` times what is stored, or what is stored where there are no scales.
     `bound` is what limits it by the cost model, whose estimate is `modelled_cycles` (0: not modelled); `key` is
-    what tuning knows the layer by.
+    what tuning knows the layer by, of which this may be one of several steps.
     """
 
     in_shape: tuple[int, ...]
@@ -69,7 +69,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One call of a micro-kernel. `data` are constants by the names its kernel asks for, `params` integers."""
+    """One call of a micro-kernel. `data` are constants by the names its kernel asks for, `params` integers.
+
+    With `once` it runs when the model is opened, not for each sample, and its output stays.
+    """
 
     name: str
     op: str
@@ -80,11 +83,15 @@ class Step:
     data: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     params: Mapping[str, int] = field(default_factory=dict)
     tasks: int = 1
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A lowered network. A result that is copied out is a tensor of its own; `output_names` are the model's."""
+    """A lowered network. A result that is copied out is a tensor of its own; `output_names` are the model's.
+
+    `preparation` are the steps that run once, `steps` those of each sample.
+    """
 
     name: str
     target: Target
@@ -93,5 +100,11 @@ class Plan:
     input_shapes: tuple[tuple[int, ...], ...]
     output_shapes: tuple[tuple[int, ...], ...]
     output_names: tuple[str, ...]
+    preparation: tuple[Step, ...]
     steps: tuple[Step, ...]
     arena_bytes: int
+
+    @property
+    def all_steps(self) -> tuple[Step, ...]:
+        """What runs once, and then what runs for each sample."""
+        return *self.preparation, *self.steps

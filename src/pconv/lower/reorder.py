@@ -40,6 +40,11 @@ class Shapes:
         """Kept kernels."""
         return int((self.ids >= 0).sum())
 
+    @property
+    def pointwise(self) -> "Shapes":
+        """The same connectivity, of a 1x1 layer."""
+        return Shapes((((0, 0),),), np.minimum(self.ids, 0))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Order:

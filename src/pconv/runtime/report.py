@@ -71,6 +71,11 @@ class Report:
         """Return the time of one sample through all layers."""
         return sum(layer.ms for layer in self.layers)
 
+    def layer_ms(self, name: str) -> float:
+        """Return a layer's time, Winograd's transforms around it included."""
+        own = (name, f"{name}:transform", f"{name}:inverse")
+        return sum(layer.ms for layer in self.layers if layer.name in own)
+
     def to_json(self) -> str:
         """Return the report as a JSON object."""
         return json.dumps({**asdict(self), "ms": self.ms}, indent=2)

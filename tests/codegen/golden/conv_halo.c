@@ -115,7 +115,7 @@ static __attribute__((noinline)) void tile_1x2(const float *restrict in, const f
 void f32_conv1x1s1_p1x1_g1_relu_1x2_v4(const float *in, const float *add, float *out, const void *args, int32_t begin, int32_t end) {
     const conv_args *a = args;
     for (int32_t task = begin; task < end; task++) {
-        const uint16_t *tile = TILES[task / a->parts];
+        const uint16_t *tile = TILES[task / a->parts % 6];
         int64_t part = task % a->parts;
         int32_t first = (int32_t)(a->groups * part / a->parts), last = (int32_t)(a->groups * (part + 1) / a->parts);
         int y = tile[0], x = tile[1];

@@ -85,7 +85,7 @@ static __attribute__((noinline)) void tile_1x2(const _Float16 *restrict in, cons
 void f16_conv3x3s1_p1x9_g1_clip_1x2_v8(const _Float16 *in, const _Float16 *add, _Float16 *out, const void *args, int32_t begin, int32_t end) {
     const conv_args *a = args;
     for (int32_t task = begin; task < end; task++) {
-        const uint16_t *tile = TILES[task / a->parts];
+        const uint16_t *tile = TILES[task / a->parts % 1];
         int64_t part = task % a->parts;
         int32_t first = (int32_t)(a->groups * part / a->parts), last = (int32_t)(a->groups * (part + 1) / a->parts);
         int y = tile[0], x = tile[1];

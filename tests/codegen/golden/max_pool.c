@@ -22,7 +22,8 @@ static inline vf pick(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)
 typedef struct {
     const int32_t *base, *table;
     const float *scale, *shift;
-    int32_t planes, tasks;
+    const uint8_t *shape;
+    int32_t planes, tasks, apart;
     int64_t first;
 } plane_args;
 static inline void fill_halo(float *o, int y0, int y1, int x0, int x1) {

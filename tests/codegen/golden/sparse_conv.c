@@ -114,7 +114,7 @@ static __attribute__((noinline)) void tile_1x3(const float *restrict in, const f
 void f32_conv3x3s1_p3x4_g2_add_relu_1x3_v4(const float *in, const float *add, float *out, const void *args, int32_t begin, int32_t end) {
     const conv_args *a = args;
     for (int32_t task = begin; task < end; task++) {
-        const uint16_t *tile = TILES[task / a->parts];
+        const uint16_t *tile = TILES[task / a->parts % 2];
         int64_t part = task % a->parts;
         int32_t first = (int32_t)(a->groups * part / a->parts), last = (int32_t)(a->groups * (part + 1) / a->parts);
         int y = tile[0], x = tile[1];

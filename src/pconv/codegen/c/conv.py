@@ -6,6 +6,7 @@ from pconv.codegen.c.activation import apply_vector
 from pconv.codegen.c.conv_sums import acc, add_to_floats, runs_text, taps_table
 from pconv.codegen.c.halo import apply_mask, at_edge, halo, has_halo, masks, tile_halo
 from pconv.codegen.c.prelude import ctype, needs_exp, prelude, table
+from pconv.lower.fkw import SIDE_BY_SIDE
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import LINE_BYTES, Layout
 from pconv.lower.loads import tap_offset
@@ -22,6 +23,11 @@ typedef struct {{
     const uint8_t *shape;
     int32_t groups, parts, planes, channels;
 }} conv_args;
+"""
+
+_TASKS = """\
+    const conv_args *a = args;
+    for (int32_t task = begin; task < end; task++) {
 """
 
 
@@ -52,13 +58,14 @@ def render(kernel: ConvKernel) -> str:
     # The first tap of the first position: from there every load's offset is positive.
     start = src.base_elems + tap_offset(kernel, 0, 0) * src.lanes
     origin = f"in + ({start}) + ({{}}[0] * {sy * src.row_vectors} + {{}}[1] * {sx}) * LANES"
-    following = "task + 1 < end ? TILES[(task + 1) / a->parts] : tile" if kernel.prefetch_next else "tile"
+    count = len(rows)
+    tile_at, part = ("{} / a->parts", "task % a->parts") if kernel.parts == 1 else ("{}", f"task / {count}")
+    following = f"TILES[{tile_at.format('(task + 1)')} % {count}]" if kernel.prefetch_next else "tile"
     driver = f"""\
 {signature(kernel)} {{
-    const conv_args *a = args;
-    for (int32_t task = begin; task < end; task++) {{
-        const uint16_t *tile = TILES[task / a->parts];
-        int64_t part = task % a->parts;
+{_points(kernel, count) if kernel.points > 1 else _TASKS}\
+        const uint16_t *tile = TILES[{tile_at.format("task")} % {count}];
+        int64_t part = {part};
         int32_t first = {_bound(kernel, "part")}, last = {_bound(kernel, "(part + 1)")};
         int y = tile[0], x = tile[1];
         const uint16_t *after = {following};
@@ -93,6 +100,27 @@ def render(kernel: ConvKernel) -> str:
             driver,
         ]
     )
+
+
+def _points(kernel: ConvKernel, tile_count: int) -> str:
+    """Return the head of the loop over tasks where each point has planes and weights of its own."""
+    t, taps = ctype(kernel.output.dtype), len(kernel.patterns[0])
+    kernels = (
+        "(size_t)a->groups * a->offset[1]"
+        if kernel.uniform
+        else f"(size_t)a->offset[(a->groups + {kernel.span - 1}) / {kernel.span}]"
+    )
+    return f"""\
+    conv_args of_point = *(const conv_args *)args, *a = &of_point;
+    const {t} *all_in = in, *all_weights = a->weight;
+    {t} *all_out = out;
+    const size_t each = ({kernels} * {taps * kernel.group} + {SIDE_BY_SIDE - 1}) / {SIDE_BY_SIDE} * {SIDE_BY_SIDE};
+    for (int32_t i = begin; i < end; i++) {{
+        const int32_t point = i / ({tile_count} * a->parts), task = i % ({tile_count} * a->parts);
+        in = all_in + (size_t)point * (a->channels | 1) * {kernel.source.plane_elems};
+        out = all_out + (size_t)point * (a->planes | 1) * {kernel.output.plane_elems};
+        of_point.weight = all_weights + point * each;
+"""
 
 
 def _bound(kernel: ConvKernel, part: str) -> str:

@@ -6,7 +6,7 @@ A plan for other CPUs is a file of its own, in which only the steps stand.
 import json
 from collections.abc import Mapping, Sequence
 
-from pconv.codegen.c import conv, gemm, interleave, planes
+from pconv.codegen.c import conv, gemm, interleave, planes, winograd
 from pconv.codegen.c.prelude import ctype
 from pconv.lower.kernels import ConvKernel, GemmKernel
 from pconv.lower.plan import Plan, Step, Tensor
@@ -19,7 +19,7 @@ _FIELDS = {
     ),
     GemmKernel: (("index", "offset", "weight", "bias"), ("features", "outputs", "units", "tasks")),
 }
-_PLANE_FIELDS = (("base", "table", "scale", "shift"), ("planes", "tasks", "first"))
+_PLANE_FIELDS = (("base", "table", "scale", "shift", "shape"), ("planes", "tasks", "apart", "first"))
 
 
 Places = Sequence[Mapping[str, int]]
@@ -49,7 +49,7 @@ def render_plan(plan: Plan, places: Places, manifest: Sequence[str], name: str) 
 
 
 def _render_steps(plan: Plan, places: Places, manifest: Sequence[str], declared: str) -> str:
-    signatures = sorted({_signature(step) for step in plan.steps})
+    signatures = sorted({_signature(step) for step in plan.all_steps})
     parts = [
         f"/* {_comment(plan.name)}: what runs, in which order, on which memory. */\n",
         '#include "model.h"\n\n',
@@ -58,13 +58,15 @@ def _render_steps(plan: Plan, places: Places, manifest: Sequence[str], declared:
         "\n",
     ]
     rows = []
-    for i, step in enumerate(plan.steps):
+    for i, step in enumerate(plan.all_steps):
         parts.append(_step(i, step, places[i]))
         rows.append(f'    {{"{_escape(step.name)}", step_{i}, {step.tasks}, {step.params.get("grain", 1)}}},')
     parts.append("static const pconv_step steps[] = {\n" + "\n".join(rows) + "\n};\n")
-    needs = f'PCONV_NEEDS("{",".join(plan.target.features)}")'
+    needs, once = f'PCONV_NEEDS("{",".join(plan.target.features)}")', len(plan.preparation)
     parts.append("static const char manifest[] =\n    " + "\n    ".join(map(json.dumps, manifest)) + ";\n")
-    parts.append(f"{declared} = {{{needs}, manifest, steps, {len(plan.steps)}, {plan.arena_bytes}}};\n")
+    parts.append(
+        f"{declared} = {{{needs}, manifest, steps + {once}, {len(plan.steps)}, {plan.arena_bytes}, steps, {once}}};\n"
+    )
     return "".join(parts)
 
 
@@ -92,6 +94,12 @@ def render_kernel(step: Step) -> str:
             return planes.render_elementwise(kernel)
         case k.SoftmaxKernel():
             return planes.render_softmax(kernel)
+        case k.WinogradInputKernel():
+            return winograd.render_input(kernel)
+        case k.WinogradOutputKernel():
+            return winograd.render_output(kernel)
+        case k.WinogradWeightsKernel():
+            return winograd.render_weights(kernel)
 
 
 def _signature(step: Step) -> str:
@@ -113,9 +121,10 @@ def _step(i: int, step: Step, places: Mapping[str, int]) -> str:
     kind = {ConvKernel: "conv_args", GemmKernel: "gemm_args"}.get(type(step.kernel), "plane_args")
     fields = [f".{name} = (const void *)(f->weights + {places[name]})" for name in pointers if name in places]
     fields += [f".{name} = {step.params[name]}" for name in numbers if name in step.params]
-    inputs = [_address(t) for t in step.inputs]
-    first = inputs[0]
-    second = inputs[1] if len(inputs) > 1 else "0"
+    inputs = [*(_address(t) for t in step.inputs), "0", "0"]
+    if isinstance(step.kernel, ConvKernel) and step.kernel.points > 1:
+        fields.append(f".weight = {inputs.pop(1)}")
+    first, second = inputs[:2]
     operands = first if isinstance(step.kernel, GemmKernel) else f"{first}, {second}"
     work = step.work
     return (

@@ -11,6 +11,9 @@ from pconv.lower.kernels import (
     PoolKernel,
     PoolTableKernel,
     SoftmaxKernel,
+    WinogradInputKernel,
+    WinogradOutputKernel,
+    WinogradWeightsKernel,
 )
 from pconv.lower.layout import Layout
 from pconv.targets.dtype import FP32, DType
@@ -19,7 +22,8 @@ ARGS = """\
 typedef struct {
     const int32_t *base, *table;
     const float *scale, *shift;
-    int32_t planes, tasks;
+    const uint8_t *shape;
+    int32_t planes, tasks, apart;
     int64_t first;
 } plane_args;
 """
@@ -32,6 +36,9 @@ PlaneKernel = (
     | PoolKernel
     | PoolTableKernel
     | SoftmaxKernel
+    | WinogradInputKernel
+    | WinogradOutputKernel
+    | WinogradWeightsKernel
 )
 
 
@@ -46,7 +53,7 @@ def signature(kernel: PlaneKernel) -> str:
 
 def _types(kernel: PlaneKernel) -> tuple[str, str]:
     """Return how C spells what is read and what is written."""
-    if isinstance(kernel, SoftmaxKernel):
+    if isinstance(kernel, SoftmaxKernel | WinogradWeightsKernel):
         return ctype(FP32), ctype(FP32)
     source = kernel.sources[0] if isinstance(kernel, ElementwiseKernel) else kernel.source
     return ctype(source.dtype), ctype(kernel.output.dtype)

@@ -87,7 +87,7 @@ def _text(step: Step, name: str) -> Text:
             return planes.global_average(kernel, params["planes"])
         case k.SoftmaxKernel():
             return planes.softmax(kernel)
-        case k.InterleaveKernel():
+        case _:
             raise AssertionError("a device's planes have no lanes")
 
 

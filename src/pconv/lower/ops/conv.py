@@ -10,10 +10,11 @@ from pconv.errors import UnsupportedError
 from pconv.graph.nodes import NodeView
 from pconv.lower.choice import layer_key, ranked_choices, reason, runner_up
 from pconv.lower.context import Context, Operator, activation_of
-from pconv.lower.fkw import Walk, pack
+from pconv.lower.fkw import Walk, pack, pack_points
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import Layout, natural
 from pconv.lower.ops.pool import pool_through_table
+from pconv.lower.ops.winograd import from_points, products_of, to_points, weights_to_points
 from pconv.lower.plan import Step, Tensor, Work
 from pconv.lower.reorder import order_filters
 from pconv.lower.schedule import bound, tiles
@@ -60,13 +61,15 @@ def _wants(node: NodeView, ctx: Context, output: Layout) -> list[Layout | None]:
 def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor) -> list[Step]:
     computed, fused = _computed(node, output.layout)
     if not node.text("pool") or fused:
-        return [_convolve(node, ctx, inputs, output, fused)]
+        return _convolve(node, ctx, inputs, output, fused)
     between = Tensor(f"{output.name}:conv", output.channels, computed)
     conv = _convolve(node, ctx, inputs, between, False)
-    return [conv, pool_through_table(f"{node.name}:pool", "max", between, output, (2, 2), (2, 2))]
+    return [*conv, pool_through_table(f"{node.name}:pool", "max", between, output, (2, 2), (2, 2))]
 
 
-def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor, pool: bool) -> Step:
+def _convolve(
+    node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor, pool: bool
+) -> list[Step]:
     weight, bias = node.weights[1], node.weights[2]
     groups = node.integer("group")
     bare = ConvKernel(
@@ -95,26 +98,29 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
     key = layer_key(bare, choices)
     choice, note = ctx.pick(key, choices)
     kernel = choice.schedule.kernel
-    order = order_filters(choice.members, kernel.group)
-    stored = pack(
-        store(weight, ctx.target.dtype, f"{node.name} (Conv)"), bias, choice.shapes, order, Walk.of(kernel)
-    )
-    tile_count = len(tiles(kernel))
+    order, walk = order_filters(choice.members, kernel.group), Walk.of(kernel)
+    kept = store(weight, ctx.target.dtype, f"{node.name} (Conv)")
+    way, area = choice.winograd, bare.computed.height * bare.computed.width
+    if way:
+        stored = pack_points(kept, choice.shapes, order, walk)
+        macs = choice.shapes.kernels * way.products(bare.computed)
+    else:
+        stored = pack(kept, bias, choice.shapes, order, walk)
+        macs = choice.shapes.kernels * choice.shapes.taps * area
+    tile_count = kernel.points * len(tiles(kernel))
     wanted = int(min(MAX_TASKS, choice.schedule.cycles // MIN_TASK_CYCLES))
-    parts = min(-(-stored.groups // kernel.span), max(1, -(-wanted // tile_count)))
+    parts = min(-(-stored.groups // kernel.span), max(kernel.parts, -(-wanted // tile_count)))
     if choice.schedule.cycles < MIN_TASK_CYCLES:
         parts, grain = 1, tile_count
     else:
         grain = max(1, tile_count * parts // (2 * MAX_TASKS))
-    kh, kw = kernel.size
-    area = kernel.computed.height * kernel.computed.width
     work = Work(
         in_shape=node.in_shape[1:],
         out_shape=node.out_shape[1:],
-        kernel=kernel.size,
-        stride=kernel.stride,
-        macs=choice.shapes.kernels * choice.shapes.taps * area,
-        dense_macs=weight.shape[0] * weight.shape[1] * kh * kw * area,
+        kernel=bare.size,
+        stride=bare.stride,
+        macs=macs,
+        dense_macs=weight.size * area,
         weights_bytes=stored.weights_bytes,
         index_bytes=stored.index_bytes,
         patterns=len(kernel.patterns),
@@ -127,7 +133,6 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
         key=key,
     )
     data: dict[str, NDArray[Any]] = {
-        "weight": stored.weight,
         "bias": stored.bias,
         "index": stored.index,
         "offset": stored.offset,
@@ -136,6 +141,8 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
     }
     if kernel.by_table:
         data["shape"] = stored.shape
+    if way is None:
+        data["weight"] = stored.weight
     params = {
         "groups": stored.groups,
         "parts": parts,
@@ -143,7 +150,26 @@ def _convolve(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Te
         "channels": inputs[0].channels,
         "grain": grain,
     }
-    return Step(node.name, "Conv", kernel, tuple(inputs), output, work, data, params, tile_count * parts)
+    if way is None:
+        return [
+            Step(node.name, "Conv", kernel, tuple(inputs), output, work, data, params, tile_count * parts)
+        ]
+    weights = weights_to_points(node.name, way, stored, choice.shapes.patterns, ctx.target.lanes)
+    points = to_points(node.name, key, way, bare, inputs[0])
+    products = products_of(node.name, way, bare, output)
+    conv = Step(
+        node.name,
+        "Conv",
+        kernel,
+        (points.output, weights.output),
+        products,
+        work,
+        data,
+        params,
+        tile_count * parts,
+    )
+    outputs = from_points(node.name, key, way, bare, bias, products, inputs[1:], output)
+    return [weights, points, conv, outputs]
 
 
 CONV = Operator(_wants, _emit)

@@ -29,6 +29,8 @@ typedef struct {
     const pconv_step *steps;
     int32_t step_count;
     size_t arena_bytes;
+    const pconv_step *preparation; /* once, when the model is opened: what they write stays */
+    int32_t preparation_count;
 } pconv_plan;
 
 #define PCONV_NEEDS(features) \

@@ -73,7 +73,10 @@ static const char *open_model(pconv_model **out, int threads) {
     m->inputs = calloc((size_t)pconv_inputs_count + 1, sizeof *m->inputs);
     m->outputs = calloc((size_t)pconv_outputs_count + 1, sizeof *m->outputs);
     m->pool = pool_open(threads);
-    return m->inputs && m->outputs && m->pool && map_arena(m) ? NULL : "out of memory";
+    if (!m->inputs || !m->outputs || !m->pool || !map_arena(m)) return "out of memory";
+    pconv_frame frame = {m->arena, pconv_weights, m->inputs, m->outputs};
+    for (int32_t i = 0; i < plan->preparation_count; i++) pool_run(m->pool, &plan->preparation[i], &frame);
+    return NULL;
 }
 
 pconv_model *pconv_open(int threads, char *error, size_t error_len) {

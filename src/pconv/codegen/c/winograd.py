@@ -1,0 +1,221 @@
+"""Winograd's transforms: tiles of a plane to points and back, in sums of whole vectors.
+
+Columns first, then rows; the sums of both directions are those of a small matrix, in which neighbouring rows (or
+columns) often differ in signs alone and share their parts.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pconv.codegen.c.activation import apply_vector
+from pconv.codegen.c.halo import apply_mask, halo, masks
+from pconv.codegen.c.planes import fill, walk
+from pconv.codegen.c.prelude import needs_exp, number, table
+from pconv.lower.kernels import WinogradInputKernel, WinogradOutputKernel, WinogradWeightsKernel
+from pconv.lower.layout import Layout
+from pconv.lower.winograd import TAPS, TRANSFORMS, Winograd
+
+Matrix = NDArray[np.float64]
+
+
+def render_weights(kernel: WinogradWeightsKernel) -> str:
+    """Return the C file of the transform of weights: vector `c` of kernels side by side."""
+    down, across = (TRANSFORMS[m].weights for m in kernel.size)
+    whole = len(kernel.patterns) == 1
+    taps = [[y * TAPS + x for y, x in pattern] for pattern in kernel.patterns]
+    loads = "\n".join(f"        k[{tap}] = LD(w + {t} * count);" for t, tap in enumerate(taps[0]))
+    spread = f"""\
+        for (int i = 0; i < LANES; i++) {{
+            const uint8_t *tap = TAPS[a->shape[c * LANES + i]];
+            for (int t = 0; t < {len(taps[0])}; t++) k[tap[t]][i] = w[t * count + i];
+        }}"""
+    body = f"""\
+        const size_t count = (size_t)a->planes * LANES;
+        const float *w = a->scale + (size_t)c * LANES;
+        float *o = out + (size_t)c * LANES;
+        vf k[{TAPS * TAPS}] = {{{{0}}}}, t[{len(down)}][{TAPS}];
+{loads if whole else spread}
+        for (int j = 0; j < {TAPS}; j++) {{
+            {_named(f"k[{TAPS * i} + j]" for i in range(TAPS))}
+            {_sums(down, "t[{}][j] = {};")}
+        }}
+        for (int i = 0; i < {len(down)}; i++) {{
+            {_named(f"t[i][{j}]" for j in range(TAPS))}
+            {_sums(across, "ST(o, {1}); o += count;")}
+        }}
+"""
+    return walk(kernel, kernel.lanes, "" if whole else table("uint8_t", "TAPS", taps), body)
+
+
+def render_input(kernel: WinogradInputKernel) -> str:
+    """Return the C file of the transform of inputs: each tile of plane `c` becomes a vector of every point."""
+    src, out = kernel.source, kernel.output
+    down, across = (TRANSFORMS[m].inputs for m in kernel.size)
+    tiles = []
+    for rows, cols in _shapes(kernel.computed, kernel.size):
+        high, wide = rows + TAPS - 1, cols + TAPS - 1
+        tiles.append(f"""\
+static inline void tile_{rows}x{cols}(const float *p, float *o, size_t apart) {{
+    vf t[{len(down)}][{wide}];
+    for (int j = 0; j < {wide}; j++, p += LANES) {{
+        {_named(f"LD(p + {i * src.row_vectors} * LANES)" for i in range(high))}
+        {_sums(down[:, :high], "t[{}][j] = {};")}
+    }}
+    for (int i = 0; i < {len(down)}; i++) {{
+        {_named(f"t[i][{j}]" for j in range(wide))}
+        {_sums(across[:, :wide], "ST(o, {1}); o += apart;")}
+    }}
+}}
+""")
+    (mh, mw), start = kernel.size, src.base_elems - src.vector(*kernel.pads) * src.lanes
+    at = f"plane + (y * {mh * src.row_vectors} + x * {mw}) * LANES"
+    body = f"""\
+        const float *plane = in + (size_t)c * {src.plane_elems} + ({start});
+        float *points = out + (size_t)c * {out.plane_elems};
+        const size_t apart = (size_t)a->apart * {out.plane_elems};
+{_each_tile(kernel.computed, kernel.size, f"({at}, points + tile, apart)")}"""
+    return walk(kernel, out.lanes, "".join(tiles), body)
+
+
+def render_output(kernel: WinogradOutputKernel) -> str:
+    """Return the C file of the transform of products: each tile of plane `c`, with the layer's epilogue."""
+    src, out = kernel.source, kernel.output
+    down, across = (TRANSFORMS[m].outputs for m in kernel.size)
+    wide, skip, unit = across.shape[1], kernel.residual, 2 if kernel.pool else 1
+    tiles = []
+    for rows, cols in _shapes(kernel.computed, kernel.size):
+        epilogue = "\n    ".join(_epilogue(kernel, rows, cols, unit))
+        tiles.append(f"""\
+static inline void tile_{rows}x{cols}(
+    const float *p, size_t apart, const float *r, float b, float *o, int y0, int x0) {{
+    vf t[{rows}][{wide}], v[{rows}][{cols}];
+    for (int j = 0; j < {wide}; j++, p += apart) {{
+        {_named(f"LD(p + {i * wide} * apart)" for i in range(down.shape[1]))}
+        {_sums(down[:rows], "t[{}][j] = {};")}
+    }}
+    for (int i = 0; i < {rows}; i++) {{
+        {_named(f"t[i][{j}]" for j in range(wide))}
+        {_sums(across[:cols], "v[i][{}] = SPLAT(b) + ({});")}
+    }}
+    {epilogue}
+}}
+""")
+    (mh, mw), residual = kernel.size, "0"
+    if skip:
+        at = f"{skip.base_elems} + (y * {mh * skip.row_vectors} + x * {mw}) * LANES"
+        residual = f"other + (size_t)c * {skip.plane_elems} + {at}"
+    place = f"y * {mh // unit}, x * {mw // unit}"
+    body = f"""\
+        const float *points = in + (size_t)c * {src.plane_elems};
+        float *o = out + (size_t)c * {out.plane_elems} + {out.base_elems};
+        const size_t apart = (size_t)a->apart * {src.plane_elems};
+{_each_tile(kernel.computed, kernel.size, f"(points + tile, apart, {residual}, a->shift[c], o, {place})")}\
+{fill(out)}"""
+    helpers = masks(out) + halo(out) + "".join(tiles)
+    return walk(kernel, out.lanes, helpers, body, exp=needs_exp(kernel.activation.kind))
+
+
+def _epilogue(kernel: WinogradOutputKernel, rows: int, cols: int, unit: int) -> Iterator[str]:
+    """Give the statements that store a tile `v` at (y0, x0) of `o`, residual, activation, pooling and mask done."""
+    out, skip = kernel.output, kernel.residual
+    for i in range(0, rows, unit):
+        for j in range(0, cols, unit):
+            square = [(i + y, j + x) for y in range(unit) for x in range(unit)]
+            parts = [f"v[{y}][{x}] += LD(r + {skip.vector(y, x)} * LANES);" for y, x in square if skip]
+            v = f"v[{i}][{j}]"
+            parts += [f"{v} = VMAX({v}, v[{y}][{x}]);" for y, x in square[1:]]
+            y, x = f"y0 + {i // unit}", f"x0 + {j // unit}"
+            parts += [apply_vector(kernel.activation, v), apply_mask(out, v, y, x)]
+            parts.append(f"ST(o + (({y}) * {out.row_vectors} + {x}) * LANES, {v});")
+            yield " ".join(filter(None, parts))
+
+
+def _shapes(computed: Layout, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """List the shapes of tiles, in outputs: the last ones of a block may be smaller."""
+    heights, widths = (
+        sorted({min(m, block), block % m or m}, reverse=True)
+        for m, block in zip(size, computed.geometry[2:], strict=True)
+    )
+    return [(rows, cols) for rows in heights for cols in widths]
+
+
+def _each_tile(computed: Layout, size: tuple[int, int], arguments: str) -> str:
+    """Return the loop over the tiles of a block, which calls the function of each tile's shape."""
+    high, wide = Winograd(size).tiles(computed)
+    cases = []
+    for rows, cols in _shapes(computed, size):
+        whole = [
+            f"{name} < {block // m}"
+            for name, block, m, have in zip("yx", computed.geometry[2:], size, (rows, cols), strict=True)
+            if have == m and block % m
+        ]
+        cases.append(f"if ({' && '.join(whole) or '1'}) tile_{rows}x{cols}{arguments};")
+    return f"""\
+        for (int y = 0; y < {high}; y++)
+            for (int x = 0; x < {wide}; x++) {{
+                const size_t tile = (size_t)(y * {wide} + x) * LANES;
+                {" else ".join(cases)}
+            }}
+"""
+
+
+def _named(values: Iterator[str]) -> str:
+    """Return the declaration of x0, x1, ... as these values."""
+    return "const vf " + ", ".join(f"x{i} = {value}" for i, value in enumerate(values)) + ";"
+
+
+def _sums(matrix: Matrix, statement: str) -> str:
+    """Return the product of a matrix and x0, x1, ...: `statement` takes a row's number and its sum."""
+    lines: list[str] = []
+    names = [f"x{i}" for i in range(matrix.shape[1])]
+    matrix, names = _paired_columns(matrix, names, lines)
+    done = 0
+    while done < len(matrix):
+        pair = matrix[done : done + 2]
+        same = pair[0] == pair[-1]
+        if len(pair) == 2 and (same | (pair[0] == -pair[1])).all() and pair[0][same].any() and not same.all():
+            even, odd = f"e{done}", f"o{done}"
+            lines.append(f"const vf {even} = {_sum(np.where(same, pair[0], 0), names)};")
+            lines.append(f"const vf {odd} = {_sum(np.where(same, 0, pair[0]), names)};")
+            lines += [
+                statement.format(done, f"{even} + {odd}"),
+                statement.format(done + 1, f"{even} - {odd}"),
+            ]
+            done += 2
+        else:
+            lines.append(statement.format(done, _sum(pair[0], names)))
+            done += 1
+    return "\n        ".join(lines)
+
+
+def _paired_columns(matrix: Matrix, names: list[str], lines: list[str]) -> tuple[Matrix, list[str]]:
+    """Take sum and difference of neighbours that every row weighs alike but for signs: many more rows gain than two."""
+    i = 0
+    while len(matrix) > 2 and i + 1 < len(names):
+        left, right = matrix[:, i], matrix[:, i + 1]
+        if (np.abs(left) == np.abs(right)).all() and (left == right).any() and (left == -right).any():
+            a, b = names[i : i + 2]
+            lines += [f"const vf s{i} = {a} + {b};", f"const vf d{i} = {a} - {b};"]
+            names = [*names[:i], f"s{i}", f"d{i}", *names[i + 2 :]]
+            columns = np.where(left == right, left, 0), np.where(left == right, 0, left)
+            matrix = np.column_stack([matrix[:, :i], *columns, matrix[:, i + 2 :]])
+            i += 1
+        i += 1
+    return matrix, names
+
+
+def _sum(row: Sequence[float] | Matrix, names: Sequence[str]) -> str:
+    """Return a weighted sum; the terms without a factor first."""
+    terms = sorted(
+        ((w, name) for w, name in zip(row, names, strict=True) if w), key=lambda t: (abs(t[0]) != 1, -t[0])
+    )
+    text = "(vf){0}"
+    for i, (weight, name) in enumerate(terms):
+        value = name if abs(weight) == 1 else f"{name} * SPLAT({number(abs(weight))})"
+        if i == 0:
+            text = value if weight > 0 else f"-{value}"
+        else:
+            text += f" {'+' if weight > 0 else '-'} {value}"
+    return text

@@ -1,0 +1,149 @@
+"""Winograd's minimal filtering: a dense 3x3 convolution of stride 1 with fewer multiplications.
+
+    tile of inputs --B'xB--> points --each a 1x1 convolution of its own--> points --A'xA--> tile of outputs
+     6x6 (m = 4)              6x6     36 weights instead of 9              6x6               4x4
+
+A tile of m outputs in a row takes m + 2 multiplications instead of 3m: a quarter of them all for tiles of 4x4. As
+lanes are blocks of the image, the transforms are sums of whole vectors, without a shuffle. They cost time for each
+channel and filter, and precision: where dense layers gain by it, the cost model says. Rows and columns may have tiles
+of different size, which suits blocks of few rows.
+Source: Lavin and Gray, arXiv 1509.09308.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pconv.lower.kernels import Activation, ConvKernel
+from pconv.lower.layout import LINE_BYTES, Layout
+from pconv.lower.reorder import Shapes
+from pconv.targets import Target
+from pconv.targets.dtype import FP32
+
+TAPS = 3
+NEAR_BYTES = 6 << 20
+"""Points and products that stay in the caches from one step to the next, those of L3 included."""
+
+
+POINTS: Mapping[int, tuple[float, ...]] = MappingProxyType(
+    {2: (0, 1, -1), 4: (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)}
+)
+"""For m outputs, the places where the polynomials are multiplied, but for infinity.
+
+With 3/4 and 3/2 instead of the usual 1 and 2, the largest error of a sum over 256 channels is a third.
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Transform:
+    """One dimension: `inputs` [points, points], `weights` [points, 3] and `outputs` [m, points] are B', G and A'."""
+
+    inputs: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    outputs: NDArray[np.float64]
+
+
+def toom_cook(places: Sequence[float]) -> Transform:
+    """Return the transform for some places and infinity: B' interpolates, G and A' evaluate.
+
+    See Barabasz et al., arXiv 1803.10986, for the construction and for what places do to precision.
+    """
+    m = len(places) + 1 - TAPS + 1
+    finite = np.array(places)
+    others = [np.delete(finite, i) for i in range(len(places))]
+    inputs = np.zeros((len(places) + 1,) * 2)
+    for i, rest in enumerate(others):
+        inputs[i, : len(places)] = np.poly(rest)[::-1]
+    inputs[-1] = np.poly(finite)[::-1]
+    scale = np.array([np.prod(place - rest) for place, rest in zip(finite, others, strict=True)])
+    weights = np.vstack([np.vander(finite, TAPS, increasing=True) / scale[:, None], np.eye(TAPS)[-1]])
+    outputs = np.hstack([np.vander(finite, m, increasing=True).T, np.eye(m)[:, -1:]])
+    return Transform(inputs, weights, outputs)
+
+
+TRANSFORMS: Mapping[int, Transform] = MappingProxyType(
+    {1: Transform(np.eye(TAPS), np.eye(TAPS), np.ones((1, TAPS)))}
+    | {m: toom_cook(places) for m, places in POINTS.items()}
+)
+"""By the outputs of a tile; of one there is nothing to save, and its points are its taps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Winograd:
+    """A way to run a layer in tiles of `size` outputs (rows, columns)."""
+
+    size: tuple[int, int]
+
+    @property
+    def points(self) -> int:
+        """Multiplications of a tile, each for all its channels and filters."""
+        return (self.size[0] + TAPS - 1) * (self.size[1] + TAPS - 1)
+
+    def products(self, computed: Layout) -> int:
+        """Count the multiplications of an image for each channel and filter, surplus lanes left out."""
+        (mh, mw) = self.size
+        return self.points * -(-computed.height // mh) * -(-computed.width // mw)
+
+    def tiles(self, computed: Layout) -> tuple[int, int]:
+        """Count the rows and columns of tiles in a block."""
+        (mh, mw), (_, _, height, width) = self.size, computed.geometry
+        return -(-height // mh), -(-width // mw)
+
+    def layout(self, computed: Layout) -> Layout:
+        """Return the layout of one point of one channel: a vector for each tile of the block, in one row."""
+        rows, cols = self.tiles(computed)
+        return Layout(
+            computed.rows,
+            computed.cols * rows * cols,
+            *computed.geometry[:2],
+            1,
+            rows * cols,
+            dtype=computed.dtype,
+        )
+
+    def pointwise(self, bare: ConvKernel) -> ConvKernel:
+        """Return the convolution of the points that stands for the layer's."""
+        layout = self.layout(bare.computed)
+        return replace(
+            bare,
+            source=layout,
+            output=layout,
+            residual=None,
+            size=(1, 1),
+            pads=(0, 0),
+            pool=False,
+            activation=Activation(),
+            points=self.points,
+        )
+
+    def cycles(self, bare: ConvKernel, shapes: Shapes, target: Target) -> float:
+        """Estimate what the layer takes besides its multiplications: transforms, and weights that nobody reuses."""
+        layout, costs = self.layout(bare.computed), target.costs
+        planes = self.points * sum(shapes.ids.shape)
+        far = planes * layout.plane_bytes > NEAR_BYTES
+        weights = self.points * shapes.kernels * target.dtype.elem_bytes / LINE_BYTES
+        each = costs.far_transform if far else costs.transform
+        return each * planes * layout.block_w + costs.far_line * weights
+
+
+def spacing(channels: int) -> int:
+    """Return the planes from one point to the next: an odd number, so that points do not share cache sets."""
+    return channels | 1
+
+
+def best(bare: ConvKernel, groups: int, target: Target) -> Winograd | None:
+    """Return the tile that takes the fewest multiplications for a layer, None where the layer is of another kind."""
+    plain = bare.size == (TAPS, TAPS) and bare.stride == bare.dilation == (1, 1) and groups == 1
+    if not plain or target.lanes == 1 or target.dtype != FP32 or bare.source.planar:
+        return None
+    sizes = [m for m in TRANSFORMS if m % 2 == 0 or not bare.pool]
+    ways = (Winograd(size) for size in product(sizes, sizes) if size != (1, 1))
+
+    def products(way: Winograd) -> int:
+        return way.points * way.layout(bare.computed).block_w
+
+    return min(ways, key=products)

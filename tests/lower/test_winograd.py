@@ -1,0 +1,127 @@
+"""Winograd's transforms are exact but for rounding, and the model takes them where they can serve."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pconv import targets
+from pconv.bench.case import Case, network
+from pconv.bench.registry import FREE, SHARED, conv
+from pconv.lower import lower
+from pconv.lower.fkw import Walk, pack_points
+from pconv.lower.kernels import ConvKernel
+from pconv.lower.reorder import all_taps, classes, order_filters, pattern_shapes
+from pconv.lower.winograd import TAPS, TRANSFORMS, spacing
+from pconv.targets import Target
+
+CPUS = [targets.get(name) for name in targets.names()]
+
+
+def correlate(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Slide a 3x3 kernel over an image, without padding."""
+    height, width = (size - TAPS + 1 for size in image.shape)
+    return sum(kernel[y, x] * image[y : y + height, x : x + width] for y in range(TAPS) for x in range(TAPS))
+
+
+@given(st.sampled_from([*TRANSFORMS]), st.sampled_from([*TRANSFORMS]), st.integers(0, 2**32 - 1))
+def test_a_tile_is_a_correlation(rows: int, cols: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    tile, kernel = random.standard_normal((rows + 2, cols + 2)), random.standard_normal((TAPS, TAPS))
+    down, across = TRANSFORMS[rows], TRANSFORMS[cols]
+    points = (down.inputs @ tile @ across.inputs.T) * (down.weights @ kernel @ across.weights.T)
+    np.testing.assert_allclose(down.outputs @ points @ across.outputs.T, correlate(tile, kernel), atol=1e-12)
+
+
+def test_a_tile_of_four_takes_a_quarter_of_the_multiplications() -> None:
+    assert [len(TRANSFORMS[m].inputs) for m in (1, 2, 4)] == [3, 4, 6]
+    assert TRANSFORMS[4].outputs.shape == (4, 6)
+
+
+@pytest.mark.parametrize("m", [2, 4])
+def test_single_precision_keeps_five_digits(m: int) -> None:
+    """Sums over 256 channels in floats, against doubles."""
+    random, t, channels = np.random.default_rng(0), TRANSFORMS[m], 256
+    tiles = np.maximum(random.standard_normal((200, channels, m + 2, m + 2)), 0)
+    kernels = random.standard_normal((channels, TAPS, TAPS)) / np.sqrt(TAPS * TAPS * channels)
+
+    def run(dtype: type) -> np.ndarray:
+        b, g, a = (x.astype(dtype) for x in (t.inputs, t.weights, t.outputs))
+        points = b @ tiles.astype(dtype) @ b.T * (g @ kernels.astype(dtype) @ g.T)
+        return a @ points.sum(axis=1, dtype=dtype) @ a.T
+
+    exact = run(np.float64)
+    assert np.abs(run(np.float32) - exact).max() < 1e-5 * np.abs(exact).max()
+
+
+def conv_kernel(case: Case, target: Target) -> ConvKernel:
+    kernel = next(s.kernel for s in lower(network([case]), target).steps if s.name == case.name)
+    assert isinstance(kernel, ConvKernel)
+    return kernel
+
+
+@pytest.mark.parametrize("target", CPUS, ids=lambda t: t.name)
+@pytest.mark.parametrize("size", [14, 28, 56])
+def test_dense_layers_take_it(size: int, target: Target) -> None:
+    kernel = conv_kernel(conv("dense", 128, 128, (size, size)), target)
+    assert kernel.points in (24, 36) and kernel.uniform
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        conv("stride", 64, 64, (56, 56), stride=2),
+        conv("dilation", 64, 64, (56, 56), dilation=2),
+        conv("groups", 64, 64, (56, 56), groups=2),
+        conv("size", 64, 64, (56, 56), 5),
+        conv("first", 3, 64, (56, 56)),
+        conv("pruned", 64, 64, (112, 112), sparsity=FREE),
+        conv("pruned_together", 64, 64, (112, 112), sparsity=SHARED[4]),
+    ],
+    ids=lambda case: case.name,
+)
+@pytest.mark.parametrize("target", CPUS, ids=lambda t: t.name)
+def test_other_layers_run_directly(case: Case, target: Target) -> None:
+    assert conv_kernel(case, target).points == 1
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("aarch64", "fp16"), ("opencl", None)])
+def test_neither_halves_nor_gpus_take_it(name: str, dtype: str | None) -> None:
+    assert conv_kernel(conv("dense", 128, 128, (28, 28)), targets.get(name, dtype=dtype)).points == 1
+
+
+def test_weights_become_points_once() -> None:
+    """The file holds the layer's own weights; what they become lives through all of a run."""
+    case = conv("dense", 128, 128, (28, 28))
+    plan = lower(network([case]), CPUS[0])
+    (prepared,) = plan.preparation
+    assert prepared.once and not any(step.once for step in plan.steps)
+    assert 9 * 128 * 128 <= prepared.data["scale"].size < 9 * 128 * 144
+    others = {t.name: t for s in plan.steps for t in (*s.inputs, s.output) if t.space == "arena"}
+    kept = others.pop(prepared.output.name)
+    assert all(
+        t.offset >= kept.offset + kept.nbytes or t.offset + t.nbytes <= kept.offset for t in others.values()
+    )
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_kernels_stand_side_by_side(group: int) -> None:
+    weight = np.random.default_rng(0).standard_normal((4, 3, 3, 3), np.float32)
+    weight[:, :, 0] = 0  # one shape of six taps
+    weight[:2, 1] = 0  # and for two filters a kernel less
+    shapes = pattern_shapes(weight, 1)
+    assert shapes is not None and shapes.patterns == (all_taps(3, 3)[3:],)
+    order = order_filters(classes(shapes.pointwise), group)
+    stored = pack_points(weight, shapes, order, Walk())
+    assert stored.weight.shape == (6, 16) and stored.shape.size == 0
+    place = 0
+    for filters in order.filters.reshape(-1, group):
+        for channel in np.flatnonzero(shapes.ids[filters[0]] >= 0):
+            for f in filters:
+                np.testing.assert_array_equal(stored.weight[:, place], weight[f, channel, 1:].ravel())
+                place += 1
+    assert place == 10 and not stored.weight[:, place:].any()
+
+
+def test_points_do_not_share_cache_sets() -> None:
+    assert [spacing(channels) for channels in (1, 2, 63, 64)] == [1, 3, 63, 65]
