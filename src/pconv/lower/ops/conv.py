@@ -67,18 +67,17 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
     return [*conv, pool_through_table(f"{node.name}:pool", "max", between, output, (2, 2), (2, 2))]
 
 
-def _convolve(
-    node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor, pool: bool
-) -> list[Step]:
-    weight, bias = node.weights[1], node.weights[2]
-    groups = node.integer("group")
-    bare = ConvKernel(
+def _bare(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor, pool: bool) -> ConvKernel:
+    """Return what a layer's micro-kernel has to do, before it is chosen how."""
+    kh, kw = node.weights[1].shape[2:]
+    (sy, sx), (dy, dx) = node.ints("strides"), node.ints("dilations")
+    return ConvKernel(
         source=inputs[0].layout,
         output=output.layout,
         residual=inputs[1].layout if node.residual is not None else None,
-        size=(weight.shape[2], weight.shape[3]),
-        stride=(node.ints("strides")[0], node.ints("strides")[1]),
-        dilation=(node.ints("dilations")[0], node.ints("dilations")[1]),
+        size=(kh, kw),
+        stride=(sy, sx),
+        dilation=(dy, dx),
         pads=(node.ints("pads")[0], node.ints("pads")[1]),
         patterns=(((0, 0),),),
         group=1,
@@ -88,6 +87,13 @@ def _convolve(
         pool=pool,
         by_lane=ctx.target.fma_by_lane,
     )
+
+
+def _convolve(
+    node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor, pool: bool
+) -> list[Step]:
+    weight, bias, groups = node.weights[1], node.weights[2], node.integer("group")
+    bare = _bare(node, ctx, inputs, output, pool)
     if max(weight.shape[0], inputs[0].channels) >= 0xFFFF:
         raise UnsupportedError(
             f"{node.name} (Conv): {weight.shape[0]} filters on {inputs[0].channels} channels are unsupported; "
@@ -150,24 +156,14 @@ def _convolve(
         "channels": inputs[0].channels,
         "grain": grain,
     }
+    tasks = tile_count * parts
     if way is None:
-        return [
-            Step(node.name, "Conv", kernel, tuple(inputs), output, work, data, params, tile_count * parts)
-        ]
+        return [Step(node.name, "Conv", kernel, tuple(inputs), output, work, data, params, tasks)]
     weights = weights_to_points(node.name, way, stored, choice.shapes.patterns, ctx.target.lanes)
     points = to_points(node.name, key, way, bare, inputs[0])
     products = products_of(node.name, way, bare, output)
-    conv = Step(
-        node.name,
-        "Conv",
-        kernel,
-        (points.output, weights.output),
-        products,
-        work,
-        data,
-        params,
-        tile_count * parts,
-    )
+    operands = (points.output, weights.output)
+    conv = Step(node.name, "Conv", kernel, operands, products, work, data, params, tasks)
     outputs = from_points(node.name, key, way, bare, bias, products, inputs[1:], output)
     return [weights, points, conv, outputs]
 
