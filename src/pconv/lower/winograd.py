@@ -1,13 +1,14 @@
-"""Winograd's minimal filtering: a dense 3x3 convolution of stride 1 with fewer multiplications.
+"""Winograd's minimal filtering: a 3x3 convolution of stride 1 with fewer multiplications.
 
     tile of inputs --B'xB--> points --each a 1x1 convolution of its own--> points --A'xA--> tile of outputs
      6x6 (m = 4)              6x6     36 weights instead of 9              6x6               4x4
 
 A tile of m outputs in a row takes m + 2 multiplications instead of 3m: a quarter of them all for tiles of 4x4. As
 lanes are blocks of the image, the transforms are sums of whole vectors, without a shuffle. They cost time for each
-channel and filter, and precision: where dense layers gain by it, the cost model says. Rows and columns may have tiles
-of different size, which suits blocks of few rows.
-Source: Lavin and Gray, arXiv 1509.09308.
+channel and filter, and precision. A removed kernel has no weight at any point, so connectivity counts here as well;
+patterns do not, four weights become 36. Where a layer gains by it, the cost model says. Rows and columns may have
+tiles of different size, which suits blocks of few rows.
+Source: Lavin and Gray, arXiv 1509.09308; on kept kernels: ours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,6 @@ from pconv.targets.dtype import FP32
 TAPS = 3
 NEAR_BYTES = 6 << 20
 """Points and products that stay in the caches from one step to the next, those of L3 included."""
-
 
 POINTS: Mapping[int, tuple[float, ...]] = MappingProxyType(
     {2: (0, 1, -1), 4: (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)}

@@ -191,7 +191,7 @@ def _sums(matrix: Matrix, statement: str) -> str:
 
 
 def _paired_columns(matrix: Matrix, names: list[str], lines: list[str]) -> tuple[Matrix, list[str]]:
-    """Take sum and difference of neighbours that every row weighs alike but for signs: many more rows gain than two."""
+    """Take sum and difference of neighbouring columns that every row weighs alike but for signs."""
     i = 0
     while len(matrix) > 2 and i + 1 < len(names):
         left, right = matrix[:, i], matrix[:, i + 1]
