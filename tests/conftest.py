@@ -89,6 +89,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """Return the folder of real data; the only thing that a test may be skipped for, as it cannot come along."""
+    if not DATA.is_dir():
+        pytest.skip(f"no real data in {DATA}; set PCONV_DATA to a folder that has it")
+    return DATA
+
+
+@pytest.fixture(scope="session")
 def make_program() -> ProgramMaker:
     """Return `affine_program`."""
     return affine_program

@@ -79,8 +79,7 @@ def test_the_oldest_core_refuses_halves(session_cache: Cache, tmp_path: Path) ->
 
 @pytest.mark.cc
 def test_with_the_hosts_compiler(session_cache: Cache) -> None:
-    if shutil.which("gcc") is None:
-        pytest.skip("no gcc")
+    assert shutil.which("gcc"), "this test needs gcc (Debian: gcc)"
     names = (
         "free group4 dense_residual dense_pool depthwise_3x3s2 pointwise_group4 gemm_sparse maxpool3s2 tanh"
     )

@@ -12,23 +12,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pconv.demo.data import find_folder
-from pconv.errors import ModelError
-
 Feeds = dict[str, np.ndarray]
 Judge = Callable[[Path, Feeds], list[np.ndarray]]
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 TINY_SHAPE = (1, 3, 12, 12)
-
-
-@pytest.fixture(scope="session")
-def data_folder() -> Path:
-    """Return the folder of real data, or skip where there is none."""
-    try:
-        return find_folder("cifar10")
-    except ModelError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
