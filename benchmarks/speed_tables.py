@@ -53,7 +53,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def network_table(name: str, record: Record) -> str:
-    """Show every engine on one network, the fastest first, with times faster than the fastest dense engine."""
+    """Show every engine on one network, the fastest first, with times faster than the fastest other engine."""
     counts = thread_counts(record)
     bases = {threads: fastest_dense(record, threads) for threads in counts}
     headings = [
@@ -83,7 +83,7 @@ def ratio_table(document: Record, threads: int) -> str:
     engines = {e: r["title"] for record in document["networks"].values() for e, r in record["peers"].items()}
     headings = [
         "pconv, pruned",
-        "fastest dense engine",
+        "fastest other engine",
         "pconv, dense",
         *engines.values(),
         "DeepSparse, equal zeros",
@@ -118,7 +118,7 @@ def peak_table(document: Record) -> str:
 
 
 def scaling_table(document: Record) -> str:
-    """Show what the second thread brings, ours and the fastest dense engine's."""
+    """Show what the second thread brings, ours and the fastest other engine's."""
     rows = []
     for name, record in document["networks"].items():
         if not {1, 2} <= set(thread_counts(record)):
