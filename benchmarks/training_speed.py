@@ -1,7 +1,8 @@
 """Measure how long a training step takes in each layout and precision, and so an epoch of CIFAR-10.
 
-    python benchmarks/training_speed.py                        ResNet-20, one thread, about a minute
+    python benchmarks/training_speed.py             ResNet-20, one thread, about a minute; other CPUs' results stay
     python benchmarks/training_speed.py --network resnet56_cifar --device cuda -o x.json
+    python benchmarks/training_speed.py --page      only write docs/training.md's table
 
 Forward, backward and the optimiser's step on one batch; the student alone, and with the dense network as teacher of
 its outputs and blocks.
@@ -12,6 +13,7 @@ import json
 import time
 from pathlib import Path
 from statistics import median
+from textwrap import fill
 from typing import Any
 
 import torch
@@ -23,27 +25,40 @@ from pconv.training.settings import Settings
 from pconv.training.start import make_objective, make_teacher
 
 RESULTS = Path(__file__).parent / "results" / "training_speed.json"
+PAGE = Path(__file__).parents[1] / "docs" / "training.md"
+BEGIN, END = "<!-- speed:begin -->\n", "<!-- speed:end -->"
 IMAGES = 45_000
-VARIANTS = (
-    ("contiguous", "fp32", False),
-    ("channels_last", "fp32", False),
-    ("channels_last", "bf16", False),
-    ("channels_last", "fp32", True),
-)
+VARIANTS = {
+    ("contiguous", "fp32", False): "fp32, contiguous",
+    ("channels_last", "fp32", False): "fp32",
+    ("channels_last", "bf16", False): "bf16",
+    ("channels_last", "fp32", True): "fp32, teacher",
+    ("channels_last", "bf16", True): "bf16, teacher",
+}
 
 
 def main() -> None:
     """Measure all variants, and write the results."""
     arguments = _arguments()
+    output = arguments.output
+    document = json.loads(output.read_text("utf-8")) if output.exists() else {"runs": []}
+    if arguments.page:
+        PAGE.write_text(page(PAGE.read_text("utf-8"), document), "utf-8")
+        return
     torch.set_num_threads(arguments.threads)
-    results = []
+    settings = {
+        "network": arguments.network,
+        "batch": arguments.batch,
+        "threads": arguments.threads,
+        "device": arguments.device,
+        "images": IMAGES,
+    }
+    run = {"machine": machine.record(("numpy", "torch")), "settings": settings, "results": []}
     for layout, kind, distill in VARIANTS:
         samples = measure(arguments, layout, kind, distill)
         seconds = median(samples) * (IMAGES // arguments.batch)
-        print(
-            f"{layout:14} {kind} {'with teacher' if distill else '':12} {seconds:.0f} s an epoch", flush=True
-        )
-        results.append(
+        print(f"{VARIANTS[layout, kind, distill]:16} {seconds:.0f} s an epoch", flush=True)
+        run["results"].append(
             {
                 "layout": layout,
                 "precision": kind,
@@ -52,19 +67,24 @@ def main() -> None:
                 "epoch_s": seconds,
             }
         )
-    document = {
-        "machine": machine.record(("numpy", "torch")),
-        "settings": {
-            "network": arguments.network,
-            "batch": arguments.batch,
-            "threads": arguments.threads,
-            "device": arguments.device,
-            "images": IMAGES,
-        },
-        "results": results,
-    }
-    arguments.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {arguments.output}")
+    others = [one for one in document["runs"] if _key(one) != _key(run)]
+    output.write_text(json.dumps({"runs": [*others, run]}, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {output}")
+
+
+def page(text: str, document: dict[str, Any]) -> str:
+    """Put a table between the markers of docs/training.md, a row for each CPU, and below it where it was measured."""
+    lines = [f"| seconds an epoch | {' | '.join(VARIANTS.values())} |", "|---" * (1 + len(VARIANTS)) + "|"]
+    for run in document["runs"]:
+        found = {(row["layout"], row["precision"], row["teacher"]): row["epoch_s"] for row in run["results"]}
+        cells = (f"{found[variant]:.0f}" if variant in found else "-" for variant in VARIANTS)
+        lines.append(f"| {run['machine']['cpu']} | {' | '.join(cells)} |")
+    machines = "; ".join(machine.line(run["machine"]) for run in document["runs"])
+    head, rest = text.split(BEGIN)
+    return (
+        "\n".join([f"{head}{BEGIN}{lines[0]}", *lines[1:], "", fill(f"{machines}.", 120), END])
+        + rest.split(END)[1]
+    )
 
 
 def measure(arguments: argparse.Namespace, layout: str, kind: Any, distill: bool) -> list[float]:
@@ -93,6 +113,10 @@ def measure(arguments: argparse.Namespace, layout: str, kind: Any, distill: bool
     return samples[1:]
 
 
+def _key(run: dict[str, Any]) -> tuple[Any, ...]:
+    return run["machine"]["cpu"], *run["settings"].values()
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--network", default="resnet20_cifar")
@@ -100,6 +124,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", type=int, default=7)
+    parser.add_argument("--page", action="store_true", help="measure nothing, write docs/training.md")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     return parser.parse_args()
 

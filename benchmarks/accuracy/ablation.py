@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from post_training import MAX_DIFFERENT_IMAGES, PAGE, WEIGHTS, Case, Classification, Sizes, between
+from post_training import MAX_DIFFERENT_IMAGES, PAGE, WEIGHTS, Case, Classification, Sizes, between, machines
 from torch import nn
 
 import pconv
@@ -160,10 +160,9 @@ def page(text: str, document: dict[str, Any]) -> str:
             errors = [row["change"]["standard_error"] for row in rows]
             spread = " to ".join(dict.fromkeys(f"{error:.2f}" for error in (min(errors), max(errors))))
             dense = (
-                f"Dense: {100 * document['dense']:.2f}; the change from it has standard errors of {spread}."
+                f"Dense: {100 * document['dense']:.2f}; the change from it has standard errors of {spread}. "
             )
-            machines = "; ".join(dict.fromkeys(machine.line(row["machine"]) for row in rows))
-            text = between(text, mark, f"{table(document, tuned)}\n{dense} {machines}.\n")
+            text = between(text, mark, f"{table(document, tuned)}\n{machines(rows, dense)}\n")
     return text
 
 

@@ -16,10 +16,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from post_training import MAX_DIFFERENT_IMAGES, PAGE, WEIGHTS, between
+from post_training import MAX_DIFFERENT_IMAGES, PAGE, WEIGHTS, between, machines
 
 import pconv
-from pconv.bench import machine
 from pconv.cli import console
 from pconv.demo.data import cifar10, find_folder
 from pconv.demo.train import accuracy
@@ -133,8 +132,7 @@ def table(document: dict[str, Any]) -> str:
 
 def page(text: str, document: dict[str, Any]) -> str:
     """Put the table between the markers of docs/accuracy.md, and below it where its rows were measured."""
-    machines = dict.fromkeys(machine.line(row["machine"]) for row in document["results"])
-    return between(text, "finetune", f"{table(document)}\n{'; '.join(machines)}.\n")
+    return between(text, "finetune", f"{table(document)}\n{machines(document['results'])}\n")
 
 
 def _arguments() -> argparse.Namespace:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from post_training import PAGE, between
+from post_training import PAGE, between, machines
 
 from pconv import Recipe
 from pconv.bench import machine
@@ -78,8 +78,8 @@ def page(text: str, document: dict[str, Any]) -> str:
     """Put the table between the markers of docs/accuracy.md, and below it what was run."""
     images = document["chosen"][0]["train_images"]
     run = f"{document['network']}, {document['patterns']}, {document['epochs']} epochs of {images:,} images"
-    said = f"{run}{' (shortened)' if document['shortened'] else ''}. {machine.line(document['machine'])}."
-    return between(text, "methods", f"{table(document)}\n{said}\n")
+    run += " (shortened). " if document["shortened"] else ". "
+    return between(text, "methods", f"{table(document)}\n{machines([document], run)}\n")
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -269,8 +270,13 @@ def table(document: dict[str, Any]) -> str:
 
 def page(text: str, document: dict[str, Any]) -> str:
     """Put the table between the markers of docs/accuracy.md, and below it where its rows were measured."""
-    machines = dict.fromkeys(machine.line(row["machine"]) for row in document["results"])
-    return between(text, "post-training", f"{table(document)}\n{'; '.join(machines)}.\n")
+    return between(text, "post-training", f"{table(document)}\n{machines(document['results'])}\n")
+
+
+def machines(rows: list[dict[str, Any]], before: str = "") -> str:
+    """Write where rows were measured, each machine once, as lines of a page."""
+    lines = dict.fromkeys(machine.line(row["machine"]) for row in rows)
+    return fill(f"{before}{'; '.join(lines)}.", 120, break_on_hyphens=False)
 
 
 def between(text: str, mark: str, body: str) -> str:

@@ -1,4 +1,4 @@
-"""A training step is timed in every layout and precision, with a teacher and without."""
+"""A training step is timed in every layout and precision, with a teacher and without; docs/training.md says so."""
 
 import importlib
 import json
@@ -24,8 +24,24 @@ def test_every_variant_is_measured(
     results = tmp_path / "speed.json"
     monkeypatch.setattr("sys.argv", ["training_speed.py", "--batch", "2", "--steps", "2", "-o", str(results)])
     training_speed.main()
-    rows = json.loads(results.read_text())["results"]
+    training_speed.main()  # the same machine again: in place of the first run
+    (run,) = json.loads(results.read_text())["runs"]
+    rows = run["results"]
     assert [(row["layout"], row["precision"], row["teacher"]) for row in rows] == list(
         training_speed.VARIANTS
     )
     assert all(len(row["samples_s"]) == 2 and row["epoch_s"] > 0 for row in rows)
+
+
+def test_the_table_is_that_of_the_results(training_speed: Any) -> None:
+    text = training_speed.PAGE.read_text("utf-8")
+    assert training_speed.page(text, json.loads(training_speed.RESULTS.read_text("utf-8"))) == text
+
+
+def test_a_cell_is_what_was_measured(training_speed: Any) -> None:
+    cpu = {"machine": {"cpu": "A CPU"}, "results": [
+        {"layout": "channels_last", "precision": "bf16", "teacher": False, "epoch_s": 59.6},
+    ]}  # fmt: skip
+    text = training_speed.page(f"before{training_speed.BEGIN}old{training_speed.END}after", {"runs": [cpu]})
+    assert "\n| A CPU | - | - | 60 | - | - |\n" in text and "old" not in text
+    assert text.startswith("before") and text.endswith(f"{training_speed.END}after")

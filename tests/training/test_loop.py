@@ -129,7 +129,10 @@ def test_precisions_train(precision: str, computed: torch.dtype) -> None:
     assert module[0].weight.dtype is torch.float32
 
 
-def test_types_are_chosen_by_device() -> None:
+def test_types_are_chosen_by_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    for amx, chosen in ((True, torch.bfloat16), (False, None)):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
+        assert choose_type("auto", CPU) is chosen
     assert choose_type("fp32", CPU) is None
     assert choose_type("fp16", CPU) is torch.float16
     assert scaler(CPU, torch.float16).is_enabled() and not scaler(CPU, torch.bfloat16).is_enabled()

@@ -28,7 +28,6 @@ RECONSTRUCT_SHARE = 0.25  # of the seconds that the refit left
 RECONSTRUCT_IMAGES = 2048
 RECONSTRUCT_LR = 1e-3
 DISTIL_LR = 1e-3
-FINAL_WEIGHT = 1.0
 WARM_UP = 0.05
 SHIFT = 1 / 8  # of the side
 
@@ -185,10 +184,9 @@ def _distil(
             break
         _set_rate(optimiser, DISTIL_LR, spent)
         loss, y, wanted = torch.zeros((), device=x.device), x, x
-        for i, block in enumerate(parts):
+        for block in parts:
             y, wanted = pair.after(block, y), pair.wanted_after(block, wanted)
-            weight = FINAL_WEIGHT if i == len(parts) - 1 else 1.0
-            loss = loss + weight * functional.mse_loss(y, wanted) / _variance(wanted)
+            loss = loss + functional.mse_loss(y, wanted) / _variance(wanted)
         _step(optimiser, loss)
         _report(progress, "distilling", spent)
 
