@@ -96,13 +96,15 @@ def random_feeds(view: GraphView, seed: int = 0) -> Feeds:
 
 
 def lowered(view: GraphView, target: Target) -> Plan:
-    """Lower as modelled; the registry's family of that name in Winograd's way, with the fewest kernels."""
+    """Lower as modelled; the registry's family of that name in Winograd's way, with the fewest weights."""
     return lower(view, target, pick=_points if view.outputs[0].startswith("winograd") else pick_modelled)
 
 
 def _points(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
-    found = [choice for choice in choices if choice.winograd]
-    return min(found, key=lambda c: c.shapes.kernels, default=choices[0]), ""
+    found = {
+        choice.winograd.weights(choice.shapes): choice for choice in reversed(choices) if choice.winograd
+    }
+    return found[min(found)] if found else choices[0], ""
 
 
 def run_here(view: GraphView, target: Target, cache: Cache, feeds: Feeds, cc: str | None = None) -> Results:

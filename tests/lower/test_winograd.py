@@ -6,13 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pconv import targets
-from pconv.bench.case import Case, network
+from pconv.bench.case import Case, Sparsity, network
 from pconv.bench.registry import FREE, SHARED, conv
 from pconv.lower import lower
 from pconv.lower.fkw import Walk, pack_points
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.reorder import all_taps, classes, order_filters, pattern_shapes
-from pconv.lower.winograd import TAPS, TRANSFORMS, Transform, spacing, toom_cook
+from pconv.lower.winograd import (
+    TAPS,
+    TRANSFORMS,
+    Transform,
+    kept_points,
+    point_lists,
+    spacing,
+    toom_cook,
+)
 from pconv.targets import Target
 
 CPUS = [targets.get(name) for name in targets.names()]
@@ -126,6 +134,55 @@ def test_kernels_stand_side_by_side(group: int) -> None:
                 np.testing.assert_array_equal(stored.weight[:, place], weight[f, channel, 1:].ravel())
                 place += 1
     assert place == 10 and not stored.weight[:, place:].any()
+
+
+SQUARE, TEE = ((0, 0), (0, 1), (1, 0), (1, 1)), ((0, 1), (1, 0), (1, 1), (1, 2))
+
+
+@pytest.mark.parametrize("size", [(4, 4), (2, 4), (1, 2)])
+def test_a_pattern_has_no_weight_at_some_points(size: tuple[int, int]) -> None:
+    down, across = (TRANSFORMS[m].weights for m in size)
+    for taps, kept in zip((SQUARE, TEE), kept_points(size, (SQUARE, TEE)), strict=True):
+        kernel = np.zeros((TAPS, TAPS))
+        kernel[tuple(zip(*taps, strict=True))] = np.random.default_rng(0).standard_normal(len(taps))
+        np.testing.assert_array_equal((down @ kernel @ across.T).ravel() != 0, kept)
+    assert size != (4, 4) or kept_points(size, (SQUARE, TEE)).sum(axis=1).tolist() == [25, 28]
+
+
+def test_each_point_has_a_list_of_kernels() -> None:
+    lists, numbers = point_lists((4, 4), (SQUARE, TEE))
+    np.testing.assert_array_equal(lists[list(numbers)].T, kept_points((4, 4), (SQUARE, TEE)))
+    assert lists[0].all()
+    assert numbers.count(0) == 24 and numbers.count(lists.tolist().index([False, False])) == 7
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_lists_leave_kernels_out(group: int) -> None:
+    weight = np.zeros((6, 5, 3, 3), np.float32)
+    for f in range(6):
+        for channel in range(5):
+            if channel != f // group:  # one removed kernel; filters of a group are alike
+                for tap in SQUARE if (f // group + channel) % 2 else TEE:
+                    weight[f, channel, *tap] = 1 + f
+    shapes = pattern_shapes(weight, 1)
+    assert shapes is not None
+    order = order_filters(classes(shapes), group)
+    lists, _ = point_lists((4, 4), shapes.patterns)
+    stored = pack_points(weight, shapes, order, Walk(), lists)
+    assert stored.start is not None and stored.shape.size == stored.weight.shape[1]
+    offsets, runs = stored.offset.reshape(len(lists), -1), stored.run.reshape(len(lists), -1)
+    for kept, start, offset, run in zip(lists, stored.start, offsets, runs, strict=True):
+        np.testing.assert_array_equal(np.diff(offset), run)
+        for number, filters in enumerate(order.filters.reshape(-1, group)):
+            ids = shapes.ids[filters[0]]
+            wanted = [c for c, i in enumerate(ids) if i >= 0 and kept[i]]
+            assert stored.index[start + offset[number] :][: run[number]].tolist() == wanted
+
+
+@pytest.mark.parametrize("sparsity", [FREE, SHARED[4]], ids=["free", "shared"])
+def test_patterns_skip_points_where_weights_are_taken_by_lane(sparsity: Sparsity) -> None:
+    case = conv("skips", 512, 512, (28, 28), sparsity=sparsity)
+    assert len(conv_kernel(case, targets.get("aarch64")).lists) == 36
 
 
 def test_points_do_not_share_cache_sets() -> None:

@@ -132,22 +132,30 @@ def _why_kind(best: Choice, choices: Sequence[Choice], zeros: float, force_dense
 
 def _winograd(kind: str, bare: ConvKernel, shapes: Shapes, groups: int, target: Target) -> list[Choice]:
     """Return the ways to run a layer by multiplying points of tiles, if it is of that kind."""
-    way = winograd.best(bare, groups, target)
-    if way is None:
-        return []
-    besides = way.cycles(bare, shapes, target)
+    found = []
+    for way in winograd.ways(bare, groups, shapes, target):
+        besides = way.cycles(bare, shapes, target)
+        pointwise, kernels = way.pointwise(bare, shapes.patterns), way.weights(shapes) // way.points
+        members = classes(shapes if way.skips else shapes.pointwise)
+        name = "pattern-sparse Winograd" if way.skips else kind
+        for choice in _schedules(name, pointwise, shapes.pointwise, target, members, kernels):
+            cycles = way.points * choice.schedule.cycles + besides
+            schedule = replace(choice.schedule, cycles=cycles)
+            found.append(replace(choice, shapes=shapes, winograd=way, schedule=schedule))
+    return found
 
-    def whole(schedule: Schedule) -> Schedule:
-        return replace(schedule, cycles=way.points * schedule.cycles + besides)
 
-    return [
-        replace(choice, shapes=shapes, winograd=way, schedule=whole(choice.schedule))
-        for choice in _schedules(kind, way.pointwise(bare), shapes.pointwise, target)
-    ]
-
-
-def _schedules(kind: str, bare: ConvKernel, shapes: Shapes, target: Target) -> list[Choice]:
-    members = classes(shapes)
+def _schedules(
+    kind: str,
+    bare: ConvKernel,
+    shapes: Shapes,
+    target: Target,
+    members: list[NDArray[np.int64]] | None = None,
+    kernels: int | None = None,
+) -> list[Choice]:
+    """Return the ways to run a layer of some shapes; `kernels` are those kept, where lists leave out some of them."""
+    members = classes(shapes) if members is None else members
+    kernels = shapes.kernels if kernels is None else kernels
     longest = shapes.taps * int((shapes.ids >= 0).sum(axis=1).max())
     kernel = replace(
         bare,
@@ -157,7 +165,7 @@ def _schedules(kind: str, bare: ConvKernel, shapes: Shapes, target: Target) -> l
     )
     sizes = tuple(sorted(m.size for m in members))
     if target.lanes == 1:
-        ranked = rank_work_items(kernel, shapes.kernels, sizes)
+        ranked = rank_work_items(kernel, kernels, sizes)
     else:
-        ranked = rank_schedules(kernel, target, shapes.ids.shape[1], shapes.kernels, sizes)
+        ranked = rank_schedules(kernel, target, shapes.ids.shape[1], kernels, sizes)
     return [Choice(kind, shapes, members, schedule) for schedule in ranked]

@@ -7,6 +7,8 @@
     weight  [kernel][tap][filter of the group]          in the type that memory holds
     scales  a filter's factor, in execution order         (absent: a stored number is the weight itself)
     shape   of each kernel, where kernels are not sorted by it: channels ascend, and a visit is one run
+    start   where each list's part of index begins, where Winograd's points have lists of their own; offset and run then
+            have a part for each list, one after another
 
 A *visit* is one group of filters on one block of input channels; a *span* is some groups that take turns on each
 block, so that the block's input stays in L1. Plainly, there is one block with all channels, and a group is a span
@@ -21,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pconv.lower.kernels import ConvKernel
-from pconv.lower.reorder import Order, Shapes
+from pconv.lower.reorder import REMOVED, Order, Shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Fkw:
     uniform: bool
     group: int
     scales: NDArray[np.float32] | None = None
+    start: NDArray[np.uint32] | None = None
 
     @property
     def weights_bytes(self) -> int:
@@ -72,7 +75,8 @@ class Fkw:
     @property
     def index_bytes(self) -> int:
         """Bytes of everything else."""
-        return sum(part.nbytes for part in (self.order, self.offset, self.run, self.index, self.shape))
+        lists = (self.order, self.offset, self.run, self.index, self.shape)
+        return sum(part.nbytes for part in lists) + (0 if self.start is None else self.start.nbytes)
 
     @property
     def groups(self) -> int:
@@ -104,15 +108,17 @@ def pack(
     order: Order,
     walk: Walk = PLAIN,
     scales: NDArray[np.float32] | None = None,
+    uniform: bool | None = None,
 ) -> Fkw:
-    """Store a layer's weights in FKW order.
+    """Store a layer's weights in FKW order. Whether it is `uniform` is looked up, unless it is said.
 
     Shapes: `weight` [oc, ic / groups, kh, kw] in the type it is stored in, `bias` and `scales` [oc].
     """
     oc, icg = weight.shape[:2]
     ids, filters = _ids(shapes, order)
     kernels = _walked(ids, walk)
-    uniform = bool((ids == ids[0]).all())
+    if uniform is None:
+        uniform = bool((ids == ids[0]).all())
     listed = _walked(ids[:1], walk) if uniform else kernels
     groups = 1 if uniform else len(ids)
     span = 1 if uniform else walk.span
@@ -148,23 +154,52 @@ def pack(
     )
 
 
-def pack_points(weight: NDArray[np.float32], shapes: Shapes, order: Order, walk: Walk) -> Fkw:
+def pack_points(
+    weight: NDArray[np.float32],
+    shapes: Shapes,
+    order: Order,
+    walk: Walk,
+    lists: NDArray[np.bool_] | None = None,
+) -> Fkw:
     """Store a layer [oc, ic, 3, 3] whose kernels are transformed to the weights of 1x1 layers when the model is opened.
 
     The walk is that of such a layer, the kernels stand side by side: `weight` is [tap][kernel, filter of the group],
-    filled up to whole lines, and `shape` has a number for each of these.
+    filled up to whole lines, and `shape` has a number for each of these. `lists` [lists, patterns] tells which
+    patterns' kernels are in each list, all of them in the first; without it there is one list.
     """
     oc, ic, _, width = weight.shape
     places = np.arange(1, oc * ic + 1).reshape(oc, ic, 1, 1)
-    first = pack(places, np.zeros(oc, np.float32), shapes.pointwise, order, walk)
-    kernels = np.pad(first.weight, (0, -first.weight.size % SIDE_BY_SIDE))
+    uniform = (
+        None if lists is None else bool((_ids(shapes, order)[0] == shapes.ids[order.filters.max()]).all())
+    )
+
+    def listed(some: Shapes) -> Fkw:
+        return pack(places, np.zeros(oc, np.float32), some.pointwise, order, walk, uniform=uniform)
+
+    first = listed(shapes)
+    filler = -first.weight.size % SIDE_BY_SIDE
+    kernels = np.pad(first.weight, (0, filler))
     taps = np.asarray(shapes.patterns, np.int64) @ (width, 1)
     ids = np.append(0, np.maximum(shapes.ids, 0))[kernels]
     flat = np.concatenate([np.zeros((1, weight[0, 0].size), weight.dtype), weight.reshape(oc * ic, -1)])
-    return replace(
+    stored = replace(
         first,
         weight=np.ascontiguousarray(flat[kernels[:, None], taps[ids]].T),
         shape=ids.astype(np.uint8) if len(taps) > 1 else first.shape,
+    )
+    if lists is None:
+        return stored
+    # Fillers of a group belong to the lists of its filters.
+    of_group = ids[: first.weight.size].reshape(-1, order.group).max(axis=1, initial=0)
+    kept = [np.where(np.append(some, False)[shapes.ids], shapes.ids, REMOVED) for some in lists[1:]]
+    parts = [first, *(listed(Shapes(shapes.patterns, some)) for some in kept)]
+    return replace(
+        stored,
+        shape=np.pad(of_group.repeat(order.group), (0, filler)).astype(np.uint8),
+        start=np.cumsum([0, *(part.index.size for part in parts[:-1])]).astype(np.uint32),
+        offset=np.concatenate([part.offset for part in parts]),
+        run=np.concatenate([part.run for part in parts]),
+        index=np.concatenate([part.index for part in parts]),
     )
 
 

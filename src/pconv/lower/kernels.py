@@ -56,7 +56,8 @@ class ConvKernel:
     loop runs kernels of every shape, whose taps' places stand in a table; else each shape has a loop of its own.
     `parts` of the filters are done for all tiles one after another, so that a part's weights stay in L2; else a tile is
     done for all filters before the next.
-    `points` convolutions of one kind run one after another, on planes and weights of their own (see `winograd`).
+    `points` convolutions of one kind run one after another, on planes and weights of their own (see `winograd`); where
+    their kernels differ, `lists` has the number of each one's list.
     """
 
     source: Layout
@@ -84,6 +85,7 @@ class ConvKernel:
     by_table: bool = False
     parts: int = 1
     points: int = 1
+    lists: tuple[int, ...] = ()
 
     @property
     def runs(self) -> int:
@@ -123,11 +125,15 @@ class ConvKernel:
 
 @dataclass(frozen=True, slots=True)
 class WinogradWeightsKernel:
-    """Kernels, side by side as `fkw.pack_points` stores them, to their weights at every point of tiles of `size`."""
+    """Kernels, side by side as `fkw.pack_points` stores them, to their weights at every point of tiles of `size`.
+
+    With `skips`, each point has those of its list alone.
+    """
 
     size: tuple[int, int]
     patterns: tuple[Taps, ...]
     lanes: int
+    skips: bool = False
 
     @property
     def name(self) -> str:

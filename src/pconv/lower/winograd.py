@@ -5,10 +5,12 @@
 
 A tile of m outputs in a row takes m + 2 multiplications instead of 3m: a quarter of them all for tiles of 4x4. As
 lanes are blocks of the image, the transforms are sums of whole vectors, without a shuffle. They cost time for each
-channel and filter, and precision. A removed kernel has no weight at any point, so connectivity counts here as well;
-patterns do not, four weights become 36. Where a layer gains by it, the cost model says. Rows and columns may have
-tiles of different size, which suits blocks of few rows.
-Source: Lavin and Gray, arXiv 1509.09308; on kept kernels: ours.
+channel and filter, and precision. A removed kernel has no weight at any point, so connectivity counts here as well.
+Of patterns something stays too: a point at 0 sees the first row (or column) of taps alone, one at infinity the last,
+so a pattern that leaves one of them empty has no weight there. Four weights in a square are 25 instead of 36, those of
+a T 28. Each point then has a list of kernels of its own. Where a layer gains by it, the cost model says. Rows and
+columns may have tiles of different size, which suits blocks of few rows.
+Source: Lavin and Gray, arXiv 1509.09308; on kept kernels and on patterns: ours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +21,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from pconv.lower.kernels import Activation, ConvKernel
+from pconv.lower.kernels import Activation, ConvKernel, Taps
 from pconv.lower.layout import LINE_BYTES, Layout
 from pconv.lower.reorder import Shapes
 from pconv.targets import Target
@@ -72,21 +74,48 @@ TRANSFORMS: Mapping[int, Transform] = MappingProxyType(
 """By the outputs of a tile; of one there is nothing to save, and its points are its taps."""
 
 
+def kept_points(size: tuple[int, int], patterns: Sequence[Taps]) -> NDArray[np.bool_]:
+    """Tell where each pattern has a weight: [patterns, points]."""
+    down, across = (TRANSFORMS[m].weights != 0 for m in size)
+    return np.array([(down[:, y] @ across[:, x].T).ravel() for y, x in map(np.transpose, patterns)])
+
+
+def point_lists(size: tuple[int, int], patterns: Sequence[Taps]) -> tuple[NDArray[np.bool_], tuple[int, ...]]:
+    """Give the lists of kernels that points need, as the patterns in each [lists, patterns], and each point's list.
+
+    The first list has every kernel.
+    """
+    points = [tuple(row) for row in kept_points(size, patterns).T.tolist()]
+    lists = sorted({*points, (True,) * len(patterns)}, reverse=True)
+    return np.array(lists), tuple(map(lists.index, points))
+
+
 @dataclass(frozen=True, slots=True)
 class Winograd:
-    """A way to run a layer in tiles of `size` outputs (rows, columns)."""
+    """A way to run a layer in tiles of `size` outputs (rows, columns).
+
+    With `skips`, a point leaves out the kernels that have no weight there.
+    """
 
     size: tuple[int, int]
+    skips: bool = False
 
     @property
     def points(self) -> int:
         """Multiplications of a tile, each for all its channels and filters."""
         return (self.size[0] + TAPS - 1) * (self.size[1] + TAPS - 1)
 
-    def products(self, computed: Layout) -> int:
-        """Count the multiplications of an image for each channel and filter, surplus lanes left out."""
+    def weights(self, shapes: Shapes) -> int:
+        """Count a layer's weights at all points."""
+        if not self.skips:
+            return self.points * shapes.kernels
+        counts = np.bincount(shapes.ids[shapes.ids >= 0], minlength=len(shapes.patterns))
+        return int(counts @ kept_points(self.size, shapes.patterns).sum(axis=1))
+
+    def products(self, computed: Layout, shapes: Shapes) -> int:
+        """Count the multiplications of an image, surplus lanes left out."""
         (mh, mw) = self.size
-        return self.points * -(-computed.height // mh) * -(-computed.width // mw)
+        return self.weights(shapes) * -(-computed.height // mh) * -(-computed.width // mw)
 
     def tiles(self, computed: Layout) -> tuple[int, int]:
         """Count the rows and columns of tiles in a block."""
@@ -105,8 +134,8 @@ class Winograd:
             dtype=computed.dtype,
         )
 
-    def pointwise(self, bare: ConvKernel) -> ConvKernel:
-        """Return the convolution of the points that stands for the layer's."""
+    def pointwise(self, bare: ConvKernel, patterns: Sequence[Taps]) -> ConvKernel:
+        """Return the convolution of the points that stands for the layer's, whose kernels have these patterns."""
         layout = self.layout(bare.computed)
         return replace(
             bare,
@@ -118,6 +147,7 @@ class Winograd:
             pool=False,
             activation=Activation(),
             points=self.points,
+            lists=point_lists(self.size, patterns)[1] if self.skips else (),
         )
 
     def cycles(self, bare: ConvKernel, shapes: Shapes, target: Target) -> float:
@@ -125,7 +155,7 @@ class Winograd:
         layout, costs = self.layout(bare.computed), target.costs
         planes = self.points * sum(shapes.ids.shape)
         far = planes * layout.plane_bytes > NEAR_BYTES
-        weights = self.points * shapes.kernels * target.dtype.elem_bytes / LINE_BYTES
+        weights = self.weights(shapes) * target.dtype.elem_bytes / LINE_BYTES
         each = costs.far_transform if far else costs.transform
         return each * planes * layout.block_w + costs.far_line * weights
 
@@ -135,15 +165,23 @@ def spacing(channels: int) -> int:
     return channels | 1
 
 
-def best(bare: ConvKernel, groups: int, target: Target) -> Winograd | None:
-    """Return the tile that takes the fewest multiplications for a layer, None where the layer is of another kind."""
+def ways(bare: ConvKernel, groups: int, shapes: Shapes, target: Target) -> list[Winograd]:
+    """Return the tile that takes the fewest multiplications for a layer, without skipping and with it.
+
+    Nothing where the layer is of another kind, or where there is nothing to skip.
+    """
     plain = bare.size == (TAPS, TAPS) and bare.stride == bare.dilation == (1, 1) and groups == 1
     if not plain or target.lanes == 1 or target.dtype != FP32 or bare.source.planar:
-        return None
+        return []
     sizes = [m for m in TRANSFORMS if m % 2 == 0 or not bare.pool]
-    ways = (Winograd(size) for size in product(sizes, sizes) if size != (1, 1))
 
     def products(way: Winograd) -> int:
-        return way.points * way.layout(bare.computed).block_w
+        return way.weights(shapes) * way.layout(bare.computed).block_w
 
-    return min(ways, key=products)
+    whole, skipping = (
+        min((Winograd(size, skips) for size in product(sizes, sizes) if size != (1, 1)), key=products)
+        for skips in (False, True)
+    )
+    # Lists of their own cost what they are to be read; on CPUs without multiply-adds by lane nobody measured it.
+    gains = target.fma_by_lane and products(skipping) < products(whole)
+    return [whole, skipping] if gains else [whole]

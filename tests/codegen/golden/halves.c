@@ -32,6 +32,7 @@ typedef struct {
     const _Float16 *weight;
     const float *bias;
     const uint8_t *shape;
+    const uint32_t *start;
     int32_t groups, parts, planes, channels;
 } conv_args;
 static const uint16_t TILES[1][3] = {

@@ -29,6 +29,7 @@ typedef struct {
     const float *weight;
     const float *bias;
     const uint8_t *shape;
+    const uint32_t *start;
     int32_t groups, parts, planes, channels;
 } conv_args;
 static const vi ROW_MASK[2] = {{-1, -1, -1, -1}, {-1, -1, 0, 0}};

@@ -21,6 +21,7 @@ typedef struct {{
     const {weight} *weight;
     const float *bias;
     const uint8_t *shape;
+    const uint32_t *start;
     int32_t groups, parts, planes, channels;
 }} conv_args;
 """
@@ -95,6 +96,7 @@ def render(kernel: ConvKernel) -> str:
             masks(layout),
             "" if kernel.by_lane else halo(layout),
             table("uint16_t", "TILES", rows),
+            table("uint8_t", "LISTS", [kernel.lists]) if kernel.lists else "",
             taps_table(kernel) if kernel.by_table else "",
             *(_tile(kernel, shape) for shape in shapes),
             driver,
@@ -105,11 +107,19 @@ def render(kernel: ConvKernel) -> str:
 def _points(kernel: ConvKernel, tile_count: int) -> str:
     """Return the head of the loop over tasks where each point has planes and weights of its own."""
     t, taps = ctype(kernel.output.dtype), len(kernel.patterns[0])
-    kernels = (
-        "(size_t)a->groups * a->offset[1]"
-        if kernel.uniform
-        else f"(size_t)a->offset[(a->groups + {kernel.span - 1}) / {kernel.span}]"
-    )
+    spans = f"((a->groups + {kernel.span - 1}) / {kernel.span})"
+    kernels = "(size_t)a->groups * a->offset[1]" if kernel.uniform else f"(size_t)a->offset[{spans}]"
+    of_list = ""
+    if kernel.lists:
+        blocks = f"((a->channels + {kernel.block - 1}) / {kernel.block})" if kernel.block else "1"
+        visits, offsets = (blocks, "2") if kernel.uniform else (f"a->groups * {blocks}", f"({spans} + 1)")
+        of_list = f"""\
+        const conv_args *all = args;
+        const size_t list = LISTS[0][point];
+        of_point.index = all->index + all->start[list];
+        of_point.offset = all->offset + list * {offsets};
+        of_point.run = all->run + list * {visits};
+"""
     return f"""\
     conv_args of_point = *(const conv_args *)args, *a = &of_point;
     const {t} *all_in = in, *all_weights = a->weight;
@@ -120,6 +130,7 @@ def _points(kernel: ConvKernel, tile_count: int) -> str:
         in = all_in + (size_t)point * (a->channels | 1) * {kernel.source.plane_elems};
         out = all_out + (size_t)point * (a->planes | 1) * {kernel.output.plane_elems};
         of_point.weight = all_weights + point * each;
+{of_list}\
 """
 
 

@@ -14,7 +14,7 @@ from pconv.targets.dtype import FP32
 
 _FIELDS = {
     ConvKernel: (
-        ("index", "offset", "run", "order", "weight", "bias", "shape"),
+        ("index", "offset", "run", "order", "weight", "bias", "shape", "start"),
         ("groups", "parts", "planes", "channels"),
     ),
     GemmKernel: (("index", "offset", "weight", "bias"), ("features", "outputs", "units", "tasks")),

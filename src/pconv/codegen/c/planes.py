@@ -60,9 +60,18 @@ def _types(kernel: PlaneKernel) -> tuple[str, str]:
 
 
 def walk(
-    kernel: PlaneKernel, lanes: int, helpers: str, body: str, dtype: DType = FP32, exp: bool = False
+    kernel: PlaneKernel,
+    lanes: int,
+    helpers: str,
+    body: str,
+    dtype: DType = FP32,
+    exp: bool = False,
+    before: str = "",
 ) -> str:
-    """Wrap `body`, which handles plane `c`, into a function over a range of tasks; `dtype` is that of its vectors."""
+    """Wrap `body`, which handles plane `c`, into a function over a range of tasks; `dtype` is that of its vectors.
+
+    `before` stands before the first plane, number `from`.
+    """
     return f"""\
 /* {kernel.name} */
 {prelude(lanes, dtype, exp)}{ARGS}{helpers}\
@@ -71,6 +80,7 @@ def walk(
     int32_t from = (int32_t)((int64_t)a->planes * begin / a->tasks);
     int32_t to = (int32_t)((int64_t)a->planes * end / a->tasks);
     (void)other;
+{before}\
     for (int32_t c = from; c < to; c++) {{
 {body}    }}
 }}

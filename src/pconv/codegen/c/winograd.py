@@ -15,15 +15,18 @@ from pconv.codegen.c.planes import fill, walk
 from pconv.codegen.c.prelude import needs_exp, number, table
 from pconv.lower.kernels import WinogradInputKernel, WinogradOutputKernel, WinogradWeightsKernel
 from pconv.lower.layout import Layout
-from pconv.lower.winograd import TAPS, TRANSFORMS, Winograd
+from pconv.lower.winograd import TAPS, TRANSFORMS, Winograd, kept_points, point_lists
 
 Matrix = NDArray[np.float64]
 
 
 def render_weights(kernel: WinogradWeightsKernel) -> str:
-    """Return the C file of the transform of weights: vector `c` of kernels side by side."""
+    """Return the C file of the transform of weights: vector `c` of kernels side by side.
+
+    Where points have lists of their own, each kernel's weight goes to the end of its points' lists, as far as they got.
+    """
     down, across = (TRANSFORMS[m].weights for m in kernel.size)
-    whole = len(kernel.patterns) == 1
+    whole, points = len(kernel.patterns) == 1, len(down) * len(across)
     taps = [[y * TAPS + x for y, x in pattern] for pattern in kernel.patterns]
     loads = "\n".join(f"        k[{tap}] = LD(w + {t} * count);" for t, tap in enumerate(taps[0]))
     spread = f"""\
@@ -31,10 +34,36 @@ def render_weights(kernel: WinogradWeightsKernel) -> str:
             const uint8_t *tap = TAPS[a->shape[c * LANES + i]];
             for (int t = 0; t < {len(taps[0])}; t++) k[tap[t]][i] = w[t * count + i];
         }}"""
+    target, helpers, before, after = (
+        "out + (size_t)c * LANES",
+        "" if whole else table("uint8_t", "TAPS", taps),
+        "",
+        "",
+    )
+    step = "count"
+    if kernel.skips:
+        kept = kept_points(kernel.size, kernel.patterns)
+        lists, numbers = point_lists(kernel.size, kernel.patterns)
+        target, step = "of_points", "LANES"
+        helpers += table("uint8_t", "LISTS", [numbers]) + table("uint8_t", "IN_LIST", lists.T.tolist())
+        helpers += table("uint8_t", "KEPT", kept.tolist())
+        advance = f"for (int l = 0; l < {len(lists)}; l++) ends[l] += IN_LIST[a->shape[i]][l];"
+        before = f"""\
+    size_t ends[{len(lists)}] = {{0}};
+    for (size_t i = 0; i < (size_t)from * LANES; i++) {advance}
+"""
+        after = f"""\
+        for (size_t i = (size_t)c * LANES; i < ((size_t)c + 1) * LANES; i++) {{
+            for (int p = 0; p < {points}; p++)
+                if (KEPT[a->shape[i]][p]) out[p * count + ends[LISTS[0][p]]] = of_points[p * LANES + i % LANES];
+            {advance}
+        }}
+"""
     body = f"""\
         const size_t count = (size_t)a->planes * LANES;
         const float *w = a->scale + (size_t)c * LANES;
-        float *o = out + (size_t)c * LANES;
+{f"        float of_points[{points} * LANES] __attribute__((aligned(64)));{chr(10)}" if kernel.skips else ""}\
+        float *o = {target};
         vf k[{TAPS * TAPS}] = {{{{0}}}}, t[{len(down)}][{TAPS}];
 {loads if whole else spread}
         for (int j = 0; j < {TAPS}; j++) {{
@@ -43,10 +72,10 @@ def render_weights(kernel: WinogradWeightsKernel) -> str:
         }}
         for (int i = 0; i < {len(down)}; i++) {{
             {_named(f"t[i][{j}]" for j in range(TAPS))}
-            {_sums(across, "ST(o, {1}); o += count;")}
+            {_sums(across, f"ST(o, {{1}}); o += {step};")}
         }}
-"""
-    return walk(kernel, kernel.lanes, "" if whole else table("uint8_t", "TAPS", taps), body)
+{after}"""
+    return walk(kernel, kernel.lanes, helpers, body, before=before)
 
 
 def render_input(kernel: WinogradInputKernel) -> str:

@@ -19,6 +19,7 @@ from pconv.lower.plan import Step, Tensor, Work
 from pconv.lower.reorder import order_filters
 from pconv.lower.schedule import bound, tiles
 from pconv.lower.storage import store
+from pconv.lower.winograd import point_lists
 
 MIN_TASK_CYCLES = 30_000
 MAX_TASKS = 32
@@ -108,8 +109,9 @@ def _convolve(
     kept = store(weight, ctx.target.dtype, f"{node.name} (Conv)")
     way, area = choice.winograd, bare.computed.height * bare.computed.width
     if way:
-        stored = pack_points(kept, choice.shapes, order, walk)
-        macs = choice.shapes.kernels * way.products(bare.computed)
+        lists = point_lists(way.size, choice.shapes.patterns)[0] if way.skips else None
+        stored = pack_points(kept, choice.shapes, order, walk, lists)
+        macs = way.products(bare.computed, choice.shapes)
     else:
         stored = pack(kept, bias, choice.shapes, order, walk)
         macs = choice.shapes.kernels * choice.shapes.taps * area
@@ -147,6 +149,8 @@ def _convolve(
     }
     if kernel.by_table:
         data["shape"] = stored.shape
+    if stored.start is not None:
+        data["start"] = stored.start
     if way is None:
         data["weight"] = stored.weight
     params = {

@@ -24,7 +24,7 @@ def weights_to_points(layer: str, way: Winograd, stored: Fkw, patterns: tuple[Ta
     """Build the step that transforms a layer's weights, when the model is opened."""
     taps, count = stored.weight.shape
     points = Tensor(f"{layer}:weights", way.points, planar(1, count))
-    kernel = WinogradWeightsKernel(way.size, patterns, lanes)
+    kernel = WinogradWeightsKernel(way.size, patterns, lanes, way.skips)
     data = {"scale": stored.weight} | ({"shape": stored.shape} if stored.shape.size else {})
     tasks = chunks(count // lanes, count * way.points)
     params = {"planes": count // lanes, "tasks": tasks}
