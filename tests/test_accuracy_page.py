@@ -5,7 +5,8 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,20 @@ def test_a_shortened_run_is_marked() -> None:
     whole, short = (table({"results": [row | {"shortened": one}]}).splitlines()[-1] for one in (False, True))
     assert "| centre3 | 2 | 91.73% | 89.00% | -2.73 +- 0.30 | 90.8% |" in whole
     assert "| centre3 | 2 of 10,000 images (shortened) | 91.73% |" in short
+
+
+def test_a_rate_is_chosen_on_held_out_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    methods = importlib.import_module("methods")
+    scores = {0.02: (0.9, 0.8), 0.05: (0.8, 0.99)}
+
+    def run(method: str, rate: float, lr: float, options: Any) -> dict[str, Any]:
+        held_out, test = scores[lr]
+        return {"method": method, "lr": lr, "held_out_accuracy": held_out, "accuracy": test, "seconds": 1.0}
+
+    monkeypatch.setattr(methods, "run", run)
+    found = methods.measure("admm", 4.0, SimpleNamespace(lrs=[0.02, 0.05]))
+    assert found["lr"] == 0.02 and [one["lr"] for one in found["candidates"]] == [0.02, 0.05]
+    assert not any("accuracy" in one for one in found["candidates"])
 
 
 def test_cases_are_unlike(script: ModuleType) -> None:
