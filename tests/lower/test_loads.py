@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pconv.lower.kernels import Activation, ConvKernel
 from pconv.lower.layout import natural
-from pconv.lower.loads import cut_taps, load_program, tap_offset
+from pconv.lower.loads import cut_taps, load_count, load_pieces, load_program, tap_offset
 
 KERNEL = ConvKernel(
     source=natural(28, 28, 16).with_halo(1, 1, 1, 1),
@@ -86,3 +86,22 @@ def test_taps_are_cut_evenly(taps: int, passes: int) -> None:
     chunks = cut_taps(taps, passes)
     assert [tap for chunk in chunks for tap in chunk] == list(range(taps))
     assert max(map(len, chunks)) - min(map(len, chunks)) <= 1 and len(chunks) == passes
+
+
+@pytest.mark.parametrize(
+    ("offsets", "widest", "pieces", "count"),
+    [
+        (range(7), 1, [1] * 7, 7),
+        (range(7), 2, [2, 2, 2, 1], 4),
+        (range(7), 4, [4, 3], 2),
+        ([*range(7), *range(10, 17)], 4, [4, 3, 4, 3], 5),  # one more to get to the second row
+        ([*range(4), *range(10, 14)], 4, [4, 2, 2], 3),  # which does not pay for four
+        ([0, 2, 4], 4, [1, 1, 1], 3),
+        ([], 4, [], 0),
+    ],
+)
+def test_neighbours_are_loaded_together(
+    offsets: list[int], widest: int, pieces: list[int], count: int
+) -> None:
+    assert load_pieces(offsets, widest) == pieces
+    assert load_count(offsets, widest) == count

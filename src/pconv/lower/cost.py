@@ -13,11 +13,13 @@ from math import pi, sqrt
 
 from pconv.lower.kernels import ConvKernel, Taps
 from pconv.lower.layout import LINE_BYTES
-from pconv.lower.loads import cut_taps
+from pconv.lower.loads import MULTIPLE, cut_taps, load_count
 from pconv.targets import Target
 
 FMA_LATENCY = 4.0
 SAMPLED_PATTERNS = 4
+APART = 1 << 16
+"""From one row to the next, where only neighbours in a row count."""
 REACH = 64
 """Vectors that one pointer reaches with a load of two on AArch64: 7 bits of offset."""
 
@@ -67,7 +69,8 @@ def kernel_terms(
     latency = FMA_LATENCY if kernel.passes == taps else target.costs.burst
     fma = max(kernel.group * vectors * taps / target.fma_units, latency * taps / kernel.copies)
     sample = kernel.patterns[:SAMPLED_PATTERNS]
-    count = sum(loads(kernel, p, tile, kernel.passes, kernel.by_lane) for p in sample) / len(sample)
+    widest = load_width(kernel, tile, target.vector_registers)
+    count = sum(loads(kernel, p, tile, kernel.passes, widest) for p in sample) / len(sample)
     # Side by side, weights come in pairs as well.
     count += weight_loads(taps, kernel.group, 2 * target.lanes * kernel.by_lane)
     lines = sum(loads(kernel, p, tile, 1) for p in sample) / len(sample) * target.vector_bytes / LINE_BYTES
@@ -130,9 +133,24 @@ def group_cycles(
     return ends + turns + kernel.group * store + costs.group
 
 
+def load_width(kernel: ConvKernel, tile: tuple[int, int], registers: int) -> int:
+    """Return how many neighbouring vectors one load may bring.
+
+    Two where weights stand side by side, as AArch64 loads two registers at once. Kernels of one tap read whole rows,
+    with loads of as many registers as are left.
+    """
+    if not kernel.by_lane:
+        return 1
+    if len(kernel.patterns[0]) > 1 or kernel.source.dtype.converts:
+        return 2
+    sums = kernel.group * kernel.copies * tile[0] * tile[1]
+    free = registers - sums - weight_loads(1, kernel.group, kernel.source.lanes)
+    return max(2, min(MULTIPLE, free))
+
+
 @lru_cache(maxsize=4096)
-def loads(kernel: ConvKernel, pattern: Taps, tile: tuple[int, int], passes: int, pairs: bool = False) -> int:
-    """Count distinct input vectors, or the loads that bring them in `pairs` of neighbours.
+def loads(kernel: ConvKernel, pattern: Taps, tile: tuple[int, int], passes: int, widest: int = 1) -> int:
+    """Count distinct input vectors, or the loads that bring up to `widest` neighbours each.
 
     See `loads.load_program` for the same walk with its uses.
     """
@@ -141,12 +159,7 @@ def loads(kernel: ConvKernel, pattern: Taps, tile: tuple[int, int], passes: int,
     total = 0
     for run in cut_taps(len(pattern), passes):
         found = {(r + pattern[t][0] * dy, c + pattern[t][1] * dx) for r, c in places for t in run}
-        total += len(found)
-        if pairs:
-            second = False
-            for r, c in sorted(found):
-                second = not second and (r, c - 1) in found
-                total -= second
+        total += load_count([r * APART + c for r, c in sorted(found)], widest)
     return total
 
 

@@ -147,6 +147,7 @@ class WinogradInputKernel:
     """Tiles of `size` outputs and what they reach, transformed to points: see `winograd`.
 
     `computed` is the layout of the convolution's outputs, `pads` how far their taps reach above and to the left.
+    `by_lane` says that a multiplication takes a factor from any lane, and that there are registers for a whole tile.
     """
 
     source: Layout
@@ -154,6 +155,7 @@ class WinogradInputKernel:
     computed: Layout
     size: tuple[int, int]
     pads: tuple[int, int]
+    by_lane: bool = False
 
     @property
     def name(self) -> str:
@@ -164,7 +166,10 @@ class WinogradInputKernel:
 
 @dataclass(frozen=True, slots=True)
 class WinogradOutputKernel:
-    """Points transformed to tiles of `size` outputs; then bias, residual, activation and 2x2 max pool."""
+    """Points transformed to tiles of `size` outputs; then bias, residual, activation and 2x2 max pool.
+
+    `by_lane` is as in `WinogradInputKernel`.
+    """
 
     source: Layout
     output: Layout
@@ -173,6 +178,7 @@ class WinogradOutputKernel:
     size: tuple[int, int]
     activation: Activation
     pool: bool
+    by_lane: bool = False
 
     @property
     def name(self) -> str:

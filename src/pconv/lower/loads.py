@@ -13,6 +13,9 @@ from itertools import pairwise
 
 from pconv.lower.kernels import ConvKernel
 
+MULTIPLE = 4
+"""Neighbours that a load of AArch64 fills registers with at most, if these are neighbours too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -39,6 +42,35 @@ def load_program(kernel: ConvKernel, taps: Sequence[int], pattern: int, tile: tu
                 offset = origin + tap_offset(kernel, *kernel.patterns[pattern][tap])
                 uses.setdefault(offset, []).append((row * tile[1] + col, tap))
     return [Load(offset, tuple(uses[offset])) for offset in sorted(uses)]
+
+
+def load_pieces(offsets: Sequence[int], widest: int) -> list[int]:
+    """Cut ascending offsets into loads of neighbours, up to `widest` at a time. Returns: how many each load brings.
+
+    A load of three or four takes its pointer along and reaches nothing else: each stretch but the first needs an
+    instruction more to get there, and so has such loads only where that pays.
+    """
+    pieces: list[int] = []
+    for start, stop in _stretches(offsets):
+        length = stop - start
+        wide = widest if -(-length // widest) + (start > 0) < -(-length // min(widest, 2)) else min(widest, 2)
+        pieces += [wide] * (length // wide) + [length % wide] * (length % wide > 0)
+    return pieces
+
+
+def load_count(offsets: Sequence[int], widest: int) -> int:
+    """Count the instructions that load so."""
+    count = 0
+    for start, stop in _stretches(offsets):
+        length = stop - start
+        count += min(-(-length // widest) + (start > 0), -(-length // min(widest, 2)))
+    return count
+
+
+def _stretches(offsets: Sequence[int]) -> list[tuple[int, int]]:
+    """Find where neighbours follow each other: from where, up to where."""
+    edges = [0, *(i for i in range(1, len(offsets)) if offsets[i] != offsets[i - 1] + 1), len(offsets)]
+    return list(pairwise(edges))
 
 
 def cut_taps(taps: int, passes: int) -> list[range]:

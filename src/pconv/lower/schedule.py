@@ -154,9 +154,10 @@ def _candidates(bare: ConvKernel, target: Target, group: int, length: float) -> 
     `length` is that of a run, on average.
     """
     out, unit = bare.computed, 2 if bare.pool else 1
+    most = target.vector_registers if bare.points > 1 and bare.by_lane else MAX_COLS
     found: set[ConvKernel] = set()
     for rows in range(unit, min(out.block_h, MAX_ROWS) + 1, unit):
-        for cols in range(unit, min(out.block_w, MAX_COLS) + 1, unit):
+        for cols in range(unit, min(out.block_w, most) + 1, unit):
             tile = (split(out.block_h, rows, unit)[0], split(out.block_w, cols, unit)[0])
             found |= set(_of_tile(replace(bare, group=group, tile=tile), target, length))
     if not found and group == 1:

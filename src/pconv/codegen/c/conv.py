@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from pconv.codegen.c.activation import apply_vector
-from pconv.codegen.c.conv_sums import acc, add_to_floats, runs_text, taps_table
+from pconv.codegen.c.conv_sums import acc, add_to_floats, load_helpers, runs_text, taps_table
 from pconv.codegen.c.halo import apply_mask, at_edge, halo, has_halo, masks, tile_halo
 from pconv.codegen.c.prelude import ctype, needs_exp, prelude, table
 from pconv.lower.fkw import SIDE_BY_SIDE
@@ -80,6 +80,7 @@ def render(kernel: ConvKernel) -> str:
     }}
 }}
 """
+    tile_texts = "".join(_tile(kernel, shape) for shape in shapes)
     kh, kw = kernel.size
     head = (
         f"/* {kernel.name}\n"
@@ -92,13 +93,14 @@ def render(kernel: ConvKernel) -> str:
         [
             head,
             prelude(layout.lanes, layout.dtype, needs_exp(kernel.activation.kind)),
+            load_helpers(kernel, tile_texts),
             ARGS.format(weight=t),
             masks(layout),
             "" if kernel.by_lane else halo(layout),
             table("uint16_t", "TILES", rows),
             table("uint8_t", "LISTS", [kernel.lists]) if kernel.lists else "",
             taps_table(kernel) if kernel.by_table else "",
-            *(_tile(kernel, shape) for shape in shapes),
+            tile_texts,
             driver,
         ]
     )

@@ -7,15 +7,40 @@ spread over registers one by one, or stay side by side where a multiply-add name
 from collections.abc import Iterable, Sequence
 
 from pconv.codegen.c.prelude import ctype, table
-from pconv.lower.cost import REACH
+from pconv.lower.cost import REACH, load_width
 from pconv.lower.kernels import ConvKernel
-from pconv.lower.loads import Load, cut_taps, load_program, tap_offset
+from pconv.lower.loads import MULTIPLE, Load, cut_taps, load_pieces, load_program, tap_offset
 
 REGISTERS = 32
 """Vector registers of the CPUs whose multiply-adds take a lane."""
 
 WIDENING_RUNS = 8
 """Places in a group's runs where sums of halves may be added to floats."""
+
+
+_NEIGHBOURS = """\
+/* Neighbouring registers from neighbouring vectors, by one instruction. */
+typedef struct {{ vf v[{n}]; }} vf{n};
+static inline vf{n} LD{n}(const {t} *p) {{
+#if defined(__aarch64__)
+    float32x4x{n}_t x = vld1q_f32_x{n}((const float *)p);
+    return (vf{n}){{{{{from_x}}}}};
+#else
+    return (vf{n}){{{{{from_p}}}}};
+#endif
+}}
+"""
+
+
+def load_helpers(kernel: ConvKernel, text: str) -> str:
+    """Return the loads of three and four vectors that a text uses."""
+    used = [n for n in range(3, MULTIPLE + 1) if f"LD{n}(" in text]
+    lines = ["#if defined(__aarch64__)\n#include <arm_neon.h>\n#endif\n"] if used else []
+    for n in used:
+        from_x = ", ".join(f"(vf)x.val[{i}]" for i in range(n))
+        from_p = ", ".join(f"LD(p + {i} * LANES)" for i in range(n))
+        lines.append(_NEIGHBOURS.format(n=n, t=ctype(kernel.source.dtype), from_x=from_x, from_p=from_p))
+    return "".join(lines)
 
 
 def acc(f: int, v: int, copy: int = 0) -> str:
@@ -162,8 +187,7 @@ def _kernel(kernel: ConvKernel, shape: tuple[int, int], pattern: int, i: int, tu
     for chunk in cut_taps(taps, kernel.passes):
         loads = load_program(kernel, chunk, pattern, shape)
         if kernel.by_lane:
-            accumulators = kernel.group * kernel.copies * shape[0] * shape[1]
-            yield from _by_lane(kernel, loads, chunk, first, copy, accumulators)
+            yield from _by_lane(kernel, shape, loads, chunk, first, copy)
         else:
             yield from _by_splat(kernel, loads, chunk, first, copy)
     yield "                }"
@@ -193,12 +217,17 @@ def _by_splat(
 
 
 def _by_lane(
-    kernel: ConvKernel, loads: Sequence[Load], chunk: range, first: int, copy: int, accumulators: int
+    kernel: ConvKernel,
+    shape: tuple[int, int],
+    loads: Sequence[Load],
+    chunk: range,
+    first: int,
+    copy: int,
 ) -> Iterable[str]:
     """Return a run of taps whose weights stay side by side in registers: a multiply-add names register and lane.
 
     `first` is the kernel's first weight. Neighbouring vectors are loaded in pairs where two registers are free, from
-    a pointer that moves when it is too far behind for that.
+    a pointer that moves when it is too far behind for that; or three or four at a time, which move it along.
     """
     g, lanes, origin = kernel.group, kernel.source.lanes, tap_offset(kernel, 0, 0)
     start = first + chunk[0] * g
@@ -210,36 +239,49 @@ def _by_lane(
 
     loaded: set[int] = set()
     done = 0
+    accumulators, widest = g * kernel.copies * shape[0] * shape[1], load_width(kernel, shape, REGISTERS)
+    pieces = iter(load_pieces([load.offset for load in loads], widest))
     base = loads[0].offset - origin if kernel.passes > 1 else 0
     # A pointer of its own for each run: what another one loaded would be kept, without a register to spare.
     move = f"k + {base * lanes}; HIDE(p)" if kernel.passes > 1 else "k"
     yield f"                {{ const {ctype(kernel.source.dtype)} *p = {move};"
     while done < len(loads):
-        pair = loads[done : done + 2]
-        live = weights(pair) | (loaded & weights(loads[done:]))
-        neighbours = len(pair) == 2 and pair[1].offset == pair[0].offset + 1
-        # Short of registers, the compiler reads a single filter's weights again, and of several moves sums about.
-        short = g > 1 and accumulators + len(live) + 2 > REGISTERS
-        if not neighbours or short:
-            pair = pair[:1]
-        done += len(pair)
-        places = [load.offset - origin for load in pair]
-        if places[-1] - base >= REACH:
+        some = loads[done : done + (next(pieces) if widest > 2 else 2)]
+        if widest == 2:
+            live = weights(some) | (loaded & weights(loads[done:]))
+            neighbours = some[-1].offset == some[0].offset + 1
+            # Short of registers, the compiler reads a single filter's weights again, and of several moves sums about.
+            if not neighbours or (g > 1 and accumulators + len(live) + 2 > REGISTERS):
+                some = some[:1]
+        done += len(some)
+        places = [load.offset - origin for load in some]
+        multiple = len(some) > 2
+        if places[-1] - base >= REACH or (multiple and places[0] != base):
             yield f"                p += {(places[0] - base) * lanes}; HIDE(p);"
             base = places[0]
-        for w in sorted(weights(pair) - loaded):
+        for w in sorted(weights(some) - loaded):
             yield f"                vf w{w} = LD(w + {start + w * lanes});"
             loaded.add(w)
-        x = ", ".join(f"x{i} = LD(p + {(place - base) * lanes})" for i, place in enumerate(places))
+        if multiple:
+            names = [f"x.v[{i}]" for i in range(len(some))]
+            x = f"vf{len(some)} x = LD{len(some)}(p); p += {len(some) * lanes}; HIDE(p)"
+            base += len(some)
+        else:
+            names = [f"x{i}" for i in range(len(some))]
+            loads_text = (
+                f"{name} = LD(p + {(place - base) * lanes})"
+                for name, place in zip(names, places, strict=True)
+            )
+            x = f"vf {', '.join(loads_text)}"
         uses = (
-            (i, v, f, first + t * g + f)
-            for i, load in enumerate(pair)
+            (name, v, f, first + t * g + f)
+            for name, load in zip(names, some, strict=True)
             for v, t in load.uses
             for f in range(g)
         )
         sums = " ".join(
-            f"{acc(f, v, copy)} += x{i} * LANE(w{(at - start) // lanes}, {(at - start) % lanes});"
-            for i, v, f, at in uses
+            f"{acc(f, v, copy)} += {name} * LANE(w{(at - start) // lanes}, {(at - start) % lanes});"
+            for name, v, f, at in uses
         )
-        yield f"                {{ vf {x}; {sums} }}"
+        yield f"                {{ {x}; {sums} }}"
     yield "                }"

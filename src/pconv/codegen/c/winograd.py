@@ -1,7 +1,8 @@
 """Winograd's transforms: tiles of a plane to points and back, in sums of whole vectors.
 
 Columns first, then rows; the sums of both directions are those of a small matrix, in which neighbouring rows (or
-columns) often differ in signs alone and share their parts.
+columns) often differ in signs alone and share their parts. On AArch64, whose registers nearly hold a tile, there are
+no loops, and the factors lie side by side in registers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,11 +14,24 @@ from pconv.codegen.c.activation import apply_vector
 from pconv.codegen.c.halo import apply_mask, halo, masks
 from pconv.codegen.c.planes import fill, walk
 from pconv.codegen.c.prelude import needs_exp, number, table
-from pconv.lower.kernels import WinogradInputKernel, WinogradOutputKernel, WinogradWeightsKernel
+from pconv.lower.kernels import (
+    INTERLEAVED,
+    WinogradInputKernel,
+    WinogradOutputKernel,
+    WinogradWeightsKernel,
+)
 from pconv.lower.layout import Layout
 from pconv.lower.winograd import TAPS, TRANSFORMS, Winograd, kept_points, point_lists
 
 Matrix = NDArray[np.float64]
+
+_HOLD = """\
+#if defined(__aarch64__)
+#define HOLD(v) __asm__("" : "+w"(v)) /* in a register: else each lane becomes a constant of its own */
+#else
+#define HOLD(v) (void)0
+#endif
+"""
 
 
 def render_weights(kernel: WinogradWeightsKernel) -> str:
@@ -85,8 +99,13 @@ def render_input(kernel: WinogradInputKernel) -> str:
     tiles = []
     for rows, cols in _shapes(kernel.computed, kernel.size):
         high, wide = rows + TAPS - 1, cols + TAPS - 1
+        head = f"static inline void tile_{rows}x{cols}(const float *p, float *o, size_t apart) {{\n"
+        if kernel.by_lane:
+            lines = _input_at_once(src.row_vectors, down[:, :high], across[:, :wide])
+            tiles.append("".join([head, *(f"    {line}\n" for line in lines), "}\n"]))
+            continue
         tiles.append(f"""\
-static inline void tile_{rows}x{cols}(const float *p, float *o, size_t apart) {{
+{head}\
     vf t[{len(down)}][{wide}];
     for (int j = 0; j < {wide}; j++, p += LANES) {{
         {_named(f"LD(p + {i * src.row_vectors} * LANES)" for i in range(high))}
@@ -105,7 +124,22 @@ static inline void tile_{rows}x{cols}(const float *p, float *o, size_t apart) {{
         float *points = out + (size_t)c * {out.plane_elems};
         const size_t apart = (size_t)a->apart * {out.plane_elems};
 {_each_tile(kernel.computed, kernel.size, f"({at}, points + tile, apart)")}"""
-    return walk(kernel, out.lanes, "".join(tiles), body)
+    return walk(kernel, out.lanes, _HOLD + "".join(tiles) if kernel.by_lane else "".join(tiles), body)
+
+
+def _input_at_once(row_vectors: int, down: Matrix, across: Matrix) -> Iterator[str]:
+    """Give the statements of an input's tile, rows first, as these are loaded in pairs."""
+    factors = Factors(down, across)
+    yield from factors.declared()
+    high, wide = down.shape[1], across.shape[1]
+    for i in range(high):
+        yield f"vf {', '.join(f't{i}_{j}' for j in range(len(across)))};"
+        loads = _named(f"LD(p + {i * row_vectors + j} * LANES)" for j in range(wide))
+        yield f"{{ {loads} {_sums(across, f't{i}_{{}} = {{}};', factors)} }}"
+    for j in range(len(across)):
+        named = _named(f"t{i}_{j}" for i in range(high))
+        store = f"ST(o + {{}} * {len(across)} * apart, {{}});"
+        yield f"{{ {named} {_sums(down, store, factors)} o += apart; HIDE(o); }}"
 
 
 def render_output(kernel: WinogradOutputKernel) -> str:
@@ -116,10 +150,18 @@ def render_output(kernel: WinogradOutputKernel) -> str:
     tiles = []
     for rows, cols in _shapes(kernel.computed, kernel.size):
         epilogue = "\n    ".join(_epilogue(kernel, rows, cols, unit))
-        tiles.append(f"""\
+        head = f"""\
 static inline void tile_{rows}x{cols}(
     const float *p, size_t apart, const float *r, float b, float *o, int y0, int x0) {{
-    vf t[{rows}][{wide}], v[{rows}][{cols}];
+    vf v[{rows}][{cols}];
+"""
+        if kernel.by_lane:
+            lines = _output_at_once(down[:rows], across[:cols])
+            tiles.append("".join([head, *(f"    {line}\n" for line in lines), f"    {epilogue}\n}}\n"]))
+            continue
+        tiles.append(f"""\
+{head}\
+    vf t[{rows}][{wide}];
     for (int j = 0; j < {wide}; j++, p += apart) {{
         {_named(f"LD(p + {i * wide} * apart)" for i in range(down.shape[1]))}
         {_sums(down[:rows], "t[{}][j] = {};")}
@@ -142,8 +184,22 @@ static inline void tile_{rows}x{cols}(
         const size_t apart = (size_t)a->apart * {src.plane_elems};
 {_each_tile(kernel.computed, kernel.size, f"(points + tile, apart, {residual}, a->shift[c], o, {place})")}\
 {fill(out)}"""
-    helpers = masks(out) + halo(out) + "".join(tiles)
+    helpers = masks(out) + halo(out) + (_HOLD if kernel.by_lane else "") + "".join(tiles)
     return walk(kernel, out.lanes, helpers, body, exp=needs_exp(kernel.activation.kind))
+
+
+def _output_at_once(down: Matrix, across: Matrix) -> Iterator[str]:
+    """Give the statements of an output's tile `v`, columns first, as rows are stored in pairs."""
+    factors, wide = Factors(down, across), across.shape[1]
+    yield from factors.declared()
+    yield "const vf bias = SPLAT(b);"
+    for j in range(wide):
+        yield f"vf {', '.join(f't{i}_{j}' for i in range(len(down)))};"
+        loads = _named(f"LD(p + {i * wide} * apart)" for i in range(down.shape[1]))
+        yield f"{{ {loads} p += apart; HIDE(p); {_sums(down, f't{{}}_{j} = {{}};', factors)} }}"
+    for i in range(len(down)):
+        named = _named(f"t{i}_{j}" for j in range(wide))
+        yield f"{{ {named} {_sums(across, f'v[{i}][{{}}] = bias + ({{}});', factors)} }}"
 
 
 def _epilogue(kernel: WinogradOutputKernel, rows: int, cols: int, unit: int) -> Iterator[str]:
@@ -195,7 +251,28 @@ def _named(values: Iterator[str]) -> str:
     return "const vf " + ", ".join(f"x{i} = {value}" for i, value in enumerate(values)) + ";"
 
 
-def _sums(matrix: Matrix, statement: str) -> str:
+class Factors:
+    """The factors of some matrices, side by side in registers f0, f1, ..."""
+
+    def __init__(self, *matrices: Matrix) -> None:
+        found = sorted({float(w) for matrix in matrices for w in matrix.flat if abs(w) not in (0, 1)})
+        self.places = {value: i for i, value in enumerate(found)}
+
+    def declared(self) -> Iterator[str]:
+        """Give the statements that fill the registers."""
+        found = list(self.places)
+        for i in range(0, len(found), INTERLEAVED):
+            values = ", ".join(map(number, found[i : i + INTERLEAVED]))
+            name = f"f{i // INTERLEAVED}"
+            yield f"vf {name} = {{{values}}}; HOLD({name});"
+
+    def spell(self, weight: float) -> str:
+        """Spell a factor with its sign."""
+        register, lane = divmod(self.places[float(weight)], INTERLEAVED)
+        return f"LANE(f{register}, {lane})"
+
+
+def _sums(matrix: Matrix, statement: str, factors: Factors | None = None) -> str:
     """Return the product of a matrix and x0, x1, ...: `statement` takes a row's number and its sum."""
     lines: list[str] = []
     names = [f"x{i}" for i in range(matrix.shape[1])]
@@ -206,17 +283,17 @@ def _sums(matrix: Matrix, statement: str) -> str:
         same = pair[0] == pair[-1]
         if len(pair) == 2 and (same | (pair[0] == -pair[1])).all() and pair[0][same].any() and not same.all():
             even, odd = f"e{done}", f"o{done}"
-            lines.append(f"const vf {even} = {_sum(np.where(same, pair[0], 0), names)};")
-            lines.append(f"const vf {odd} = {_sum(np.where(same, 0, pair[0]), names)};")
+            lines.append(f"const vf {even} = {_sum(np.where(same, pair[0], 0), names, factors)};")
+            lines.append(f"const vf {odd} = {_sum(np.where(same, 0, pair[0]), names, factors)};")
             lines += [
                 statement.format(done, f"{even} + {odd}"),
                 statement.format(done + 1, f"{even} - {odd}"),
             ]
             done += 2
         else:
-            lines.append(statement.format(done, _sum(pair[0], names)))
+            lines.append(statement.format(done, _sum(pair[0], names, factors)))
             done += 1
-    return "\n        ".join(lines)
+    return (" " if factors else "\n        ").join(lines)
 
 
 def _paired_columns(matrix: Matrix, names: list[str], lines: list[str]) -> tuple[Matrix, list[str]]:
@@ -235,16 +312,21 @@ def _paired_columns(matrix: Matrix, names: list[str], lines: list[str]) -> tuple
     return matrix, names
 
 
-def _sum(row: Sequence[float] | Matrix, names: Sequence[str]) -> str:
+def _sum(row: Sequence[float] | Matrix, names: Sequence[str], factors: Factors | None) -> str:
     """Return a weighted sum; the terms without a factor first."""
     terms = sorted(
         ((w, name) for w, name in zip(row, names, strict=True) if w), key=lambda t: (abs(t[0]) != 1, -t[0])
     )
     text = "(vf){0}"
     for i, (weight, name) in enumerate(terms):
-        value = name if abs(weight) == 1 else f"{name} * SPLAT({number(abs(weight))})"
-        if i == 0:
-            text = value if weight > 0 else f"-{value}"
+        if abs(weight) == 1:
+            value, negative = name, weight < 0
+        elif factors:
+            value, negative = f"{name} * {factors.spell(weight)}", False
         else:
-            text += f" {'+' if weight > 0 else '-'} {value}"
+            value, negative = f"{name} * SPLAT({number(abs(weight))})", weight < 0
+        if i == 0:
+            text = f"-{value}" if negative else value
+        else:
+            text += f" {'-' if negative else '+'} {value}"
     return text

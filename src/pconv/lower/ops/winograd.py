@@ -35,7 +35,9 @@ def weights_to_points(layer: str, way: Winograd, stored: Fkw, patterns: tuple[Ta
 def to_points(layer: str, key: str, way: Winograd, bare: ConvKernel, source: Tensor) -> Step:
     """Build the step that transforms a layer's input."""
     points = _points(f"{layer}:transform", way, bare, source.channels)
-    kernel = WinogradInputKernel(source.layout, points.layout, bare.computed, way.size, bare.pads)
+    kernel = WinogradInputKernel(
+        source.layout, points.layout, bare.computed, way.size, bare.pads, bare.by_lane
+    )
     return _step(points.name, key, kernel, (source,), points, source.channels, points, {})
 
 
@@ -56,7 +58,14 @@ def from_points(
 ) -> Step:
     """Build the step that transforms products to a layer's output, with all that follows a convolution."""
     kernel = WinogradOutputKernel(
-        products.layout, output.layout, bare.computed, bare.residual, way.size, bare.activation, bare.pool
+        products.layout,
+        output.layout,
+        bare.computed,
+        bare.residual,
+        way.size,
+        bare.activation,
+        bare.pool,
+        bare.by_lane,
     )
     inputs = (products, *residual)
     return _step(f"{layer}:inverse", key, kernel, inputs, output, output.channels, products, {"shift": bias})
