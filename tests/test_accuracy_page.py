@@ -29,11 +29,20 @@ def script() -> ModuleType:
 
 
 @pytest.mark.parametrize("name", ["post_training", "finetune", "ablation", "methods"])
-def test_the_tables_are_those_of_the_results(name: str, script: ModuleType) -> None:
-    measured = importlib.import_module(name)
-    text = script.PAGE.read_text("utf-8")
-    document = json.loads(measured.RESULTS.read_text("utf-8"))
+def test_the_tables_are_those_of_the_results(name: str) -> None:
+    measured, shared = importlib.import_module(name), importlib.import_module("accuracy_page")
+    text = shared.PAGE.read_text("utf-8")
+    document = shared.read(measured.RESULTS)
     assert measured.page(text, document) == text
+
+
+def test_a_row_takes_the_place_of_the_last_one(tmp_path: Path) -> None:
+    shared, path = importlib.import_module("accuracy_page"), tmp_path / "new" / "results.json"
+    assert shared.read(path) == {"results": []}
+    for case, score in (("b", 1), ("a", 2), ("b", 3)):
+        shared.add(path, {"case": case, "score": score}, ("a", "b", "c"), network="net")
+    rows = [{"case": "a", "score": 2}, {"case": "b", "score": 3}]
+    assert json.loads(path.read_text()) == {"network": "net", "results": rows}
 
 
 def test_a_row_says_what_was_measured(script: ModuleType) -> None:

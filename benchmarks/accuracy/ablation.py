@@ -14,16 +14,16 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy comes: seconds are of one core
 
 import argparse
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import accuracy_page
 import numpy as np
 import torch
-from post_training import MAX_DIFFERENT_IMAGES, PAGE, WEIGHTS, Case, Classification, Sizes, between, machines
+from post_training import MAX_DIFFERENT_IMAGES, WEIGHTS, Case, Classification, Sizes
 from torch import nn
 
 import pconv
@@ -34,7 +34,7 @@ from pconv.pruning import post_train
 from pconv.training import default_settings, train
 from pconv.training.evaluate import paired_change
 
-RESULTS = Path(__file__).parents[1] / "results" / "accuracy_ablation.json"
+RESULTS = accuracy_page.RESULTS / "accuracy_ablation.json"
 LIBRARIES = ("elog4", "gauss4", "natural-4", "scp8", "natural-8", "natural-12", "centre3")
 GROUPS = (1, 4, 8, 16)
 RATES = (2.25, 4.0, 8.0)
@@ -162,7 +162,8 @@ def page(text: str, document: dict[str, Any]) -> str:
             dense = (
                 f"Dense: {100 * document['dense']:.2f}; the change from it has standard errors of {spread}. "
             )
-            text = between(text, mark, f"{table(document, tuned)}\n{machines(rows, dense)}\n")
+            said = accuracy_page.machines(rows, dense)
+            text = accuracy_page.between(text, mark, f"{table(document, tuned)}\n{said}\n")
     return text
 
 
@@ -175,9 +176,8 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help="measure nothing, write docs/accuracy.md")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     options = parser.parse_args()
-    document = json.loads(options.output.read_text("utf-8")) if options.output.exists() else {"results": []}
     if options.page:
-        PAGE.write_text(page(PAGE.read_text("utf-8"), document), "utf-8")
+        accuracy_page.write(page, options.output)
         return
     cells = {name(*cell): cell for cell in grid()}
     for one in options.cases:
@@ -185,18 +185,12 @@ def main() -> None:
             parser.error(f"{one}: no such case; allowed are LIBRARY-RATE-gN of the grid, some with -tuned")
     torch.set_num_threads(1)
     task = Classification()
-    done = {row["case"]: row for row in document["results"]}
+    done = {row["case"] for row in accuracy_page.read(options.output)["results"]}
     dense = task.right(dense_network())
     for one in options.cases or [one for one in cells if one not in done]:
-        done[one] = {"case": one, **measure(*cells[one], task, dense)}
-        document = {
-            "network": NETWORK,
-            "dense": float(np.mean(dense)),
-            "results": [done[each] for each in cells if each in done],
-        }
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        print(f"{one}: {done[one]['accuracy']:.2%}, {done[one]['seconds']:.0f} s", flush=True)
+        row = {"case": one, **measure(*cells[one], task, dense)}
+        accuracy_page.add(options.output, row, cells, network=NETWORK, dense=float(np.mean(dense)))
+        print(f"{one}: {row['accuracy']:.2%}, {row['seconds']:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

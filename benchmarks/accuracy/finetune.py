@@ -11,12 +11,12 @@ compiled network. A killed script goes on where it stood when it is called again
 """
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-from post_training import MAX_DIFFERENT_IMAGES, PAGE, WEIGHTS, between, machines
+import accuracy_page
+from post_training import MAX_DIFFERENT_IMAGES, WEIGHTS
 
 import pconv
 from pconv.cli import console
@@ -24,7 +24,7 @@ from pconv.demo.data import cifar10, find_folder
 from pconv.demo.train import accuracy
 from pconv.training import Event, default_settings, train
 
-RESULTS = Path(__file__).parents[1] / "results" / "accuracy_finetune.json"
+RESULTS = accuracy_page.RESULTS / "accuracy_finetune.json"
 EPOCHS = 20
 GOALS = {
     ("resnet20", 2.25): 91.6,
@@ -42,18 +42,13 @@ CASES = {
 def main() -> None:
     """Run the cases one after another; the file of results is replaced after each."""
     arguments = _arguments()
-    output = arguments.output
-    document = json.loads(output.read_text("utf-8")) if output.exists() else {"results": []}
     if arguments.page:
-        PAGE.write_text(page(PAGE.read_text("utf-8"), document), "utf-8")
+        accuracy_page.write(page, arguments.output)
         return
     for name in arguments.cases:
         print(f"{name}: training", flush=True)
-        done = {row["case"]: row for row in document["results"]} | {name: run_case(name, arguments)}
-        document = {"results": [done[one] for one in CASES if one in done]}
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        print(f"wrote {output}", flush=True)
+        accuracy_page.add(arguments.output, run_case(name, arguments), CASES)
+        print(f"wrote {arguments.output}", flush=True)
 
 
 def run_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -132,7 +127,8 @@ def table(document: dict[str, Any]) -> str:
 
 def page(text: str, document: dict[str, Any]) -> str:
     """Put the table between the markers of docs/accuracy.md, and below it where its rows were measured."""
-    return between(text, "finetune", f"{table(document)}\n{machines(document['results'])}\n")
+    said = accuracy_page.machines(document["results"])
+    return accuracy_page.between(text, "finetune", f"{table(document)}\n{said}\n")
 
 
 def _arguments() -> argparse.Namespace:

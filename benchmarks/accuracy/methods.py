@@ -11,34 +11,41 @@ looked at before. A killed script goes on where it stood when it is called again
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from post_training import PAGE, WEIGHTS, between, machines
+import accuracy_page
+from post_training import WEIGHTS
 
 from pconv import Recipe
 from pconv.cli import console
 from pconv.demo.data import find_folder
 from pconv.training import default_settings, train
 
-RESULTS = Path(__file__).parents[1] / "results" / "accuracy_methods.json"
+RESULTS = accuracy_page.RESULTS / "accuracy_methods.json"
 NETWORK = "resnet20"
 METHODS = ("magnitude", "gradual", "admm", "post")
+RATES = (2.25, 4.0)
 
 
 def measure(method: str, rate: float, options: argparse.Namespace) -> dict[str, Any]:
     """Train with each rate of SGD, and keep what is best on held-out images; other test figures are dropped unseen."""
     runs = [run(method, rate, lr, options) for lr in options.lrs]
     candidates = [{key: one[key] for key in ("lr", "held_out_accuracy", "seconds")} for one in runs]
-    return max(runs, key=lambda one: one["held_out_accuracy"]) | {"candidates": candidates}
+    best = max(runs, key=lambda one: one["held_out_accuracy"])
+    return {"case": case(method, rate), **best, "candidates": candidates}
+
+
+def case(method: str, rate: float) -> str:
+    """Name a row of the results."""
+    return f"{method}-{rate:g}"
 
 
 def run(method: str, rate: float, lr: float, options: argparse.Namespace) -> dict[str, Any]:
     """Train once, and return everything that was measured."""
     data = find_folder("cifar10")
     model, weights = WEIGHTS[NETWORK]
-    name = f"{method}-{rate:g}-lr{lr:g}"
+    name = f"{case(method, rate)}-lr{lr:g}"
     with console.progress(name) as track:
         result = train(
             data,
@@ -86,25 +93,21 @@ def table(document: dict[str, Any]) -> str:
 
 def page(text: str, document: dict[str, Any]) -> str:
     """Put the table between the markers of docs/accuracy.md, and below it where its rows were measured."""
-    return between(text, "methods", f"{table(document)}\n{machines(document['results'])}\n")
+    said = accuracy_page.machines(document["results"])
+    return accuracy_page.between(text, "methods", f"{table(document)}\n{said}\n")
 
 
 def main() -> None:
     """Run one method after another; the file of results is replaced after each."""
     options = _options()
-    output = options.output
-    document = json.loads(output.read_text("utf-8")) if output.exists() else {"results": []}
     if options.page:
-        PAGE.write_text(page(PAGE.read_text("utf-8"), document), "utf-8")
+        accuracy_page.write(page, options.output)
         return
+    cases = [case(method, rate) for rate in RATES for method in METHODS]
     for rate in options.rates:
         for method in options.methods:
-            done = {(one["rate_3x3"], one["method"]): one for one in document["results"]}
-            done[rate, method] = found = measure(method, rate, options)
-            order = sorted(done, key=lambda key: (key[0], METHODS.index(key[1])))
-            document = {"results": [done[key] for key in order]}
-            output.parent.mkdir(parents=True, exist_ok=True)
-            output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            found = measure(method, rate, options)
+            accuracy_page.add(options.output, found, cases)
             print(
                 f"{method} at {rate:g}x: lr {found['lr']:g}, held out {found['held_out_accuracy']:.2%}, "
                 f"test {found['accuracy']:.2%} ({found['change']['points']:+.2f} points)",
@@ -118,9 +121,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--images", type=int, help="train on so many images (shortened); default all 45,000")
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument(
-        "--rates", type=float, nargs="+", default=[2.25, 4.0], help="compression of 3x3 layers"
-    )
+    parser.add_argument("--rates", type=float, nargs="+", choices=RATES, default=RATES, help="of 3x3 layers")
     parser.add_argument(
         "--lrs", type=float, nargs="+", default=[0.02, 0.05], help="rates of SGD to choose from"
     )

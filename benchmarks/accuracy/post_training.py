@@ -16,15 +16,14 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy comes: second
 
 import argparse
 import copy
-import json
 import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from textwrap import fill
 from typing import Any
 
+import accuracy_page
 import numpy as np
 import torch
 from PIL import Image
@@ -40,8 +39,7 @@ from pconv.graph.prune import layer_weights, save, write_sparsity
 from pconv.pruning import mirror_and_shift, post_train
 from pconv.sparsity import SparsityMap
 
-RESULTS = Path(__file__).parents[1] / "results" / "accuracy_post_training.json"
-PAGE = Path(__file__).parents[2] / "docs" / "accuracy.md"
+RESULTS = accuracy_page.RESULTS / "accuracy_post_training.json"
 WEIGHTS = {
     "resnet20": ("resnet20_cifar", Path("cifar10_resnets") / "resnet20.pth"),
     "resnet56": ("resnet56_cifar", Path("cifar10_resnets") / "resnet56.pth"),
@@ -270,20 +268,8 @@ def table(document: dict[str, Any]) -> str:
 
 def page(text: str, document: dict[str, Any]) -> str:
     """Put the table between the markers of docs/accuracy.md, and below it where its rows were measured."""
-    return between(text, "post-training", f"{table(document)}\n{machines(document['results'])}\n")
-
-
-def machines(rows: list[dict[str, Any]], before: str = "") -> str:
-    """Write where rows were measured, each machine once, as lines of a page."""
-    lines = dict.fromkeys(machine.line(row["machine"]) for row in rows)
-    return fill(f"{before}{'; '.join(lines)}.", 120, break_on_hyphens=False)
-
-
-def between(text: str, mark: str, body: str) -> str:
-    """Replace what stands between two markers of a page."""
-    begin, end = f"<!-- {mark}:begin -->\n", f"<!-- {mark}:end -->"
-    head, rest = text.split(begin)
-    return f"{head}{begin}{body}{end}{rest.split(end)[1]}"
+    said = accuracy_page.machines(document["results"])
+    return accuracy_page.between(text, "post-training", f"{table(document)}\n{said}\n")
 
 
 def main() -> None:
@@ -299,7 +285,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     if options.page:
-        PAGE.write_text(page(PAGE.read_text("utf-8"), json.loads(RESULTS.read_text("utf-8"))), "utf-8")
+        accuracy_page.write(page, options.output)
         return
     for name in options.cases:
         if name not in CASES:
@@ -308,13 +294,7 @@ def main() -> None:
         case = CASES[name]
         seconds = case.seconds if case.seconds is None or options.seconds is None else options.seconds
         result = measure(case, seconds, options.threads, options.seed)
-        document = (
-            json.loads(options.output.read_text("utf-8")) if options.output.exists() else {"results": []}
-        )
-        kept = {row["case"]: row for row in document["results"]} | {name: result}
-        document = {"results": [kept[one] for one in CASES if one in kept]}
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        accuracy_page.add(options.output, result, CASES)
         print(
             f"{name}: {result['pruned']:.2f} {result['unit']} ({result['change']:+.2f} +- "
             f"{result['standard_error']:.2f}), {result['seconds']:.0f} s",

@@ -14,7 +14,7 @@ from pconv.errors import RecipeError
 from .layers import unwrap
 
 BLOCK_WEIGHT = 4.0  # to outputs alone a pruned network comes more slowly
-_TINY = 1e-12  # of a block whose outputs are all alike
+_TINY = 1e-12  # the variance of values that are all alike
 
 
 class Distillation:
@@ -79,12 +79,24 @@ class Distillation:
         guess = functional.log_softmax(student_logits / self.temperature, 1)
         soft = functional.kl_div(guess, wanted, log_target=True, reduction="batchmean") * self.temperature**2
         for name, given in self._given.items():
-            there = self._wanted[name].float()  # a CPU takes ten times as long for the variance of bf16
-            error = functional.mse_loss(given.float(), there)
-            soft = soft + BLOCK_WEIGHT * error / there.var().clamp_min(_TINY)
+            soft = soft + BLOCK_WEIGHT * relative_error(given, self._wanted[name])
         if targets is None:
             return soft
         return self.weight * soft + (1 - self.weight) * functional.cross_entropy(student_logits, targets)
+
+
+def relative_error(given: Tensor, wanted: Tensor) -> Tensor:
+    """Give the mean squared difference over the variance of what is wanted, a scalar.
+
+    Shapes: given and wanted alike
+    """
+    wanted = wanted.float()  # a CPU takes ten times as long for the variance of bf16
+    return functional.mse_loss(given.float(), wanted) / variance(wanted)
+
+
+def variance(values: Tensor) -> Tensor:
+    """Give the variance of all values, a scalar above 0."""
+    return values.var().clamp_min(_TINY)
 
 
 def _blocks(module: nn.Module) -> dict[str, nn.Module]:

@@ -17,6 +17,7 @@ from torch.nn import functional
 from pconv.calibration import Progress
 from pconv.sparsity import SparsityMap
 
+from .distillation import relative_error, variance
 from .keep import KeepPruner
 from .tracing import Block, blocks, run, trace
 
@@ -160,7 +161,7 @@ def _reconstruct(
     wanted = x
     for done, block in enumerate(parts):
         wanted = [pair.wanted_after(block, batch) for batch in wanted]
-        scale = _variance(torch.cat(wanted))
+        scale = variance(torch.cat(wanted))
         optimiser = torch.optim.Adam(pair.parameters(block), RECONSTRUCT_LR)
         span = budget.part(1 / (len(parts) - done))
         while (spent := span.spent()) < 1:
@@ -186,13 +187,9 @@ def _distil(
         loss, y, wanted = torch.zeros((), device=x.device), x, x
         for block in parts:
             y, wanted = pair.after(block, y), pair.wanted_after(block, wanted)
-            loss = loss + functional.mse_loss(y, wanted) / _variance(wanted)
+            loss = loss + relative_error(y, wanted)
         _step(optimiser, loss)
         _report(progress, "distilling", spent)
-
-
-def _variance(y: Tensor) -> Tensor:
-    return y.var().clamp_min(1e-12)
 
 
 def _step(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

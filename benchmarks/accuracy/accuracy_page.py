@@ -1,0 +1,46 @@
+"""What the scripts of this folder share: files of results, a row a case, and docs/accuracy.md with its tables."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+from pconv.bench import machine
+
+RESULTS = Path(__file__).parents[1] / "results"
+PAGE = Path(__file__).parents[2] / "docs" / "accuracy.md"
+WIDTH = 120
+
+Document = dict[str, Any]
+
+
+def read(path: Path) -> Document:
+    """Read a file of results; one without rows where there is none yet."""
+    return json.loads(path.read_text("utf-8")) if path.exists() else {"results": []}
+
+
+def add(path: Path, row: Document, cases: Iterable[str], **about: object) -> None:
+    """Put a row in place of its case's last one; rows stand in the order of `cases`, `about` above them."""
+    kept = {one["case"]: one for one in read(path)["results"]} | {row["case"]: row}
+    document = about | {"results": [kept[case] for case in cases if case in kept]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def write(page: Callable[[str, Document], str], path: Path) -> None:
+    """Write docs/accuracy.md anew, with what `page` makes of its text and a file of results."""
+    PAGE.write_text(page(PAGE.read_text("utf-8"), read(path)), "utf-8")
+
+
+def between(text: str, mark: str, body: str) -> str:
+    """Replace what stands between two markers of a page."""
+    begin, end = f"<!-- {mark}:begin -->\n", f"<!-- {mark}:end -->"
+    head, rest = text.split(begin)
+    return f"{head}{begin}{body}{end}{rest.split(end)[1]}"
+
+
+def machines(rows: Iterable[Document], before: str = "") -> str:
+    """Say where rows were measured, each machine once, as lines of a page."""
+    lines = dict.fromkeys(machine.line(row["machine"]) for row in rows)
+    return fill(f"{before}{'; '.join(lines)}.", WIDTH, break_on_hyphens=False)
