@@ -88,8 +88,8 @@ def test_dense_layers_take_it(size: int, target: Target) -> None:
         conv("groups", 64, 64, (56, 56), groups=2),
         conv("size", 64, 64, (56, 56), 5),
         conv("first", 3, 64, (56, 56)),
-        conv("pruned", 64, 64, (112, 112), sparsity=FREE),
-        conv("pruned_together", 64, 64, (112, 112), sparsity=SHARED[4]),
+        conv("pruned", 64, 64, (224, 224), sparsity=FREE),
+        conv("pruned_together", 64, 64, (224, 224), sparsity=SHARED[4]),
     ],
     ids=lambda case: case.name,
 )

@@ -13,7 +13,8 @@ def _costs(width: int, load: float = 1.0) -> Costs:
     """Count instructions: at `width` a cycle they share the issue slots with the multiply-adds.
 
     A vector of output is set to the bias, activated and stored. A line from L2 costs none; a core that looks ahead
-    hides most of its latency.
+    hides most of its latency. Winograd's transforms take what llvm-mca says of their instructions, which qemu counts;
+    far from the caches, memory that moves 20 GB a second beside them. No core was timed.
     """
     return Costs(
         overlap=1.0,
@@ -27,6 +28,8 @@ def _costs(width: int, load: float = 1.0) -> Costs:
         far_line=2.0 / width,
         far_store=10.0 / width,
         far_row=4.0 / width,
+        transform=12.8 / width,
+        far_transform=29.0 / width,
     )
 
 
