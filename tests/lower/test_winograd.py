@@ -87,7 +87,7 @@ def test_dense_layers_take_it(size: int, target: Target) -> None:
         conv("dilation", 64, 64, (56, 56), dilation=2),
         conv("groups", 64, 64, (56, 56), groups=2),
         conv("size", 64, 64, (56, 56), 5),
-        conv("first", 3, 64, (56, 56)),
+        conv("first", 3, 64, (224, 224)),
         conv("pruned", 64, 64, (224, 224), sparsity=FREE),
         conv("pruned_together", 64, 64, (224, 224), sparsity=SHARED[4]),
     ],
