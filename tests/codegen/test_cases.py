@@ -4,14 +4,19 @@ import shutil
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pconv import targets
 from pconv.bench.case import Case, network
 from pconv.bench.registry import FAMILIES
+from pconv.build import build
 from pconv.cache import Cache
+from pconv.codegen import generate
+from pconv.graph.spec import ACTIVATIONS
 from pconv.lower import kernels as k
 from pconv.lower import lower
+from pconv.runtime import Engine
 from pconv.targets import Target
 
 from .harness import HOSTS, assert_right, host_targets, lowered, random_feeds, run_here, run_under_qemu
@@ -19,7 +24,7 @@ from .harness import HOSTS, assert_right, host_targets, lowered, random_feeds, r
 ONE_OF_EACH = (
     "group4_s2 free_pool dense_pool_partial pointwise_deep depthwise_3x3s2 gemm_odd gemm_sparse_odd maxpool3s2_pads "
     "maxpool3s2_ceil avgpool3s2_exclude global_average_inner flatten_inner pad_inner concat_inner softmax_planes "
-    "affine_inner tanh_inner add_inner"
+    "affine_inner tanh_inner add_inner gate_inner linear_inner silu_inner elu_inner"
 )
 
 
@@ -77,6 +82,20 @@ def test_the_oldest_core_refuses_halves(session_cache: Cache, tmp_path: Path) ->
     assert said in str(refused.value)
 
 
+ACTIVATED = [f"{kind}{where}" for kind in ("relu", "clip", "leaky", "silu") for where in ("", "_inner")]
+
+
+@pytest.mark.cc
+@pytest.mark.parametrize("target", HOSTS)
+def test_what_is_no_number_stays_that(target: Target, session_cache: Cache) -> None:
+    """As in torch and ONNX: an activation hides nothing."""
+    view = network(_cases(f"dense_small gemm_odd {' '.join(ACTIVATED)}"))
+    feeds = {name: np.full(view.shapes[name], np.nan, np.float32) for name in view.inputs}
+    with Engine(build(generate(lower(view, target)), cache=session_cache)) as engine:
+        for name, result in zip(view.outputs, engine(*feeds.values()), strict=True):
+            assert np.isnan(result).all(), name
+
+
 @pytest.mark.cc
 def test_with_the_hosts_compiler(session_cache: Cache) -> None:
     assert shutil.which("gcc"), "this test needs gcc (Debian: gcc)"
@@ -102,6 +121,7 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
         "by_table": {False, target.text_order},
         "prefetch_next": {False, not target.fma_by_lane},
         "prefetch_output": {False, not target.fma_by_lane},
+        "skips": {False, target.fma_by_lane},
     }
     elsewhere = set() if target.lanes_f32 == k.INTERLEAVED else {k.InterleaveKernel}
     assert {type(kernel) for kernel in kernels} == set(k.Kernel.__args__) - elsewhere
@@ -119,19 +139,16 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
     assert {c.uniform for c in points} == {c.block > 0 for c in points} == {False, True}
     assert {min(c.group, 4) for c in convs} >= {1, 2, 4}
     assert max(len(c.patterns) for c in convs) == 56
-    assert {c.activation.kind for c in convs} == {"none", "relu", "clip", "tanh", "sigmoid"}
+    assert {c.activation.kind for c in convs} >= {"none", "relu", "clip", "tanh", "silu", "elu"}
+    assert {e.activation.kind for e in kernels if isinstance(e, k.ElementwiseKernel)} == set(ACTIVATIONS)
     assert {g.index_bits for g in kernels if isinstance(g, k.GemmKernel)} == {16, 32}
     pools = [kernel for kernel in kernels if isinstance(kernel, k.PoolKernel | k.PoolTableKernel)]
     assert {(type(p), p.kind) for p in pools} == {
         (t, kind) for t in (k.PoolKernel, k.PoolTableKernel) for kind in ("max", "average")
-    }
-    assert {e.op for e in kernels if isinstance(e, k.ElementwiseKernel)} == {
-        "add",
-        "sub",
-        "mul",
-        "affine",
-        "copy",
-    }
+    } | {(k.PoolTableKernel, "weighted")}
+    elementwise = [kernel for kernel in kernels if isinstance(kernel, k.ElementwiseKernel)]
+    assert {e.op for e in elementwise} == {"add", "sub", "mul", "div", "affine", "prelu", "copy"}
+    assert {e.other for e in elementwise} == {"", "plane", "pixel", "one"}
 
 
 def test_long_sums_of_halves_have_cases() -> None:

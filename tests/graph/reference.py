@@ -1,5 +1,7 @@
 """Execute a normalised graph by numpy: slow, and plain enough to be believed."""
 
+from math import erf
+
 import numpy as np
 
 from pconv.graph import GraphView, NodeView
@@ -28,6 +30,22 @@ def activate(node: NodeView, x: np.ndarray) -> np.ndarray:
         return np.tanh(x)
     if kind == "sigmoid":
         return 1 / (1 + np.exp(-x))
+    if kind == "leaky":
+        return np.where(x < 0, node.attrs["act_min"] * x, x)
+    if kind == "elu":
+        return np.where(x < 0, node.attrs["act_min"] * np.expm1(np.minimum(x, 0)), x)
+    if kind == "hardswish":
+        return x * np.clip(x / 6 + 0.5, 0, 1)
+    if kind == "silu":
+        return x / (1 + np.exp(-x))
+    if kind == "softplus":
+        return np.logaddexp(0, x)
+    if kind == "exp":
+        return np.exp(x)
+    if kind == "sqrt":
+        return np.sqrt(x)
+    if kind == "erf":
+        return np.vectorize(erf, otypes=[x.dtype])(x)
     assert kind == "none"
     return x
 
@@ -95,12 +113,21 @@ def subsample(node: NodeView, x):
 
 def pad(node: NodeView, x):
     top, left, bottom, right = node.ints("pads")
-    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), node.text("mode"))
 
 
 def affine(node: NodeView, x, scale, shift):
-    along = (1, -1) + (1,) * (x.ndim - 2)
-    return activate(node, x * scale.reshape(along) + shift.reshape(along))
+    return activate(node, x * along(x, scale) + along(x, shift))
+
+
+def along(x, constant):
+    return constant.reshape(1, -1, *(1,) * (x.ndim - 2))
+
+
+def channel_shuffle(node: NodeView, x):
+    _, c, h, w = x.shape
+    group = node.integer("group")
+    return x.reshape(1, group, c // group, h, w).swapaxes(1, 2).reshape(x.shape)
 
 
 def softmax(_: NodeView, x):
@@ -117,6 +144,9 @@ OPS = {
     "Add": lambda node, a, b: activate(node, a + b),
     "Sub": lambda node, a, b: activate(node, a - b),
     "Mul": lambda node, a, b: activate(node, a * b),
+    "Constant": lambda _, value: value,
+    "Div": lambda node, a, b: activate(node, a / b),
+    "PRelu": lambda node, x, slope: activate(node, np.where(x < 0, x * along(x, slope), x)),
     "Activation": activate,
     "Affine": affine,
     "Concat": lambda _, *parts: np.concatenate(parts, 1),
@@ -125,4 +155,7 @@ OPS = {
     "DepthToSpace": depth_to_space,
     "Subsample": subsample,
     "Pad": pad,
+    "Resize": lambda _, x, rows, columns: rows.astype(x.dtype) @ x @ columns.astype(x.dtype).T,
+    "Transpose": lambda node, x: x.transpose(node.ints("perm")),
+    "ChannelShuffle": channel_shuffle,
 }

@@ -24,8 +24,11 @@ def ints(**values):
 
 CASES = {
     "unknown operator": (
-        node("LeakyRelu", "x", "y", name="n"), X4, {},
-        "n (LeakyRelu): this operator is unsupported (did you mean Relu?); supported: Add, AveragePool,"),
+        node("ThresholdedRelu", "x", "y", name="n"), X4, {},
+        "n (ThresholdedRelu): this operator is unsupported; supported: Abs, Add, AveragePool,"),
+    "misspelt operator": (
+        node("LeakyRelus", "x", "y", name="n"), X4, {},
+        "n (LeakyRelus): this operator is unsupported (did you mean LeakyRelu?); supported: Abs, Add, AveragePool,"),
     "foreign domain": (
         node("FusedConv", "x", "y", name="n", domain="com.microsoft"), X4, {},
         "n (com.microsoft.FusedConv): this operator is unsupported"),
@@ -41,9 +44,12 @@ CASES = {
     "dilated pooling": (
         node("MaxPool", "x", "y", name="n", kernel_shape=[2, 2], dilations=[2, 2]), X4, {},
         "n (MaxPool): dilations [2, 2]; allowed: [1, 1] in pooling."),
-    "mean over channels": (
-        node("ReduceMean", "x", "y", name="n", axes=[1]), X4, {},
-        "n (ReduceMean): the mean is over axes [1]; allowed: [2, 3] (height and width)."),
+    "mean over rows": (
+        node("ReduceMean", "x", "y", name="n", axes=[2]), X4, {},
+        "n (ReduceMean): the mean is over axes [2]; allowed: [2, 3] (height and width) or [1] (channels)."),
+    "maximum over channels": (
+        node("ReduceMax", "x", "y", name="n", axes=[1]), X4, {},
+        "n (ReduceMax): the maximum is over axes [1]; allowed: [2, 3] (height and width)."),
     "transposed input": (
         node("Gemm", "x w", "y", name="n", transA=1), (1, 4), w(1, 4),
         "n (Gemm): transA = 1; allowed: transA = 0."),
@@ -53,45 +59,58 @@ CASES = {
     "gemm over an image": (
         node("MatMul", "x w", "y", name="n"), X4, w(6, 6),
         "n (MatMul): its input has shape [1, 4, 6, 6]; allowed: 2 dimensions [n, k]."),
-    "softmax over rows": (
-        node("Softmax", "x", "y", name="n", axis=2), X4, {},
-        "n (Softmax): axis 2 of 4 dimensions; allowed: axis 1 (features or channels)."),
-    "concat of rows": (
-        node("Concat", "x x", "y", name="n", axis=2), X4, {},
-        "n (Concat): axis 2; allowed: axis 1 (channels)."),
-    "concat with a constant": (
-        node("Concat", "x w", "y", name="n", axis=1), X4, w(1, 4, 6, 6),
-        "n (Concat): input 1 is a constant; allowed: an activation computed at run time."),
-    "a constant image": (
-        node("Add", "x w", "y", name="n"), X4, w(1, 4, 6, 6),
-        "n (Add): a constant of shape [1, 4, 6, 6] with an activation [1, 4, 6, 6]; allowed: a scalar, or"),
-    "a constant per column": (
-        node("Add", "x w", "y", name="n"), X4, w(6), "n (Add): a constant of shape [6] with an activation"),
-    "division by an activation": (
-        node("Div", "x x", "y", name="n"), X4, {},
-        "n (Div): its divisor is not a constant without zeros; allowed:"),
+    "softmax over the batch": (
+        node("Softmax", "x", "y", name="n", axis=0), X4, {},
+        "n (Softmax): axis 0; allowed: any axis but the batch."),
+    "concat of samples": (
+        node("Concat", "x x", "y", name="n", axis=0), X4, {},
+        "n (Concat): axis 0; allowed: any axis but the batch."),
+    "split of samples": (
+        node("Split", "x", "y", name="n", axis=0), X4, {},
+        "n (Split): it splits the batch; allowed: any other axis."),
+    "transposed batch": (
+        node("Transpose", "x", "y", name="n", perm=[1, 0, 2, 3]), X4, {},
+        "n (Transpose): one sample becomes [4, 1, 6, 6], so it mixes or drops the batch; allowed: a first"),
+    "a constant that does not fit": (
+        node("Add", "x w", "y", name="n"), X4, w(5),
+        "n (Add): a constant of shape [5] with an activation [1, 4, 6, 6]; allowed: one that has at most the"),
+    "slopes per column": (
+        node("PRelu", "x w", "y", name="n"), X4, w(6), "n (PRelu): slopes of shape [6] with an activation"),
+    "cube": (
+        node("Pow", "x w", "y", name="n"), X4, {"w": np.array(3, np.float32)},
+        "n (Pow): its exponent is 3.0; allowed: 2 or 0.5."),
     "division by zero": (
         node("Div", "x w", "y", name="n"), X4, {"w": np.zeros(1, np.float32)},
-        "n (Div): its divisor is not a constant"),
+        "n (Div): its divisor has zeros; allowed: a constant without zeros."),
     "backward slice": (
         node("Slice", "x s e a t", "y", name="n"), X4, ints(s=[-1], e=[-9], a=[2], t=[-1]),
         "n (Slice): step -1; allowed: steps of at least 1."),
-    "slice of strided channels": (
-        node("Slice", "x s e a t", "y", name="n"), X4, ints(s=[0], e=[9], a=[1], t=[2]),
-        "n (Slice): step 2 over channels; allowed: 1 over channels; any over rows and columns."),
     "empty slice": (
         node("Slice", "x s e a", "y", name="n"), X4, ints(s=[3], e=[3], a=[2]),
         "n (Slice): it takes nothing; allowed:"),
     "slice of the batch": (
         node("Slice", "x s e a", "y", name="n"), (4, 4, 6, 6), ints(s=[0], e=[2], a=[0]),
         "n (Slice): it takes some samples of the batch; allowed: channels, rows and columns."),
-    "reflected pad": (
-        node("Pad", "x p", "y", name="n", mode="reflect"), X4, ints(p=[0, 0, 1, 1, 0, 0, 1, 1]),
-        "n (Pad): mode 'reflect'; allowed: 'constant' with value 0."),
-    "pad with ones": (
+    "wrapped pad": (
+        node("Pad", "x p", "y", name="n", mode="wrap"), X4, ints(p=[0, 0, 1, 1, 0, 0, 1, 1]),
+        "n (Pad): mode 'wrap'; allowed: constant, reflect, edge."),
+    "reflected channels": (
+        node("Pad", "x p", "y", name="n", mode="reflect"), X4, ints(p=[0, 1, 0, 0, 0, 1, 0, 0]),
+        "n (Pad): mode 'reflect' over channels; allowed: 'constant' there."),
+    "pad with infinities": (
         node("Pad", "x p v", "y", name="n"), X4,
-        ints(p=[0, 0, 1, 1, 0, 0, 1, 1]) | {"v": np.array(1, np.float32)},
-        "n (Pad): its value is not 0; allowed: value 0."),
+        ints(p=[0, 0, 1, 1, 0, 0, 1, 1]) | {"v": np.array(-np.inf, np.float32)},
+        "n (Pad): its value is -inf; allowed: a finite value."),
+    "resize of channels": (
+        helper.make_node("Resize", ["x", "", "s"], ["y"], "n"), X4, {"s": np.array([1, 2, 1, 1], np.float32)},
+        "n (Resize): it resizes the batch or the channels; allowed: rows and columns."),
+    "antialiased resize": (
+        helper.make_node("Resize", ["x", "", "s"], ["y"], "n", mode="linear", antialias=1), X4,
+        {"s": np.array([1, 1, 0.5, 0.5], np.float32)},
+        "n (Resize): antialias 1; allowed: 0."),
+    "computed filters": (
+        node("ConvTranspose", "x x", "y", name="n"), X4, {},
+        "n (ConvTranspose): input 1 is computed at run time; allowed: a constant. Export the model with fixed"),
     "pad of the batch": (
         node("Pad", "x p", "y", name="n"), X4, ints(p=[1, 0, 0, 0, 0, 0, 0, 0]),
         "n (Pad): pads [1, 0, 0, 0, 0, 0, 0, 0];"),
@@ -119,9 +138,9 @@ def test_unsupported(case):
 
 
 def test_activations_of_different_shapes():
-    model = make([node("Mul", "a b", "y", name="n")], {"a": (1, 4, 6, 6), "b": (1, 4, 1, 1)}, ["y"])
+    model = make([node("Mul", "a b", "y", name="n")], {"a": (1, 4, 6, 6), "b": (1, 4, 1, 6)}, ["y"])
     with pytest.raises(
-        UnsupportedError, match=r"n \(Mul\): activations of shapes \[1, 4, 6, 6\] and \[1, 4, 1, 1\];"
+        UnsupportedError, match=r"n \(Mul\): activations of shapes \[1, 4, 6, 6\] and \[1, 4, 1, 6\];"
     ):
         normalise(model)
 

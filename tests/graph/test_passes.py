@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from pconv.errors import UnsupportedError
-
 from .models import check, make, node, normalise, ops, rand
 
 X = {"x": (1, 4, 8, 8)}
@@ -184,10 +182,3 @@ def test_layers_are_called_after_their_weights():
 def test_nodes_of_one_name_are_told_apart():
     nodes = [node("Relu", "x", "r", name="n"), node("Tanh", "r", "y", name="n")]
     assert [n.name for n in normalise(make(nodes, X, ["y"])).nodes] == ["n", "n_1"]
-
-
-def test_transposes_elsewhere_are_refused():
-    with pytest.raises(
-        UnsupportedError, match=r"t \(Transpose\): perm \[0, 2, 3, 1\] over \[1, 4, 8, 8\] is unsupp"
-    ):
-        run([node("Transpose", "x", "y", name="t", perm=[0, 2, 3, 1])])

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -235,15 +234,6 @@ def test_too_many_filters_or_channels() -> None:
             f"huge (Conv): {filters} filters on {channels} channels are unsupported; allowed up to 65534 of "
             "each. Split the layer."
         )
-
-
-def test_broadcasting_between_computed_tensors() -> None:
-    view = network([Case("sum", "Add", 4, (7, 5), tensors=2)])
-    shapes = MappingProxyType({**view.nodes[-1].shapes, "sum.x1": (1, 4, 1, 1)})
-    with pytest.raises(UnsupportedError) as caught:
-        lower(altered(view, shapes=shapes), V4)
-    assert str(caught.value).startswith("sum (Add): shapes (1, 4, 1, 1) and (1, 4, 7, 5) need broadcasting")
-    assert "allowed equal shapes" in str(caught.value)
 
 
 def test_depthwise_stores_its_own_channels_only() -> None:

@@ -46,7 +46,8 @@ class Case:
     """One layer. `image` is empty for a matrix row; `kernel` and `filters` are of its weights, if it has any.
 
     `before` is an activation put before the layer: without one it reads the model's input where that lies,
-    with one a blocks layout. `tensors` counts its run-time inputs.
+    with one a blocks layout. `tensors` counts its run-time inputs, the second of which has the shape `other` if that is
+    not the first one's. A Resize copies `filters` times, or interpolates to an image of `kernel`.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Case:
     sparsity: Sparsity = DENSE
     tensors: int = 1
     before: str = ""
+    other: tuple[int, ...] = ()
 
     @property
     def in_shape(self) -> Shape:
@@ -76,6 +78,7 @@ def network(cases: Sequence[Case], probe: bool = False) -> GraphView:
     for case in cases:
         residual = case.op == "Conv" and case.tensors == 2
         shapes = [case.in_shape, out_shape(case)] if residual else [case.in_shape] * case.tensors
+        shapes[1:] = [(1, *case.other)] if case.other else shapes[1:]
         tensors = [builder.input(f"{case.name}.x{i}", shape) for i, shape in enumerate(shapes)]
         if case.before:
             attrs: Attrs = {"activation": case.before, "act_min": -1.0, "act_max": 1.0}
@@ -106,13 +109,13 @@ class NetworkBuilder:
 
     def layer(self, case: Case, tensors: Sequence[str]) -> str:
         """Add a case that reads `tensors`, whose shapes count; its output has the case's name, which is returned."""
-        _, channels, *image = self.shapes[tensors[0]]
+        _, channels, *image = self.shapes[tensors[0]] if tensors else case.in_shape
         placed = replace(case, channels=channels, image=tuple(image), tensors=len(tensors))
         name, weights, out = case.name, _weights(placed), out_shape(placed)
         if case.op == "Concat":
             out = (1, sum(self.shapes[x][1] for x in tensors), *image)
         constants = [f"{name}.w{i}" for i in range(len(weights))]
-        inputs = (tensors[0], *constants, *tensors[1:])  # a residual stands behind the weights
+        inputs = (*tensors[:1], *constants, *tensors[1:])  # a residual stands behind the weights
         self.shapes |= {n: w.shape for n, w in zip(constants, weights, strict=True)} | {name: out}
         node = NodeView(
             name=name,
@@ -121,7 +124,7 @@ class NetworkBuilder:
             output=name,
             shapes=MappingProxyType({n: self.shapes[n] for n in (*inputs, name)}),
             attrs=MappingProxyType(OPS[case.op].attrs | dict(case.attrs)),
-            weights=MappingProxyType(dict(enumerate(weights, 1))),
+            weights=MappingProxyType(dict(enumerate(weights, len(tensors[:1])))),
         )
         self.nodes.append(node)
         return name
@@ -143,6 +146,13 @@ def _weights(case: Case) -> list[NDArray[np.float32]]:
     random = np.random.default_rng(zlib.crc32(case.name.encode()))
     if case.op == "Affine":
         return [random.standard_normal(case.channels, np.float32) for _ in range(2)]
+    if case.op == "Constant":
+        return [random.standard_normal(case.in_shape, np.float32)]
+    if case.op == "PRelu":
+        return [random.standard_normal(case.channels, np.float32)]
+    if case.op == "Resize":
+        sizes = zip(out_shape(case)[2:], case.image, strict=True)
+        return [_nearest(*size) if case.filters else _linear(*size) for size in sizes]
     if case.op not in ("Conv", "Gemm"):
         return []
     groups = case.attrs.get("group", 1)
@@ -151,6 +161,17 @@ def _weights(case: Case) -> list[NDArray[np.float32]]:
     weight = np.where(case.sparsity.mask(weight), weight, np.float32(0))
     terms = np.count_nonzero(weight) / case.filters
     return [weight / np.float32(max(terms, 1) ** 0.5), random.standard_normal(case.filters, np.float32)]
+
+
+def _nearest(out: int, size: int) -> NDArray[np.float32]:
+    """Return what copies each of `size` positions as often as there is room."""
+    return np.asarray(np.arange(out)[:, None] * size // out == np.arange(size), np.float32)
+
+
+def _linear(out: int, size: int) -> NDArray[np.float32]:
+    """Return what interpolates `size` positions at `out`, from the first to the last."""
+    x = np.linspace(0, size - 1, out)[:, None]
+    return np.asarray(np.maximum(0, 1 - np.abs(x - np.arange(size))), np.float32)
 
 
 def out_shape(case: Case) -> Shape:
@@ -190,6 +211,10 @@ def out_shape(case: Case) -> Shape:
         case "Subsample":
             channels, *sizes = ints("sizes")
             return (1, channels + sum(ints("channel_pad")), *sizes)
+        case "Resize":
+            return (1, case.channels, *(case.kernel or (side * case.filters for side in case.image)))
+        case "Transpose":
+            return tuple(case.in_shape[axis] for axis in ints("perm"))
         case "Pad":
             top, left, bottom, right = ints("pads")
             return (1, case.channels, case.image[0] + top + bottom, case.image[1] + left + right)

@@ -56,9 +56,12 @@ def planes(
     *,
     tensors: int = 1,
     act: str = "",
+    other: tuple[int, ...] = (),
 ) -> list[Case]:
-    """Return an operator without weights, once on the model's input and once on a blocks layout."""
-    case = Case(name, op, channels, image, attrs=_activation(act) if act else attrs, tensors=tensors)
+    """Return an operator that has no weights to prune, once on the model's input and once on a blocks layout."""
+    case = Case(
+        name, op, channels, image, attrs=_activation(act) if act else attrs, tensors=tensors, other=other
+    )
     return [case, replace(case, name=f"{name}_inner", before="clip")]
 
 
@@ -74,8 +77,8 @@ def window(
 
 
 def _activation(kind: str) -> dict[str, AttrValue]:
-    bounds = {"act_min": -0.5, "act_max": 1.5} if kind == "clip" else {}
-    return {"activation": kind, **bounds}
+    bounds = {"clip": {"act_min": -0.5, "act_max": 1.5}, "leaky": {"act_min": 0.1}, "elu": {"act_min": 1.5}}
+    return {"activation": kind, **bounds.get(kind, {})}
 
 
 ONE, SMALL, ODD, WIDE, EVEN = (1, 1), (7, 5), (13, 13), (31, 17), (16, 16)
@@ -104,6 +107,7 @@ _DENSE = (
     conv("dense_11x11s4_no_pads", 1, 4, WIDE, 11, stride=4, pads=0),
     conv("dense_residual", 6, 6, ODD, residual=True, act="relu"),
     conv("dense_sigmoid", 4, 5, SMALL, act="sigmoid"),
+    *(conv(f"dense_{act}", 4, 5, SMALL, act=act) for act in ("leaky", "hardswish", "silu", "elu")),
     conv("dense_pool", 4, 6, EVEN, pool=True, act="relu"),
     conv("dense_pool_apart", 4, 6, (6, 6), pool=True, act="tanh"),
     conv("dense_pool_partial", 4, 6, (26, 10), pool=True),
@@ -161,6 +165,7 @@ _WINOGRAD = (
     conv("winograd_uneven_pads", 5, 7, ODD, pads=(0, 1, 2, 0), act="sigmoid"),
     conv("winograd_1x1_image", 3, 4, ONE),
     conv("winograd_one", 1, 1, SMALL, act="tanh"),
+    conv("winograd_silu", 9, 14, ODD, residual=True, act="silu"),
     conv("winograd_few_rows", 16, 12, SMALL, pads=0),
     conv("winograd_shapes", 8, 8, ODD, sparsity=Sparsity(1.0, "centre3")),
     conv("winograd_free", 32, 9, EVEN, sparsity=FREE, residual=True, act="relu"),
@@ -185,6 +190,7 @@ _ROWS = (
     gemm("gemm_one_input", 1, 19, act="tanh"),
     gemm("gemm_one_output", 37, 1, act="sigmoid"),
     gemm("gemm_odd", 37, 10, act="relu"),
+    gemm("gemm_silu", 37, 10, act="silu"),
     gemm("gemm_32", 20, 32),
     gemm("gemm_64", 30, 128, act="clip"),
     gemm("gemm_sparse", 64, 48, Sparsity(4.0, None, 16), act="relu"),
@@ -214,9 +220,16 @@ _PLANES = (
     *planes("global_average_1x1", "GlobalAveragePool", 5, ONE),
     *planes("flatten", "Flatten", 5, SMALL),
     *planes("pad", "Pad", 3, SMALL, {"pads": (1, 0, 2, 3)}),
+    *planes("pad_reflect", "Pad", 3, SMALL, {"pads": (1, 0, 2, 3), "mode": "reflect"}),
+    *planes("pad_edge", "Pad", 3, ODD, {"pads": (4, 1, 0, 2), "mode": "edge"}),
     *planes("crd", "DepthToSpace", 18, SMALL, {"blocksize": 3, "mode": "CRD"}),
     *planes("dcr", "DepthToSpace", 8, ODD, {"blocksize": 2, "mode": "DCR"}),
     *planes("subsample", "Subsample", 6, ODD, _SLICE),
+    *planes("channel_shuffle", "ChannelShuffle", 6, SMALL, {"group": 3}),
+    *planes("transpose", "Transpose", 6, SMALL, {"perm": (0, 3, 1, 2)}),
+    *planes("transpose_image", "Transpose", 3, WIDE, {"perm": (0, 1, 3, 2)}),
+    *(replace(case, filters=3) for case in planes("nearest", "Resize", 3, SMALL)),
+    *(replace(case, kernel=(29, 9)) for case in planes("linear", "Resize", 3, ODD)),
     *planes("concat", "Concat", 3, SMALL, tensors=3),
     *planes("concat_rows", "Concat", 9, (), tensors=2),
     *planes("softmax", "Softmax", 10, ()),
@@ -224,12 +237,24 @@ _PLANES = (
     *planes("add", "Add", 3, ODD, tensors=2, act="relu"),
     *planes("sub", "Sub", 3, ODD, tensors=2, act="clip"),
     *planes("mul", "Mul", 3, ODD, tensors=2),
+    *planes("div", "Div", 3, ODD, tensors=2),
+    *planes("gate", "Mul", 5, ODD, tensors=2, act="hardswish", other=(5, 1, 1)),
+    *planes("gate_pixels", "Mul", 5, WIDE, tensors=2, act="relu", other=(1, *WIDE)),
+    *planes("gate_all", "Add", 5, SMALL, tensors=2, act="none", other=(1, 1, 1)),
     *planes("add_rows", "Add", 9, (), tensors=2, act="tanh"),
     *planes("relu", "Activation", 3, SMALL, act="relu"),
     *planes("clip", "Activation", 3, SMALL, act="clip"),
     *planes("tanh", "Activation", 3, SMALL, act="tanh"),
     *planes("sigmoid", "Activation", 3, SMALL, act="sigmoid"),
     *planes("sigmoid_rows", "Activation", 9, (), act="sigmoid"),
+    *(
+        case
+        for kind in ("leaky", "hardswish", "silu", "elu", "erf", "softplus", "exp")
+        for case in planes(kind, "Activation", 3, SMALL, act=kind)
+    ),
+    Case("sqrt", "Activation", 3, SMALL, attrs=_activation("sqrt"), before="relu"),
+    Case("constant", "Constant", 3, ODD, tensors=0),
+    *planes("prelu", "PRelu", 4, ODD, act="none"),
     *planes("affine", "Affine", 4, ODD, act="clip"),
     *planes("affine_rows", "Affine", 9, (), act="relu"),
 )

@@ -13,8 +13,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ..calibration import Geometry, Progress, enough_images, sweep
+from ..calibration import Geometry, enough_images, sweep
 from ..errors import InputError, UnsupportedError
+from ..progress import Progress
 from ..recipe import Recipe
 from ..sparsity import SparsityMap
 from .execution import Execution

@@ -24,7 +24,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..files import destination, unwritable
+from ..files import destination, make_way, unwritable
 from ..masks import magnitude_masks
 from ..recipe import FIRST_MAX_CHANNELS, Kind, LayerInfo, LayerRule, Recipe, plan_layers
 from ..sparsity import METADATA_KEY, SparsityMap
@@ -173,6 +173,7 @@ def save(model: ir.Model, path: str | os.PathLike[str]) -> None:
         value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value
     )
     try:
+        make_way(target)
         with TemporaryDirectory(dir=target.parent, prefix=".pconv-") as folder:
             if size_bytes < _PROTOBUF_LIMIT_BYTES:
                 ir.save(ir.external_data.load_to_model(model.clone()), Path(folder) / target.name)

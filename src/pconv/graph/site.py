@@ -7,6 +7,7 @@ A converter sees each operand either as a value of the new graph (computed at ru
 """
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,20 @@ class Site:
             )
         return operand
 
+    def either(self, i: int, shape: Shape | None = None) -> ir.Value:
+        """Give an operand that is computed or constant; a constant is brought to a shape, and stays in memory."""
+        operand = self.operand(i)
+        if operand is None or isinstance(operand, ir.Value):
+            return self.tensor(i)
+        try:
+            array = np.broadcast_to(operand, operand.shape if shape is None else shape)
+        except ValueError:
+            raise self.unsupported(
+                f"a constant of shape {list(operand.shape)} with an activation {list(shape or ())}",
+                "one that has at most the activation's sizes",
+            ) from None
+        return self.emit("Constant", [], array.shape, weights=[("value", array)], step=f"constant{i}")
+
     def constant(self, i: int) -> Array | None:
         """Give an operand whose values are known now, None where it is absent."""
         operand = self.operand(i)
@@ -158,6 +173,13 @@ class Site:
         if array is None:
             raise self.malformed(f"input {i} is missing")
         return array
+
+    def per_channel(self, constant: Array, shape: Shape) -> Array | None:
+        """Broadcast a constant to one float64 value per channel of an activation's shape; None where it has others."""
+        padded = (1,) * (len(shape) - constant.ndim) + constant.shape
+        if len(shape) < 2 or padded not in ((1,) * len(shape), (1, shape[1]) + (1,) * (len(shape) - 2)):
+            return None
+        return np.broadcast_to(constant.reshape(-1), shape[1]).astype(np.float64)
 
     # Attributes
 
@@ -209,3 +231,37 @@ class Site:
         if tuple(shape) == shape_of(value):
             return value
         return self.emit("Flatten", [value], shape, step=step)
+
+    def cut(self, value: ir.Value, axis: int, taken: range, step: str = "") -> ir.Value:
+        """Append what takes some positions of an axis: a Subsample of an image, which anything can be made."""
+        shape = list(shape_of(value))
+        if taken == range(shape[axis]):
+            return value
+        direct = len(shape) == 4 and (axis > 1 or taken.step == 1)
+        before, after = shape[1:axis], shape[axis + 1 :]
+        if not direct:
+            image = (1, prod(before), shape[axis], prod(after))
+            value = self.reshape(value, image, step=f"{step or 'cut'}.image")
+        starts, steps, sizes = [0, 0, 0], [1, 1, 1], list(shape_of(value)[1:])
+        at = axis - 1 if direct else 1
+        starts[at], steps[at], sizes[at] = taken.start, taken.step, len(taken)
+        last = step if direct else f"{step or 'cut'}.taken"
+        value = self.emit(
+            "Subsample",
+            [value],
+            (1, *sizes),
+            step=last,
+            starts=tuple(starts),
+            steps=tuple(steps[1:]),
+            sizes=tuple(sizes),
+        )
+        return self.reshape(value, [1, *before, len(taken), *after], step=step)
+
+    def swap(self, value: ir.Value, axis: int, step: str = "") -> ir.Value:
+        """Append a Transpose that swaps an axis with that of the channels, unless it is that."""
+        if axis == 1:
+            return value
+        shape, perm = list(shape_of(value)), list(range(len(shape_of(value))))
+        for order in (shape, perm):
+            order[1], order[axis] = order[axis], order[1]
+        return self.emit("Transpose", [value], shape, step=step, perm=tuple(perm))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 DOMAIN = "pconv"
-ACTIVATIONS = ("none", "relu", "clip", "tanh", "sigmoid")
+RISING = ("none", "relu", "clip", "tanh", "sigmoid", "elu", "erf", "softplus", "exp", "sqrt")
+ACTIVATIONS = (*RISING, "leaky", "hardswish", "silu")
 
 AttrValue = int | float | str | tuple[int, ...]
 Attrs = dict[str, AttrValue]
@@ -42,13 +43,19 @@ OPS = MappingProxyType(
         "Add": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),
         "Sub": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),
         "Mul": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),
+        "Div": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),
         "Activation": OpSpec((1, 1), (), dict(ACTIVATION_DEFAULTS)),
         "Affine": OpSpec((1, 1), (1, 2), dict(ACTIVATION_DEFAULTS)),
+        "PRelu": OpSpec((1, 1), (1,), dict(ACTIVATION_DEFAULTS)),
+        "Constant": OpSpec((0, 0), (0,), {}),
         "Concat": OpSpec((1, _MANY), (), {}),
         "Softmax": OpSpec((1, 1), (), {}),
         "Flatten": OpSpec((1, 1), (), {}),
         "DepthToSpace": OpSpec((1, 1), (), {"blocksize": 1, "mode": "DCR"}),
         "Subsample": OpSpec((1, 1), (), _SUBSAMPLE),
-        "Pad": OpSpec((1, 1), (), {"pads": (0, 0, 0, 0)}),
+        "Pad": OpSpec((1, 1), (), {"pads": (0, 0, 0, 0), "mode": "constant"}),
+        "Resize": OpSpec((1, 1), (1, 2), {}),
+        "Transpose": OpSpec((1, 1), (), {"perm": (0,)}),
+        "ChannelShuffle": OpSpec((1, 1), (), {"group": 1}),
     }
 )

@@ -77,13 +77,14 @@ def _convert(node: ir.Node, name: str, known: dict[ir.Value, Operand], opset: in
     if converter is None:
         raise _unknown(node, name)
     try:
-        known[node.outputs[0]] = converter(Site(node, name, operands, opset, builder))
+        made = converter(Site(node, name, operands, opset, builder))
     except PconvError:
         raise
     except Exception as error:  # a converter trusts the node; a broken file may hold anything
         raise ModelError(
             f"{name} ({node.op_type}): the node is not valid ONNX ({reason(error)}). Export it again."
         ) from error
+    known.update(zip(node.outputs, made if isinstance(made, list) else [made], strict=False))
 
 
 def _operand(name: str, value: ir.Value, known: Mapping[ir.Value, Operand]) -> Operand:

@@ -10,6 +10,7 @@ Layouts are settled from the network's end to its start (`wants`), steps are emi
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from pconv.graph.nodes import GraphView, NodeView
 from pconv.lower.choice import Picker, pick_modelled
@@ -38,8 +39,9 @@ class Context:
         return natural(shape[2], shape[3], target.lanes, target.dtype, wide=target.fma_by_lane)
 
     def channels(self, value: str) -> int:
-        """Return the planes of a value; a matrix row [1, k] is k planes of one element."""
-        return self.graph.shapes[value][1]
+        """Return the planes of a value; what is no image is that many planes of one element."""
+        shape = self.graph.shapes[value]
+        return shape[1] if len(shape) == 4 else prod(shape[1:])
 
     def nonnegative(self, value: str) -> bool:
         """Tell whether a value cannot be below zero, as after a ReLU."""
@@ -49,7 +51,9 @@ class Context:
         if node.op in ("MaxPool", "AveragePool", "GlobalAveragePool", "Concat"):
             return all(self.nonnegative(name) for name in node.tensors)
         kind = node.attrs.get("activation", "none")
-        return kind in ("relu", "sigmoid") or (kind == "clip" and node.number("act_min") >= 0)
+        return kind in ("relu", "sigmoid", "softplus", "exp", "sqrt") or (
+            kind == "clip" and node.number("act_min") >= 0
+        )
 
 
 Wants = Callable[[NodeView, Context, Layout], Sequence[Layout | None]]
@@ -68,9 +72,8 @@ class Operator:
 def activation_of(node: NodeView) -> Activation:
     """Read a node's fused activation."""
     kind = node.text("activation")
-    if kind == "clip":
-        return Activation("clip", node.number("act_min"), node.number("act_max"))
-    return Activation(kind)
+    low = node.number("act_min") if kind in ("clip", "leaky", "elu") else 0.0
+    return Activation(kind, low, node.number("act_max") if kind == "clip" else 0.0)
 
 
 def chunks(parts: int, work: int) -> int:

@@ -16,7 +16,10 @@ Taps = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """`none`, `relu`, `clip` (to `low`..`high`), `tanh` or `sigmoid`."""
+    """One of `graph.spec.ACTIVATIONS`.
+
+    `low` and `high` are what a clip keeps to; `low` alone is the slope of `leaky`, the depth of `elu`.
+    """
 
     kind: str = "none"
     low: float = 0.0
@@ -35,6 +38,11 @@ SINGLE_TAPS = 4
 def digest(spec: object) -> str:
     """Return six hexadecimal digits that tell one spec from another."""
     return hashlib.sha256(repr(spec).encode()).hexdigest()[:6]
+
+
+def _named(spec: object, what: str, lanes: int, dtype: DType = FP32) -> str:
+    """Return a C function's name: type, what it does, lanes, and what tells its spec from another."""
+    return f"{dtype.tag}_{what}_v{lanes}_{digest(spec)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +125,9 @@ class ConvKernel:
         kh, kw = self.size
         shapes = f"p{len(self.patterns)}x{len(self.patterns[0])}"
         add = "_add" if self.residual else "_maxpool2" if self.pool else ""
-        return (
-            f"{self.output.dtype.tag}_conv{kh}x{kw}s{self.stride[0]}_{shapes}_g{self.group}{add}{self.activation.tag}"
-            f"_{self.tile[0]}x{self.tile[1]}_v{self.output.lanes}_{digest(self)}"
-        )
+        does = f"conv{kh}x{kw}s{self.stride[0]}_{shapes}_g{self.group}{add}{self.activation.tag}"
+        what = f"{does}_{self.tile[0]}x{self.tile[1]}"
+        return _named(self, what, self.output.lanes, self.output.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +145,7 @@ class WinogradWeightsKernel:
     @property
     def name(self) -> str:
         """The C function's name."""
-        size = f"{self.size[0]}x{self.size[1]}"
-        return f"f32_winograd{size}_weights_v{self.lanes}_{digest(self)}"
+        return _named(self, f"winograd{self.size[0]}x{self.size[1]}_weights", self.lanes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +166,8 @@ class WinogradInputKernel:
     @property
     def name(self) -> str:
         """The C function's name."""
-        size = f"{self.size[0]}x{self.size[1]}"
-        return f"{self.output.dtype.tag}_winograd{size}_input_v{self.output.lanes}_{digest(self)}"
+        what = f"winograd{self.size[0]}x{self.size[1]}_input"
+        return _named(self, what, self.output.lanes, self.output.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +189,9 @@ class WinogradOutputKernel:
     @property
     def name(self) -> str:
         """The C function's name."""
-        size = f"{self.size[0]}x{self.size[1]}"
         add = "_add" if self.residual else "_maxpool2" if self.pool else ""
-        return (
-            f"{self.output.dtype.tag}_winograd{size}_output{add}{self.activation.tag}"
-            f"_v{self.output.lanes}_{digest(self)}"
-        )
+        what = f"winograd{self.size[0]}x{self.size[1]}_output{add}{self.activation.tag}"
+        return _named(self, what, self.output.lanes, self.output.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +212,7 @@ class GemmKernel:
     def name(self) -> str:
         """The C function's name."""
         kind = "sparse" if self.sparse else "dense"
-        return (
-            f"{self.dtype.tag}_gemm_{kind}{self.activation.tag}_{self.vectors}_v{self.lanes}_{digest(self)}"
-        )
+        return _named(self, f"gemm_{kind}{self.activation.tag}_{self.vectors}", self.lanes, self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +227,7 @@ class GatherKernel:
     def name(self) -> str:
         """The C function's name."""
         kind = "copy" if self.plain else "gather"
-        return f"{self.output.dtype.tag}_{kind}_v{self.output.lanes}_{digest(self)}"
+        return _named(self, kind, self.output.lanes, self.output.dtype)
 
 
 INTERLEAVED = 4
@@ -258,7 +259,7 @@ class InterleaveKernel:
         """The C function's name."""
         kind = "deinterleave" if self.output.planar else "interleave"
         blocks = self.source if self.output.planar else self.output
-        return f"{blocks.dtype.tag}_{kind}_v{blocks.lanes}_{digest(self)}"
+        return _named(self, kind, blocks.lanes, blocks.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +276,8 @@ class PoolKernel:
     @property
     def name(self) -> str:
         """The C function's name."""
-        size = f"{self.size[0]}x{self.size[1]}s{self.stride[0]}"
-        return f"{self.output.dtype.tag}_{self.kind}pool{size}_v{self.output.lanes}_{digest(self)}"
+        what = f"{self.kind}pool{self.size[0]}x{self.size[1]}s{self.stride[0]}"
+        return _named(self, what, self.output.lanes, self.output.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,38 +290,58 @@ class GlobalAverageKernel:
     @property
     def name(self) -> str:
         """The C function's name."""
-        return f"{self.output.dtype.tag}_globalaverage_v{self.source.lanes}_{digest(self)}"
+        return _named(self, "globalaverage", self.source.lanes, self.output.dtype)
 
 
 @dataclass(frozen=True, slots=True)
 class PoolTableKernel:
-    """Pooling through a table of source elements: any window between any two layouts."""
+    """Pooling through a table of source elements: any window between any two layouts.
+
+    `weighted` is a sum in which each element of a window has a weight of its own.
+    """
 
     source: Layout
     output: Layout
-    kind: Literal["max", "average"]
+    kind: Literal["max", "average", "weighted"]
     window: int
 
     @property
     def name(self) -> str:
         """The C function's name."""
-        return f"{self.output.dtype.tag}_{self.kind}pool_table_v{self.output.lanes}_{digest(self)}"
+        return _named(self, f"{self.kind}pool_table", self.output.lanes, self.output.dtype)
 
 
 @dataclass(frozen=True, slots=True)
 class ElementwiseKernel:
-    """`op` of tensors of one geometry, or with a constant per channel; then the activation."""
+    """`op` of tensors of one geometry, or with constants per channel; then the activation.
 
-    op: Literal["add", "sub", "mul", "affine", "copy"]
+    `other` is what the second tensor has a value for, where that is not each element: each plane, each pixel (which
+    all planes share), or nothing at all.
+    """
+
+    op: Literal["add", "sub", "mul", "div", "affine", "prelu", "copy"]
     sources: tuple[Layout, ...]
     output: Layout
     activation: Activation
+    other: Literal["", "plane", "pixel", "one"] = ""
 
     @property
     def name(self) -> str:
         """The C function's name."""
-        tag = self.output.dtype.tag
-        return f"{tag}_{self.op}{len(self.sources)}{self.activation.tag}_v{self.output.lanes}_{digest(self)}"
+        what = f"{self.op}{len(self.sources)}{self.other}{self.activation.tag}"
+        return _named(self, what, self.output.lanes, self.output.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class ConstantKernel:
+    """Planes of a constant, stored as they lie in memory, to where the others are."""
+
+    output: Layout
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        return _named(self, "constant", self.output.lanes, self.output.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +366,7 @@ Kernel = (
     | PoolKernel
     | PoolTableKernel
     | ElementwiseKernel
+    | ConstantKernel
     | SoftmaxKernel
     | WinogradInputKernel
     | WinogradOutputKernel

@@ -1,6 +1,6 @@
 """Normalised graph -> Plan. Two walks: layouts from end to start, steps from start to end; then the arena."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from pconv.graph.nodes import GraphView, NodeView
 from pconv.lower.arena import plan_arena
@@ -11,12 +11,11 @@ from pconv.lower.layout import Layout, planar
 from pconv.lower.ops import OPERATORS
 from pconv.lower.ops.gather import relayout
 from pconv.lower.plan import Plan, Step, Tensor
+from pconv.progress import Progress
 from pconv.targets import Target
 
 Place = tuple[int, ...]
 """What two tensors of one value differ in: the geometry; 1 behind it where a halo makes another tensor."""
-
-Progress = Callable[[str, int, int], None]
 
 
 def lower(

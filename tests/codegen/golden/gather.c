@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#define FN static inline __attribute__((unused))
 #define LANES 4
 typedef float vf __attribute__((vector_size(4 * LANES), may_alias));
 typedef int32_t vi __attribute__((vector_size(4 * LANES), may_alias));
@@ -11,18 +12,18 @@ typedef int32_t vi __attribute__((vector_size(4 * LANES), may_alias));
 #define SPLAT(s) ((s) - (vf){0})
 #define LANE(v, i) __builtin_shufflevector(v, v, i, i, i, i)
 #define HIDE(p) __asm__("" : "+r"(p)) /* a pointer of its own, not one with an offset */
-#if defined(__clang__)
-#define VMAX(a, b) __builtin_elementwise_max(a, b)
-#define VMIN(a, b) __builtin_elementwise_min(a, b)
-#else
-static inline vf pick(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
-#define VMAX(a, b) pick((a) > (b), a, b)
-#define VMIN(a, b) pick((a) < (b), a, b)
+#if defined(__aarch64__) && __has_builtin(__builtin_elementwise_maximum)
+#define VMAX(a, b) __builtin_elementwise_maximum(a, b)
+#define VMIN(a, b) __builtin_elementwise_minimum(a, b)
+#else /* an instruction each, as `a` stays where it is not a number */
+FN vf VMAX(vf a, vf b) { vi m = b > a; return (vf)((m & (vi)b) | (~m & (vi)a)); }
+FN vf VMIN(vf a, vf b) { vi m = b < a; return (vf)((m & (vi)b) | (~m & (vi)a)); }
 #endif
 typedef struct {
     const int32_t *base, *table;
     const float *scale, *shift;
     const uint8_t *shape;
+    const void *value;
     int32_t planes, tasks, apart;
     int64_t first;
 } plane_args;

@@ -19,7 +19,7 @@ _FIELDS = {
     ),
     GemmKernel: (("index", "offset", "weight", "bias"), ("features", "outputs", "units", "tasks")),
 }
-_PLANE_FIELDS = (("base", "table", "scale", "shift", "shape"), ("planes", "tasks", "apart", "first"))
+_PLANE_FIELDS = (("base", "table", "scale", "shift", "shape", "value"), ("planes", "tasks", "apart", "first"))
 
 
 Places = Sequence[Mapping[str, int]]
@@ -92,6 +92,8 @@ def render_kernel(step: Step) -> str:
             return planes.render_pool_table(kernel)
         case k.ElementwiseKernel():
             return planes.render_elementwise(kernel)
+        case k.ConstantKernel():
+            return planes.render_constant(kernel)
         case k.SoftmaxKernel():
             return planes.render_softmax(kernel)
         case k.WinogradInputKernel():

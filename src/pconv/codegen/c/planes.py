@@ -4,6 +4,7 @@ from pconv.codegen.c.activation import apply_scalar, apply_vector
 from pconv.codegen.c.halo import apply_mask, halo, has_halo, masks
 from pconv.codegen.c.prelude import ctype, needs_exp, prelude, widened
 from pconv.lower.kernels import (
+    ConstantKernel,
     ElementwiseKernel,
     GatherKernel,
     GlobalAverageKernel,
@@ -23,13 +24,15 @@ typedef struct {
     const int32_t *base, *table;
     const float *scale, *shift;
     const uint8_t *shape;
+    const void *value;
     int32_t planes, tasks, apart;
     int64_t first;
 } plane_args;
 """
 
 PlaneKernel = (
-    ElementwiseKernel
+    ConstantKernel
+    | ElementwiseKernel
     | GatherKernel
     | GlobalAverageKernel
     | InterleaveKernel
@@ -55,6 +58,8 @@ def _types(kernel: PlaneKernel) -> tuple[str, str]:
     """Return how C spells what is read and what is written."""
     if isinstance(kernel, SoftmaxKernel | WinogradWeightsKernel):
         return ctype(FP32), ctype(FP32)
+    if isinstance(kernel, ConstantKernel):
+        return ctype(FP32), ctype(kernel.output.dtype)
     source = kernel.sources[0] if isinstance(kernel, ElementwiseKernel) else kernel.source
     return ctype(source.dtype), ctype(kernel.output.dtype)
 
@@ -121,6 +126,7 @@ def render_pool_table(kernel: PoolTableKernel) -> str:
     start, combine, finish = {
         "max": ("-__builtin_inff()", "v > {q} ? v : {q}", "scale[i] > 0 ? {q} : 0.0f"),
         "average": ("0.0f", "{q} + v", "{q} * scale[i]"),
+        "weighted": ("0.0f", f"{{q}} + v * scale[k * {elems} + i]", "{q}"),
     }[kernel.kind]
     head = f"""\
         const {read} *p = in + (size_t)c * {kernel.source.plane_elems};
@@ -207,18 +213,26 @@ def render_elementwise(kernel: ElementwiseKernel) -> str:
     out, (read, written) = kernel.output, _types(kernel)
     exp = needs_exp(kernel.activation.kind)
     planar = out.planar
-    splat = "{}" if planar else "SPLAT({})"
+    scale = "a->scale[c]" if planar else "SPLAT(a->scale[c])"
     value = {
         "add": "x + y",
         "sub": "x - y",
         "mul": "x * y",
+        "div": "x / y",
         "copy": "x",
-        "affine": f"x * {splat.format('a->scale[c]')} + {splat.format('a->shift[c]')}",
+        "affine": f"x * {scale} + {scale.replace('scale', 'shift')}",
+        "prelu": f"x < 0 ? x * {scale} : x"
+        if planar
+        else f"VMAX(x, (vf){{0}}) + {scale} * VMIN(x, (vf){{0}})",
     }[kernel.op]
-    second = len(kernel.sources) == 2
+    second, other_at = len(kernel.sources) == 2, kernel.sources[-1]
+    plane = "" if kernel.other in ("pixel", "one") else f"(size_t)c * {other_at.plane_elems} + "
+    one = f"        const float one = other[{plane}{other_at.base_elems}];\n"
+    once = one if kernel.other in ("plane", "one") else ""
     if planar:
-        other = f"float y = other[(size_t)c * {out.plane_elems} + i];" if second else ""
+        other = f"float y = {'one' if once else f'other[{plane}i]'};" if second else ""
         body = f"""\
+{once}\
         for (int32_t i = 0; i < {out.plane_elems}; i++) {{
             float x = in[(size_t)c * {out.plane_elems} + i];
             {other}
@@ -229,12 +243,13 @@ def render_elementwise(kernel: ElementwiseKernel) -> str:
 """
         return walk(kernel, 4, "", body, exp=exp)
     first = kernel.sources[0]
-    other_at = kernel.sources[-1]
-    other = f"vf y = LD(q + (r * {other_at.row_vectors} + s) * LANES);" if second else ""
+    each = "SPLAT(one)" if once else f"LD(q + (r * {other_at.row_vectors} + s) * LANES)"
+    other = f"vf y = {each};" if second else ""
     body = f"""\
         const {read} *p = in + (size_t)c * {first.plane_elems} + {first.base_elems};
-        const {read} *q = other + (size_t)c * {other_at.plane_elems} + {other_at.base_elems};
+        const {read} *q = other + {plane}{other_at.base_elems};
         {written} *o = out + (size_t)c * {out.plane_elems} + {out.base_elems};
+{once}\
         (void)q;
         for (int r = 0; r < {out.block_h}; r++)
             for (int s = 0; s < {out.block_w}; s++) {{
@@ -247,6 +262,19 @@ def render_elementwise(kernel: ElementwiseKernel) -> str:
             }}
 {fill(out)}"""
     return walk(kernel, out.lanes, masks(out) + halo(out), body, out.dtype, exp)
+
+
+def render_constant(kernel: ConstantKernel) -> str:
+    """Return the C file of the copy of a constant."""
+    return f"""\
+/* {kernel.name} */
+{prelude(kernel.output.lanes)}{ARGS}\
+{signature(kernel)} {{
+    const plane_args *a = args;
+    (void)in, (void)other, (void)begin, (void)end;
+    memcpy(out, a->value, {kernel.output.plane_bytes} * (size_t)a->planes);
+}}
+"""
 
 
 def render_softmax(kernel: SoftmaxKernel) -> str:

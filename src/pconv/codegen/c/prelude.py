@@ -16,19 +16,19 @@ _VECTOR = """\
 #include <stdint.h>
 #include <string.h>
 
+#define FN static inline __attribute__((unused))
 #define LANES {lanes}
 typedef {real} vf __attribute__((vector_size({bytes} * LANES), may_alias));
 typedef {integer} vi __attribute__((vector_size({bytes} * LANES), may_alias));
 {memory}{wide}#define SPLAT(s) ({cast}(s) - (vf){{0}})
 #define LANE(v, i) __builtin_shufflevector(v, v{index})
 #define HIDE(p) __asm__("" : "+r"(p)) /* a pointer of its own, not one with an offset */
-#if defined(__clang__)
-#define VMAX(a, b) __builtin_elementwise_max(a, b)
-#define VMIN(a, b) __builtin_elementwise_min(a, b)
-#else
-static inline vf pick(vi m, vf a, vf b) {{ return (vf)((m & (vi)a) | (~m & (vi)b)); }}
-#define VMAX(a, b) pick((a) > (b), a, b)
-#define VMIN(a, b) pick((a) < (b), a, b)
+#if defined(__aarch64__) && __has_builtin(__builtin_elementwise_maximum)
+#define VMAX(a, b) __builtin_elementwise_maximum(a, b)
+#define VMIN(a, b) __builtin_elementwise_minimum(a, b)
+#else /* an instruction each, as `a` stays where it is not a number */
+FN vf VMAX(vf a, vf b) {{ vi m = b > a; return (vf)((m & (vi)b) | (~m & (vi)a)); }}
+FN vf VMIN(vf a, vf b) {{ vi m = b < a; return (vf)((m & (vi)b) | (~m & (vi)a)); }}
 #endif
 """
 
@@ -51,7 +51,7 @@ _TYPES = {"float32": "float", "float16": "_Float16"}
 
 _EXP = """\
 /* exp by a polynomial on [-ln2/2, ln2/2] and the exponent's bits: within 2 ulp, no libm. */
-static inline float exp_f32(float x) {
+FN float exp_f32(float x) {
     x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
     float n = (x * 1.44269504f + 12582912.0f) - 12582912.0f;
     float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -65,15 +65,37 @@ static inline float exp_f32(float x) {
     union { int32_t i; float f; } scale = {((int32_t)n + 127) << 23};
     return p * scale.f;
 }
-static inline float sigmoid_f32(float x) { return 1.0f / (1.0f + exp_f32(-x)); }
-static inline float tanh_f32(float x) {
+FN float sigmoid_f32(float x) { return 1.0f / (1.0f + exp_f32(-x)); }
+FN float tanh_f32(float x) {
     float a = x < 0 ? -x : x, s = x * x;
-    if (a < 0.625f)
-        return x + x * s * (((((-5.70498872745e-3f * s + 2.06390887954e-2f) * s - 5.37397155531e-2f) * s
-                              + 1.33314422036e-1f) * s - 3.33332819422e-1f));
+    float near = x + x * s * (((((-5.70498872745e-3f * s + 2.06390887954e-2f) * s - 5.37397155531e-2f) * s
+                                + 1.33314422036e-1f) * s - 3.33332819422e-1f));
     float t = 1.0f - 2.0f / (exp_f32(2.0f * a) + 1.0f);
-    return x < 0 ? -t : t;
+    return a < 0.625f ? near : x < 0 ? -t : t;
 }
+FN float sqrt_f32(float x) { return __builtin_sqrtf(x); }
+FN float silu_f32(float x) { return x * sigmoid_f32(x); }
+/* erf as Abramowitz and Stegun 7.1.26, within 1.5e-7. */
+FN float erf_f32(float x) {
+    float a = x < 0 ? -x : x, t = 1.0f / (1.0f + 0.3275911f * a);
+    float p = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t;
+    float y = 1.0f - p * exp_f32(-a * a);
+    return x < 0 ? -y : y;
+}
+/* log(1 + exp(x)), the logarithm by the series of atanh, within 1e-7: its argument lies in 1..2. */
+FN float softplus_f32(float x) {
+    float z = exp_f32(x < 0 ? x : -x), r = z / (2.0f + z), s = r * r;
+    float l = ((((9.0909091e-2f * s + 1.1111111e-1f) * s + 1.4285714e-1f) * s + 0.2f) * s + 3.3333333e-1f) * s + 1.0f;
+    return 2.0f * r * l + (x > 0 ? x : 0);
+}
+/* A function of floats on every lane; compilers make vectors of it again. */
+#define EACH(function, v) \\
+    do { \\
+        __typeof__((v)[0]) each[LANES]; \\
+        memcpy(each, &v, sizeof each); \\
+        for (int i = 0; i < LANES; i++) each[i] = (__typeof__((v)[0]))function(each[i]); \\
+        memcpy(&v, each, sizeof each); \\
+    } while (0)
 """
 
 
@@ -104,8 +126,8 @@ def widened(dtype: DType, vector: str) -> tuple[str, str]:
 
 
 def needs_exp(kind: str) -> bool:
-    """Tell whether an activation uses the exponential."""
-    return kind in ("tanh", "sigmoid")
+    """Tell whether an activation is a function of floats."""
+    return kind in ("tanh", "sigmoid", "silu", "elu", "erf", "softplus", "exp", "sqrt")
 
 
 def number(value: float) -> str:

@@ -60,17 +60,28 @@ def constant(ctype: str, name: str) -> str:
 
 def activate(activation: Activation, v: str) -> str:
     """Return the expression of an activated variable."""
+    low, high = f"(real){number(activation.low)}", f"(real){number(activation.high)}"
     match activation.kind:
         case "none":
             return v
         case "relu":
-            return f"fmax({v}, (real)0)"
+            return f"({v} < 0 ? (real)0 : {v})"
         case "clip":
-            return f"fmin(fmax({v}, (real){number(activation.low)}), (real){number(activation.high)})"
-        case "tanh":
-            return f"tanh({v})"
-        case _:
+            return f"({v} < {low} ? {low} : {v} > {high} ? {high} : {v})"
+        case "leaky":
+            return f"({v} < 0 ? {low} * {v} : {v})"
+        case "elu":
+            return f"({v} < 0 ? {low} * (exp({v}) - (real)1) : {v})"
+        case "hardswish":
+            return f"{v} * clamp({v} / (real)6 + (real)0.5f, (real)0, (real)1)"
+        case "silu":
+            return f"{v} / ((real)1 + exp(-{v}))"
+        case "softplus":
+            return f"(fmax({v}, (real)0) + log1p(exp(-fabs({v}))))"
+        case "sigmoid":
             return f"(real)1 / ((real)1 + exp(-{v}))"
+        case kind:
+            return f"{kind}({v})"
 
 
 def number(value: float) -> str:

@@ -83,6 +83,8 @@ def _text(step: Step, name: str) -> Text:
             return planes.pool_table(kernel, params["planes"])
         case k.ElementwiseKernel():
             return planes.elementwise(kernel, params["planes"])
+        case k.ConstantKernel():
+            return planes.constant_planes(kernel, params["planes"])
         case k.GlobalAverageKernel():
             return planes.global_average(kernel, params["planes"])
         case k.SoftmaxKernel():
@@ -93,7 +95,7 @@ def _text(step: Step, name: str) -> Text:
 
 def _launch(step: Step, kernel: _Kernel, places: Mapping[str, int]) -> dict[str, Any]:
     text = kernel.text
-    inputs = [_address(tensor) for tensor in step.inputs]
+    inputs = [_address(tensor) for tensor in step.inputs or (step.output,)]
     return {
         "kernel": kernel.name,
         "in": inputs[0],

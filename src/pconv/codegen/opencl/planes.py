@@ -5,6 +5,7 @@ A work item sets one element of the output's plane, its halo included; the secon
 
 from pconv.codegen.opencl.frame import Text, activate, constant, over_plane
 from pconv.lower.kernels import (
+    ConstantKernel,
     ElementwiseKernel,
     GatherKernel,
     GlobalAverageKernel,
@@ -65,6 +66,7 @@ def pool_table(kernel: PoolTableKernel, planes: int) -> Text:
     start, combine, finish = {
         "max": ("-INFINITY", "fmax(v, (real)LOAD(in, place))", "scale[i] > 0 ? v : (real)0"),
         "average": ("0", "v + LOAD(in, place)", "v * (real)scale[i]"),
+        "weighted": ("0", f"v + LOAD(in, place) * (real)scale[k * {elems} + i]", "v"),
     }[kernel.kind]
     body = f"""\
     const uint i = get_global_id(0), c = get_global_id(1);
@@ -83,13 +85,20 @@ def pool_table(kernel: PoolTableKernel, planes: int) -> Text:
 
 def elementwise(kernel: ElementwiseKernel, planes: int) -> Text:
     """Return an element-wise operator."""
+    whole = kernel.other == ""
+    plane, pixel = kernel.other == "plane", kernel.other == "pixel"
     places = [
-        f"c * {src.plane_elems} + {src.base_elems} + y * {src.row_vectors} + x" for src in kernel.sources
+        (f"c * {src.plane_elems} + " if not i or whole or plane else "")
+        + f"{src.base_elems}"
+        + (f" + y * {src.row_vectors} + x" if not i or whole or pixel else "")
+        for i, src in enumerate(kernel.sources)
     ]
     value = {
         "add": "a + b",
         "sub": "a - b",
         "mul": "a * b",
+        "div": "a / b",
+        "prelu": "a < 0 ? a * (real)scale[c] : a",
         "copy": "a",
         "affine": "a * (real)scale[c] + (real)shift[c]",
     }[kernel.op]
@@ -101,8 +110,22 @@ def elementwise(kernel: ElementwiseKernel, planes: int) -> Text:
     if kernel.op == "affine":
         arrays = constant("float", "scale") + constant("float", "shift")
         arguments = ("scale_at", "shift_at")
+    if kernel.op == "prelu":
+        arrays, arguments = constant("float", "scale"), ("scale_at",)
     lines += [f"const real s = {value};", f"const real v = {activate(kernel.activation, 's')};"]
     return Text(arrays + over_plane(kernel.output, lines), arguments, kernel.output.plane_elems, planes)
+
+
+def constant_planes(kernel: ConstantKernel, planes: int) -> Text:
+    """Return a copy of planes that are stored as floats."""
+    elems = kernel.output.plane_elems
+    body = f"""\
+    const uint i = get_global_id(0), c = get_global_id(1);
+    if (i >= {elems}) return;
+{constant("float", "value")}\
+    STORE(out, c * {elems} + i, value[c * {elems} + i]);
+"""
+    return Text(body, ("value_at",), elems, planes)
 
 
 def global_average(kernel: GlobalAverageKernel, planes: int) -> Text:

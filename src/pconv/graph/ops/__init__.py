@@ -1,7 +1,7 @@
 """Source operators: one file each (or a few that are one idea), found when this package is imported.
 
-A file defines `CONVERTERS`, a dict from ONNX operator to a function `Site -> Operand`. To add an operator,
-add a file; nothing else changes.
+A file defines `CONVERTERS`, a dict from ONNX operator to a function `Site -> Operand`, or a list of them where the
+operator has several outputs. To add an operator, add a file; nothing else changes.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from pkgutil import iter_modules
 
 from ..site import Operand, Site
 
-Converter = Callable[[Site], Operand]
+Converter = Callable[[Site], Operand | list[Operand]]
 
 CONVERTERS: dict[str, Converter] = {}
 for _module in iter_modules(__path__):

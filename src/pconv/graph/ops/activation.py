@@ -1,25 +1,13 @@
-"""Relu, Clip (so ReLU6), Tanh, Sigmoid -> Activation."""
+"""Functions of one number: most are an Activation, others that between two Affine."""
+
+from functools import partial
 
 import numpy as np
+import onnx_ir as ir
 
 from ..site import Operand, Site, shape_of
 
 _LARGEST = float(np.finfo(np.float32).max)
-
-
-def relu(site: Site) -> Operand:
-    """Convert Relu."""
-    return _activation(site, "relu")
-
-
-def tanh(site: Site) -> Operand:
-    """Convert Tanh."""
-    return _activation(site, "tanh")
-
-
-def sigmoid(site: Site) -> Operand:
-    """Convert Sigmoid."""
-    return _activation(site, "sigmoid")
 
 
 def clip(site: Site) -> Operand:
@@ -32,6 +20,91 @@ def clip(site: Site) -> Operand:
     return _activation(site, "clip", low, high)
 
 
+def leaky_relu(site: Site) -> Operand:
+    """Convert LeakyRelu."""
+    return _activation(site, "leaky", site.attr("alpha", 0.01))
+
+
+def elu(site: Site) -> Operand:
+    """Convert Elu."""
+    return _activation(site, "elu", site.attr("alpha", 1.0))
+
+
+def selu(site: Site) -> Operand:
+    """Convert Selu: gamma * elu(x)."""
+    alpha, gamma = (
+        site.attr("alpha", 1.67326319217681884765625),
+        site.attr("gamma", 1.05070102214813232421875),
+    )
+    return _scaled(site, _activation(site, "elu", alpha, step="elu"), gamma)
+
+
+def celu(site: Site) -> Operand:
+    """Convert Celu: alpha * elu(x / alpha)."""
+    alpha = site.attr("alpha", 1.0)
+    if not alpha:
+        raise site.malformed("its alpha is 0")
+    inner = _scaled(site, site.tensor(), 1 / alpha, step="scale")
+    return _scaled(site, _activation(site, "elu", 1.0, step="elu", x=inner), alpha)
+
+
+def hard_sigmoid(site: Site) -> Operand:
+    """Convert HardSigmoid: a clipped line."""
+    line = _scaled(site, site.tensor(), site.attr("alpha", 0.2), site.attr("beta", 0.5), step="line")
+    return _activation(site, "clip", 0.0, 1.0, x=line)
+
+
+def gelu(site: Site) -> Operand:
+    """Convert Gelu: x * (erf(x / sqrt 2) + 1) / 2, or the same with a tanh of a cubic."""
+    x = site.tensor()
+    if site.attr("approximate", "none") == "tanh":
+        square = site.emit("Mul", [x, x], shape_of(x), step="square")
+        inner = _scaled(site, square, 0.044715 * (2 / np.pi) ** 0.5, (2 / np.pi) ** 0.5, step="line")
+        kind, inner = "tanh", site.emit("Mul", [x, inner], shape_of(x), step="inner")
+    else:
+        kind, inner = "erf", _scaled(site, x, 0.5**0.5, step="inner")
+    gate = _activation(site, kind, step=kind, x=inner)
+    half = _scaled(site, gate, 0.5, 0.5, step="gate")
+    return site.emit("Mul", [x, half], shape_of(x))
+
+
+def mish(site: Site) -> Operand:
+    """Convert Mish: x * tanh(softplus(x))."""
+    x = site.tensor()
+    gate = _activation(site, "tanh", step="gate", x=_activation(site, "softplus", step="softplus"))
+    return site.emit("Mul", [x, gate], shape_of(x))
+
+
+def swish(site: Site) -> Operand:
+    """Convert Swish: x * sigmoid(alpha * x)."""
+    alpha, x = site.attr("alpha", 1.0), site.tensor()
+    if alpha == 1.0:
+        return _activation(site, "silu")
+    gate = _activation(site, "sigmoid", step="gate", x=_scaled(site, x, alpha, step="scale"))
+    return site.emit("Mul", [x, gate], shape_of(x))
+
+
+def neg(site: Site) -> Operand:
+    """Convert Neg."""
+    return _scaled(site, site.tensor(), -1.0)
+
+
+def absolute(site: Site) -> Operand:
+    """Convert Abs: a leaky ReLU that turns around."""
+    return _activation(site, "leaky", -1.0)
+
+
+def power(site: Site) -> Operand:
+    """Convert Pow with a constant exponent of which there is a kernel."""
+    x, exponent = site.tensor(), site.weight(1)
+    value = float(exponent.reshape(-1)[0]) if exponent.size == 1 else 0.0
+    if value == 0.5:
+        return _activation(site, "sqrt")
+    if value == 2:
+        return site.emit("Mul", [x, x], shape_of(x))
+    raise site.unsupported(f"its exponent is {exponent.tolist()}", "2 or 0.5")
+
+
 def _bound(site: Site, name: str, i: int, default: float) -> float:
     value = site.attr(name)
     if value is None and (array := site.constant(i)) is not None:
@@ -41,9 +114,48 @@ def _bound(site: Site, name: str, i: int, default: float) -> float:
     return default if value is None else float(np.clip(value, -_LARGEST, _LARGEST))
 
 
-def _activation(site: Site, kind: str, low: float = 0.0, high: float = 0.0) -> Operand:
-    x = site.tensor()
-    return site.emit("Activation", [x], shape_of(x), activation=kind, act_min=low, act_max=high)
+def _activation(
+    site: Site,
+    kind: str,
+    low: float = 0.0,
+    high: float = 0.0,
+    *,
+    step: str = "",
+    x: ir.Value | None = None,
+) -> ir.Value:
+    x = site.tensor() if x is None else x
+    return site.emit("Activation", [x], shape_of(x), step=step, activation=kind, act_min=low, act_max=high)
 
 
-CONVERTERS = {"Relu": relu, "Clip": clip, "Tanh": tanh, "Sigmoid": sigmoid}
+def _scaled(site: Site, x: ir.Value, scale: float, shift: float = 0.0, *, step: str = "") -> ir.Value:
+    channels = shape_of(x)[1]
+    weights = [("scale", np.full(channels, scale)), ("shift", np.full(channels, shift))]
+    return site.emit("Affine", [x], shape_of(x), step=step, weights=weights)
+
+
+_PLAIN = {
+    "Relu": "relu",
+    "Tanh": "tanh",
+    "Sigmoid": "sigmoid",
+    "HardSwish": "hardswish",
+    "Erf": "erf",
+    "Exp": "exp",
+    "Softplus": "softplus",
+    "Sqrt": "sqrt",
+}
+
+CONVERTERS = {
+    **{op: partial(_activation, kind=kind) for op, kind in _PLAIN.items()},
+    "Clip": clip,
+    "LeakyRelu": leaky_relu,
+    "Elu": elu,
+    "Selu": selu,
+    "Celu": celu,
+    "HardSigmoid": hard_sigmoid,
+    "Gelu": gelu,
+    "Mish": mish,
+    "Swish": swish,
+    "Neg": neg,
+    "Abs": absolute,
+    "Pow": power,
+}

@@ -1,4 +1,4 @@
-"""Slice of channels, rows or columns -> Subsample."""
+"""Slice -> a Subsample for each axis; those of an image become one."""
 
 from ..site import Operand, Site, shape_of
 
@@ -21,23 +21,12 @@ def slice_(site: Site) -> Operand:
         taken[axis] = taken[axis][start:end:step]
     if len(taken[0]) != batch:
         raise site.unsupported("it takes some samples of the batch", "channels, rows and columns")
-    if all(len(picked) == size for picked, size in zip(taken[1:], shape[1:], strict=True)):
-        return x
-    if len(shape) != 4:
-        raise site.unsupported(f"its input has shape {list(shape)}", "4 dimensions [n, c, h, w]")
-    _, c, h, w = taken
-    if not c or not h or not w:
-        raise site.unsupported("it takes nothing", "at least one row, column and channel")
-    if c.step != 1:
-        raise site.unsupported(f"step {c.step} over channels", "1 over channels; any over rows and columns")
-    return site.emit(
-        "Subsample",
-        [x],
-        (1, len(c), len(h), len(w)),
-        starts=(c.start, h.start, w.start),
-        steps=(h.step, w.step),
-        sizes=(len(c), len(h), len(w)),
-    )
+    if not all(taken):
+        raise site.unsupported("it takes nothing", "at least one position of each axis")
+    cuts = [axis for axis in range(1, len(shape)) if len(taken[axis]) != shape[axis]]
+    for axis in cuts:
+        x = site.cut(x, axis, taken[axis], "" if axis == cuts[-1] else f"axis{axis}")
+    return x
 
 
 CONVERTERS = {"Slice": slice_}

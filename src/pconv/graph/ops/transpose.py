@@ -1,10 +1,10 @@
-"""Transpose: only as a part of a pixel shuffle, or where it moves nothing but dimensions of size 1."""
+"""Transpose, which is a Flatten where it moves nothing but dimensions of size 1."""
 
 from ..site import Operand, Site, shape_of
 
 
 def transpose(site: Site) -> Operand:
-    """Convert Transpose to a Transpose that a later pass must consume, or to a Flatten."""
+    """Convert Transpose."""
     x = site.tensor()
     shape = shape_of(x)
     order = site.attr("perm", tuple(reversed(range(len(shape)))))
@@ -14,7 +14,7 @@ def transpose(site: Site) -> Operand:
     out = [shape[axis] for axis in order]
     if moved == sorted(moved):
         return site.reshape(x, out)
-    return site.emit("Transpose", [x], out, perm=order)
+    return site.emit("Transpose", [x], out, perm=tuple(order))
 
 
 CONVERTERS = {"Transpose": transpose}

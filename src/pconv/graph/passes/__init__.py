@@ -8,6 +8,8 @@ from .check_normalised import check_normalised
 from .fold_batch_norm import fold_batch_norm
 from .fold_pad import fold_pad
 from .fuse_activation import fuse_activation
+from .fuse_channel_shuffle import fuse_channel_shuffle
+from .fuse_gate import fuse_gate
 from .fuse_pixel_shuffle import fuse_pixel_shuffle
 from .fuse_pool import fuse_pool
 from .fuse_residual_add import fuse_residual_add
@@ -18,6 +20,8 @@ from .remove_identity import remove_identity
 PASSES: tuple[Callable[[ir.Graph], None], ...] = (
     remove_dead_code,
     fuse_pixel_shuffle,
+    fuse_channel_shuffle,
+    fuse_gate,
     remove_identity,
     merge_subsample,
     fold_pad,

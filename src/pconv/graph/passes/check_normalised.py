@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from ...errors import ModelError, UnsupportedError
-from ..edit import is_op, source, weight
+from ...errors import ModelError
+from ..edit import weight
 from ..site import shape_of
 from ..spec import ACTIVATIONS, OPS
 
@@ -15,16 +15,9 @@ def check_normalised(graph: ir.Graph) -> None:
     """Check every node.
 
     Raises:
-        UnsupportedError: a Transpose is left that belongs to no pixel shuffle.
         ModelError: folding gave weights that are not finite.
     """
     for node in graph:
-        if is_op(node, "Transpose"):
-            raise UnsupportedError(
-                f"{node.name} (Transpose): perm {list(node.attributes['perm'].value)} over "
-                f"{list(shape_of(source(node)))} is unsupported; allowed: the one inside a pixel shuffle. "
-                "Keep activations in NCHW before the export."
-            )
         spec = OPS[node.op_type]
         for i in spec.weights:
             bad = int(np.count_nonzero(~np.isfinite(weight(node, i))))

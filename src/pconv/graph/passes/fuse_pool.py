@@ -7,12 +7,16 @@ import onnx_ir as ir
 
 from ..edit import absorb, get, ints, is_op, put, sole_consumer
 from ..site import shape_of
+from ..spec import RISING
 
 
 def fuse_pool(graph: ir.Graph) -> None:
-    """Fuse where the convolution has even output sizes, no residual, and no other user."""
+    """Fuse where the convolution has even output sizes, no residual, and no other user.
+
+    The kernels pool before they activate, which is the same where an activation never falls.
+    """
     for node in list(graph):
-        if not is_op(node, "Conv") or len(node.inputs) != 3 or get(node, "pool"):
+        if not is_op(node, "Conv") or len(node.inputs) != 3 or get(node, "activation") not in RISING:
             continue
         after = sole_consumer(node)
         if is_op(after, "MaxPool") and after is not None and _is_plain(after) and _is_even(node):

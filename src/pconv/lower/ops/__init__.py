@@ -1,12 +1,15 @@
 """Lowering of each operator. A new operator is a new file and its line here."""
 
 from pconv.lower.context import Operator
+from pconv.lower.ops.constant import CONSTANT
 from pconv.lower.ops.conv import CONV
 from pconv.lower.ops.elementwise import ELEMENTWISE
-from pconv.lower.ops.gather import CONCAT, DEPTH_TO_SPACE, FLATTEN, PAD, SUBSAMPLE
+from pconv.lower.ops.gather import CHANNEL_SHUFFLE, CONCAT, DEPTH_TO_SPACE, FLATTEN, PAD, SUBSAMPLE
 from pconv.lower.ops.gemm import GEMM
 from pconv.lower.ops.pool import POOL
+from pconv.lower.ops.resize import RESIZE
 from pconv.lower.ops.softmax import SOFTMAX
+from pconv.lower.ops.transpose import TRANSPOSE
 
 OPERATORS: dict[str, Operator] = {
     "Conv": CONV,
@@ -17,12 +20,18 @@ OPERATORS: dict[str, Operator] = {
     "Add": ELEMENTWISE,
     "Sub": ELEMENTWISE,
     "Mul": ELEMENTWISE,
+    "Div": ELEMENTWISE,
     "Activation": ELEMENTWISE,
     "Affine": ELEMENTWISE,
+    "PRelu": ELEMENTWISE,
+    "Constant": CONSTANT,
     "Concat": CONCAT,
     "Softmax": SOFTMAX,
     "Flatten": FLATTEN,
     "DepthToSpace": DEPTH_TO_SPACE,
     "Subsample": SUBSAMPLE,
     "Pad": PAD,
+    "Resize": RESIZE,
+    "Transpose": TRANSPOSE,
+    "ChannelShuffle": CHANNEL_SHUFFLE,
 }

@@ -29,12 +29,11 @@ def gather(
 ) -> Step:
     """Build the step that fills `base.size` planes of `output`, from plane `first_channel` on.
 
-    `pixels` gives for each output image element (row-major) the source element, counted from the base plane, or -1;
-    `base` the source plane of each output plane, or -1.
+    `pixels` gives for each output image element (row-major) the source element, counted from the plane's base, or -1;
+    `base` the source element where each output plane begins, or -1.
     """
     places = output_layout.source_table()
     table = np.where(places >= 0, pixels[np.maximum(places, 0)], -1).astype(np.int32)
-    elems = np.where(base >= 0, base * source.layout.plane_elems, -1).astype(np.int32)
     planes = int(base.size)
     tasks = chunks(planes, planes * output_layout.plane_elems)
     return Step(
@@ -46,10 +45,15 @@ def gather(
         work=Work(
             (source.channels, source.layout.height, source.layout.width), _shape(planes, output_layout)
         ),
-        data={"base": elems, "table": table},
+        data={"base": base.astype(np.int32), "table": table},
         params={"planes": planes, "first": first_channel * output_layout.plane_elems, "tasks": tasks},
         tasks=tasks,
     )
+
+
+def plane_starts(source: Tensor) -> NDArray[np.int64]:
+    """Return the element where each plane of a tensor begins."""
+    return np.arange(source.channels) * source.layout.plane_elems
 
 
 def relayout(name: str, source: Tensor, output: Tensor, first_channel: int = 0) -> Step:
@@ -74,7 +78,7 @@ def relayout(name: str, source: Tensor, output: Tensor, first_channel: int = 0) 
         )
     pixels = source.layout.element_table().astype(np.int64)
     return gather(
-        name, "Relayout", source, output, output.layout, np.arange(source.channels), pixels, first_channel
+        name, "Relayout", source, output, output.layout, plane_starts(source), pixels, first_channel
     )
 
 
@@ -97,7 +101,7 @@ def _flatten(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Ten
     source = inputs[0]
     dense = planar(source.layout.height, source.layout.width)
     pixels = source.layout.element_table().astype(np.int64)
-    return [gather(node.name, "Flatten", source, output, dense, np.arange(source.channels), pixels)]
+    return [gather(node.name, "Flatten", source, output, dense, plane_starts(source), pixels)]
 
 
 def _want_output(node: NodeView, ctx: Context, output: Layout) -> list[Layout | None]:
@@ -122,7 +126,8 @@ def _subsample(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: T
     y = y0 + sy * np.arange(height)
     x = x0 + sx * np.arange(width)
     pixels = source.layout.element_table().astype(np.int64)[(y[:, None] * source.layout.width + x).ravel()]
-    base = np.concatenate([np.full(before, -1), np.arange(c0, c0 + planes), np.full(after, -1)])
+    taken = plane_starts(source)[c0 : c0 + planes]
+    base = np.concatenate([np.full(before, -1), taken, np.full(after, -1)])
     return [gather(node.name, "Subsample", source, output, output.layout, base, pixels)]
 
 
@@ -131,8 +136,12 @@ def _pad(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor)
     top, left, bottom, right = node.ints("pads")
     height, width = source.layout.height, source.layout.width
     grid = source.layout.element_table().astype(np.int64).reshape(height, width)
-    pixels = np.pad(grid, ((top, bottom), (left, right)), constant_values=-1).ravel()
-    return [gather(node.name, "Pad", source, output, output.layout, np.arange(source.channels), pixels)]
+    around = ((top, bottom), (left, right))
+    if (mode := node.text("mode")) == "constant":
+        pixels = np.pad(grid, around, constant_values=-1)
+    else:
+        pixels = np.pad(grid, around, mode)  # type: ignore[call-overload]
+    return [gather(node.name, "Pad", source, output, output.layout, plane_starts(source), pixels.ravel())]
 
 
 def _depth_to_space(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor) -> list[Step]:
@@ -146,8 +155,15 @@ def _depth_to_space(node: NodeView, ctx: Context, inputs: Sequence[Tensor], outp
     for i in range(r):
         for j in range(r):
             pixels[i::r, j::r] = grid + (i * r + j) * step
-    base = np.arange(planes) * (r * r if crd else 1)
+    base = plane_starts(source)[:: r * r if crd else 1][:planes]
     return [gather(node.name, "DepthToSpace", source, output, output.layout, base, pixels.ravel())]
+
+
+def _shuffle(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor) -> list[Step]:
+    source = inputs[0]
+    pixels = source.layout.element_table().astype(np.int64)
+    base = plane_starts(source).reshape(node.integer("group"), -1).T.ravel()
+    return [gather(node.name, "ChannelShuffle", source, output, output.layout, base, pixels)]
 
 
 FLATTEN = Operator(_as_it_is, _flatten, planar_output=True)
@@ -155,3 +171,4 @@ CONCAT = Operator(_want_output, _concat)
 SUBSAMPLE = Operator(_as_it_is, _subsample)
 PAD = Operator(_as_it_is, _pad)
 DEPTH_TO_SPACE = Operator(_as_it_is, _depth_to_space)
+CHANNEL_SHUFFLE = Operator(_as_it_is, _shuffle)

@@ -1,0 +1,299 @@
+"""The operators of mobile networks, of upscalers and of detectors, against ONNX Runtime."""
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from .models import check, make, node, normalise, ops, rand
+
+INT = np.int64
+IMAGE = (1, 3, 5, 7)
+
+
+def floats(*values):
+    return np.array(values, np.float32)
+
+
+FUNCTIONS = {
+    "LeakyRelu": [{}, {"alpha": 0.3}],
+    "Elu": [{}, {"alpha": 0.4}],
+    "Selu": [{}, {"alpha": 0.7, "gamma": 2.0}],
+    "Celu": [{}, {"alpha": 0.4}],
+    "HardSigmoid": [{}, {"alpha": 1 / 6, "beta": 0.5}],
+    "HardSwish": [{}],
+    "Mish": [{}],
+    "Softplus": [{}],
+    "Erf": [{}],
+    "Exp": [{}],
+    "Neg": [{}],
+    "Abs": [{}],
+    "Gelu": [{}, {"approximate": "tanh"}],
+}
+
+
+@pytest.mark.parametrize("shape", [IMAGE, (1, 9), (1, 3, 4)])
+@pytest.mark.parametrize("op, attrs", [(op, attrs) for op, all_ in FUNCTIONS.items() for attrs in all_])
+def test_functions_of_one_number(op, attrs, shape):
+    check(make([node(op, "x", "y", **attrs)], {"x": shape}, ["y"], opset=20))
+
+
+def test_swish_of_opset_24():
+    view = normalise(make([node("Swish", "x", "y")], {"x": IMAGE}, ["y"], opset=24))
+    assert view.nodes[0].attrs["activation"] == "silu"
+    scaled = normalise(make([node("Swish", "x", "y", alpha=2.0)], {"x": IMAGE}, ["y"], opset=24))
+    assert ops(scaled) == ["Affine", "Mul"]
+
+
+@pytest.mark.parametrize("slope, wanted", [((1,), "Activation"), ((3, 1, 1), "PRelu")])
+def test_prelu(slope, wanted):
+    view = check(make([node("PRelu", "x s", "y")], {"x": IMAGE}, ["y"], {"s": rand(*slope)}))
+    assert ops(view) == [wanted]
+
+
+GATES = {
+    "silu": [node("Sigmoid", "x", "g"), node("Mul", "x g", "y")],
+    "hardswish": [node("HardSigmoid", "x", "g", alpha=1 / 6, beta=0.5), node("Mul", "g x", "y")],
+    "hardswish of old exports": [
+        *(node("Add", "x three", "a"), node("Clip", "a zero six", "c")),
+        *(node("Mul", "x c", "m"), node("Div", "m six", "y")),
+    ],
+    "hardswish divided first": [
+        *(node("Add", "x three", "a"), node("Clip", "a zero six", "c")),
+        *(node("Div", "c six", "g"), node("Mul", "x g", "y")),
+    ],
+}
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_gates_become_one_activation_of_the_convolution(gate):
+    weights = {"w": rand(4, 3, 3, 3), "zero": floats(0)[0], "three": floats(3)[0], "six": floats(6)[0]}
+    conv = node("Conv", "i w", "x", name="conv", pads=[1, 1, 1, 1])
+    view = check(make([conv, *GATES[gate]], {"i": IMAGE}, ["y"], weights))
+    assert [(n.op, n.attrs["activation"]) for n in view.nodes] == [("Conv", gate.split()[0])]
+
+
+def test_other_gates_stay_products():
+    weights = {"w": floats(0.2, 0.3, 0.2).reshape(3, 1, 1)}
+    lines = [node("Mul", "x w", "l"), node("Clip", "l", "g", min=0.0, max=1.0), node("Mul", "x g", "y")]
+    assert ops(check(make(lines, {"x": IMAGE}, ["y"], weights, opset=10))) == ["Affine", "Mul"]
+
+
+def test_pooling_does_not_go_before_an_activation_that_falls():
+    weights = {"w": rand(4, 3, 3, 3)}
+    nodes = [
+        node("Conv", "i w", "x"),
+        *GATES["silu"],
+        node("MaxPool", "y", "z", kernel_shape=[2, 2], strides=[2, 2]),
+    ]
+    assert ops(check(make(nodes, {"i": (1, 3, 6, 6)}, ["z"], weights))) == ["Conv", "MaxPool"]
+
+
+@pytest.mark.parametrize("op", ("Add", "Sub", "Mul", "Div"))
+@pytest.mark.parametrize("order", ("a b", "b a"))
+@pytest.mark.parametrize("other", [(1, 3, 1, 1), (1, 1, 5, 7), (1, 1, 1, 1)])
+def test_operands_that_lack_planes_or_pixels(op, order, other):
+    if op == "Div" and order == "b a":
+        return _refused(other)
+    nodes = [node("Exp", "b", "e"), node(op, order.replace("b", "e"), "y")]
+    check(make(nodes, {"a": IMAGE, "b": other}, ["y"]))
+
+
+def _refused(other):
+    model = make([node("Div", "b a", "y")], {"a": IMAGE, "b": other}, ["y"])
+    with pytest.raises(Exception, match="allowed: one shape, or an image"):
+        normalise(model)
+
+
+def test_a_gate_is_no_residual():
+    """A convolution whose output lacks pixels cannot add what has them."""
+    nodes = [node("GlobalAveragePool", "x", "p"), node("Conv", "p w", "g"), node("Add", "g x", "y")]
+    assert ops(check(make(nodes, {"x": IMAGE}, ["y"], {"w": rand(3, 3, 1, 1)}))) == [
+        "GlobalAveragePool",
+        "Conv",
+        "Add",
+    ]
+
+
+@pytest.mark.parametrize("opset", (11, 13, 18))
+@pytest.mark.parametrize("axis, sizes", [(1, [1, 5]), (-2, [2, 2, 1]), (3, [3, 4]), (1, None)])
+def test_split(axis, sizes, opset):
+    outputs = [f"y{i}" for i in range(len(sizes or "xxx"))]
+    attrs, names = {"axis": axis}, ["x"]
+    weights = {}
+    if sizes and opset >= 13:
+        weights, names = {"s": np.array(sizes, INT)}, ["x", "s"]
+    elif sizes:
+        attrs["split"] = sizes
+    elif opset >= 18:
+        attrs["num_outputs"] = 3
+    split = helper.make_node("Split", names, outputs, "n", **attrs)
+    check(make([split], {"x": (1, 6, 5, 7)}, outputs, weights, opset))
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 5, 7), (1, 6, 5), (1, 4, 6, 2, 3)])
+def test_slices_of_anything(shape):
+    weights = {"s": np.array([1, 0], INT), "e": np.array([6, 2], INT), "a": np.array([1, 2], INT)}
+    weights["t"] = np.array([2, 1], INT)
+    check(make([node("Slice", "x s e a t", "y")], {"x": shape}, ["y"], weights))
+
+
+@pytest.mark.parametrize(
+    "shape, perm",
+    [
+        (IMAGE, (0, 2, 3, 1)),
+        (IMAGE, (0, 3, 2, 1)),
+        ((1, 4, 6), (0, 2, 1)),
+        ((1, 2, 3, 4, 5), (0, 4, 2, 1, 3)),
+        ((1, 1, 4, 5), (1, 0, 3, 2)),
+    ],
+)
+def test_transpose(shape, perm):
+    check(make([node("Transpose", "x", "y", perm=list(perm))], {"x": shape}, ["y"]))
+
+
+@pytest.mark.parametrize("exponent", (2, 0.5))
+def test_powers(exponent):
+    nodes = [node("Abs", "x", "a"), node("Pow", "a e", "p"), node("Sqrt", "p", "y")]
+    check(make(nodes, {"x": IMAGE}, ["y"], {"e": floats(exponent)[0]}))
+
+
+@pytest.mark.parametrize("shape", [IMAGE, (1, 3, 6), (1, 8)])
+def test_constants_of_any_shape(shape):
+    weights = {"c": rand(*shape), "row": rand(shape[-1])}
+    nodes = [
+        node("Add", "x c", "a"),
+        node("Sub", "row a", "b"),
+        node("Mul", "b c", "d"),
+        node("Concat", "d c", "y", axis=1),
+    ]
+    assert "Constant" in ops(check(make(nodes, {"x": shape}, ["y"], weights)))
+
+
+def test_a_constant_divided():
+    nodes = [node("Exp", "x", "e"), node("Div", "one e", "y")]
+    check(make(nodes, {"x": IMAGE}, ["y"], {"one": floats(1)}))
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 5, 7), (1, 6, 20)])
+def test_normalisation_at_run_time(shape):
+    weights = {"s": rand(6), "b": rand(6, seed=1)}
+    check(make([node("InstanceNormalization", "x s b", "y")], {"x": shape}, ["y"], weights))
+    group = node("GroupNormalization", "x s b", "y", num_groups=3)
+    check(make([group], {"x": shape}, ["y"], weights, opset=21))
+
+
+def test_an_activation_goes_before_what_only_moves():
+    up = node("ConvTranspose", "x w", "u", strides=[2, 2], pads=[1, 1, 1, 1])
+    view = check(make([up, node("Relu", "u", "y")], {"x": IMAGE}, ["y"], {"w": rand(3, 4, 4, 4)}))
+    assert ops(view) == ["Conv", "DepthToSpace", "Subsample"]
+    assert view.nodes[0].attrs["activation"] == "relu"
+
+
+def test_channel_shuffle():
+    weights = {"five": np.array([1, 3, 2, 5, 7], INT), "four": np.array([1, 6, 5, 7], INT)}
+    nodes = [
+        node("Reshape", "x five", "a"),
+        node("Transpose", "a", "b", perm=[0, 2, 1, 3, 4]),
+        node("Reshape", "b four", "y"),
+    ]
+    assert ops(check(make(nodes, {"x": (1, 6, 5, 7)}, ["y"], weights))) == ["ChannelShuffle"]
+
+
+def test_space_to_depth():
+    check(make([node("SpaceToDepth", "x", "y", blocksize=2)], {"x": (1, 3, 4, 6)}, ["y"]))
+
+
+@pytest.mark.parametrize("shape, axis", [(IMAGE, 2), (IMAGE, -1), ((1, 3, 4), 2), ((1, 3, 4), 1)])
+def test_concat_and_softmax_along_any_axis(shape, axis):
+    nodes = [node("Concat", "a b a", "c", axis=axis), node("Softmax", "c", "y", axis=axis)]
+    check(make(nodes, {"a": shape, "b": shape}, ["y"]))
+
+
+@pytest.mark.parametrize("opset", (11, 13))
+def test_softmax_along_the_last_axis(opset):
+    check(make([node("Softmax", "x", "y", axis=-1)], {"x": IMAGE}, ["y"], opset=opset))
+
+
+@pytest.mark.parametrize("keepdims", (0, 1))
+@pytest.mark.parametrize(
+    "op, axes", [("ReduceSum", [2, 3]), ("ReduceMax", [2, 3]), ("ReduceMean", [1]), ("ReduceSum", [1])]
+)
+def test_reductions(op, axes, keepdims):
+    reduction = node(op, "x", "y", name="n", axes=axes, keepdims=keepdims)
+    check(make([reduction], {"x": IMAGE}, ["y"], opset=11))
+
+
+def test_global_max_pool():
+    check(make([node("GlobalMaxPool", "x", "y")], {"x": IMAGE}, ["y"]))
+
+
+@pytest.mark.parametrize("mode", ("reflect", "edge", "constant"))
+def test_pads(mode):
+    weights = {"p": np.array([0, 0, 2, 3, 0, 0, 1, 4], INT), "v": floats(1.5)[0]}
+    check(make([node("Pad", "x p v", "y", mode=mode)], {"x": IMAGE}, ["y"], weights))
+
+
+TRANSPOSED = [
+    {},
+    {"strides": [2, 2]},
+    {"strides": [2, 2], "pads": [1, 1, 1, 1]},
+    {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]},
+    {"strides": [3, 2], "pads": [0, 1, 2, 1]},
+    {"strides": [2, 2], "dilations": [2, 3]},
+    {"strides": [4, 4], "pads": [2, 0, 1, 1]},
+    {"strides": [2, 2], "pads": [3, 2, 3, 2]},
+    {"strides": [2, 2], "auto_pad": "SAME_UPPER"},
+    {"strides": [2, 2], "output_shape": [8, 13]},
+    {"pads": [1, 0, 1, 2]},
+]
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (2, 2), (3, 3), (4, 4), (5, 3)])
+@pytest.mark.parametrize("attrs", TRANSPOSED)
+@pytest.mark.parametrize("group", (1, 2))
+def test_conv_transpose(attrs, kernel, group):
+    weights = {"w": rand(4, 3, *kernel), "b": rand(3 * group)}
+    node_ = node("ConvTranspose", "x w b", "y", name="up", group=group, **attrs)
+    check(make([node_], {"x": (1, 4, 5, 7)}, ["y"], weights))
+
+
+def test_conv_transpose_multiplies_no_zeros():
+    """A kernel as large as its stride is a 1x1 convolution and an interleaving."""
+    up = node("ConvTranspose", "x w", "y", strides=[2, 2])
+    view = check(make([up], {"x": (1, 4, 5, 7)}, ["y"], {"w": rand(4, 3, 2, 2)}))
+    assert ops(view) == ["Conv", "DepthToSpace"]
+    assert view.nodes[0].weights[1].shape == (12, 4, 1, 1)
+
+
+PLACES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("mode", ("nearest", "linear", "cubic"))
+@pytest.mark.parametrize("scales", [(2.0, 2.0), (1.5, 3.0), (0.6, 0.5), (1.0, 1.7), (0.2, 0.15)])
+def test_resize_by_scales(scales, mode, place):
+    resize = helper.make_node(
+        "Resize", ["x", "", "s"], ["y"], mode=mode, coordinate_transformation_mode=place
+    )
+    check(make([resize], {"x": IMAGE}, ["y"], {"s": floats(1, 1, *scales)}))
+
+
+@pytest.mark.parametrize("rounding", ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"))
+@pytest.mark.parametrize("sizes", [(10, 14), (3, 4), (8, 7)])
+def test_resize_to_sizes(sizes, rounding):
+    resize = helper.make_node("Resize", ["x", "", "", "s"], ["y"], mode="nearest", nearest_mode=rounding)
+    check(make([resize], {"x": IMAGE}, ["y"], {"s": np.array([1, 3, *sizes], INT)}))
+
+
+def test_resize_of_some_axes():
+    resize = helper.make_node("Resize", ["x", "", "s"], ["y"], axes=[3, 2], mode="linear")
+    check(make([resize], {"x": IMAGE}, ["y"], {"s": floats(2, 3)}, opset=18))
+
+
+@pytest.mark.parametrize("op, opset", [("Upsample", 9), ("Resize", 10)])
+@pytest.mark.parametrize("mode", ("nearest", "linear"))
+def test_resize_of_old_opsets(op, opset, mode):
+    model = make(
+        [node(op, "x s", "y", mode=mode)], {"x": IMAGE}, ["y"], {"s": floats(1, 1, 2, 3)}, opset=opset
+    )
+    check(model)
