@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pconv import toolchain
-from pconv.build import build, build_executable, program_key
+from pconv.build import build, build_executable, compiled, program_key
 from pconv.cache import Cache
 from pconv.codegen.program import Program
 from pconv.errors import BuildError
@@ -97,8 +97,20 @@ def test_key_tells_everything_apart(make_program: Maker) -> None:
 def test_out_gets_a_copy(make_program: Maker, session_cache: Cache, tmp_path: Path) -> None:
     out = build(make_program(), cache=session_cache, out=tmp_path / "model.so")
     assert out == tmp_path / "model.so"
-    with pytest.raises(BuildError, match=r"missing/m.so: cannot be written \(No such file or directory\)\."):
-        build(make_program(), cache=session_cache, out=tmp_path / "missing" / "m.so")
+    below = build(make_program(), cache=session_cache, out=tmp_path / "new" / "m.so")
+    assert below.read_bytes() == out.read_bytes()
+    with pytest.raises(BuildError, match=r"model.so/m.so: cannot be written \(Not a directory\)\."):
+        build(make_program(), cache=session_cache, out=out / "m.so")
+
+
+def test_renames_of_one_size_are_told_apart(
+    make_program: Maker, session_cache: Cache, tmp_path: Path
+) -> None:
+    with compiled(make_program(), cache=session_cache) as objects:
+        first, second = ({"pconv_open": name} for name in ("first_open", "other_open"))
+        assert objects._flags(False, first) != objects._flags(False, second)
+        made = objects.static(tmp_path / "a.a", second).read_bytes()
+    assert b"other_open" in made and b"first_open" not in made
 
 
 @pytest.mark.parametrize("size", [0, 1, 100_001])

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from pconv.codegen.program import Program
 from pconv.elf import write_data_object
 from pconv.errors import BuildError
 from pconv.files import write_atomically
+from pconv.progress import Progress
 from pconv.runtime.cores import usable_cores
 from pconv.toolchain import Toolchain
 
@@ -31,8 +32,6 @@ BARE_LIBRARY = ("bare/bare.c", "bare/threads.c", "bare/text.c")
 BARE_ARCHIVE = ("bare/bare.c", "bare/threads.c")
 BARE_PROGRAM = (*BARE_LIBRARY, "bare/start.c")
 ELF_SYSTEMS = ("linux", "android")
-
-Progress = Callable[[str, int, int], None]
 
 _ADVICE = "Name another place for the output."
 
@@ -212,7 +211,7 @@ class Objects:
         if not names:
             return flags
         text = "".join(f"#define {old} {new}\n" for old, new in names.items())
-        header = self.work / f"names_{len(names)}.h"
+        header = self.work / f"names_{hashlib.sha256(text.encode()).hexdigest()[:16]}.h"
         header.write_text(text)
         return (*flags, "-include", str(header))
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache as memoize
 from pathlib import Path
@@ -13,6 +13,7 @@ from pconv._version import __version__
 from pconv.cache import Cache
 from pconv.errors import BuildError, ModelError, did_you_mean
 from pconv.files import PIECE, write_atomically
+from pconv.progress import Progress
 from pconv.runtime import Engine, load
 from pconv.runtime.opencl_device import device_identity
 from pconv.targets import Target
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from pconv.codegen.program import Program
     from pconv.lower import Plan
 
-Progress = Callable[[str, int, int], None]
 Job = tuple[Target, Tuning | None]
 """What to compile for, and what tuning knows about it."""
 

@@ -17,11 +17,14 @@ PIECE = 256 << 10
 def write_atomically(path: Path, source: BinaryIO | bytes, advice: str) -> Path:
     """Copy `source` to `path`: under another name first, then renamed over what stood there; links are followed.
 
+    Folders that are missing on the way are made.
+
     Raises: BuildError with `advice` as its last sentence; nothing half-written is left behind.
     """
     place = destination(path, advice)
     part = _part(place)
     try:
+        make_way(place)
         with part.open("xb") as target:
             shutil.copyfileobj(io.BytesIO(source) if isinstance(source, bytes) else source, target, PIECE)
         os.replace(part, place)
@@ -34,11 +37,15 @@ def write_atomically(path: Path, source: BinaryIO | bytes, advice: str) -> Path:
 
 
 def check_writable(path: Path, advice: str) -> None:
-    """Check that a file can be written, before the work whose result it is to hold.
+    """Check that a file or a folder can be written, before the work whose result it is to hold.
+
+    Where folders are missing on the way, only that there can be some.
 
     Raises: BuildError as `write_atomically` does.
     """
-    part = _part(destination(path, advice))
+    place = destination(path, advice)
+    there = next(folder for folder in place.parents if folder.exists())
+    part = _part(there / place.name)
     try:
         part.open("xb").close()
     except OSError as error:
@@ -58,6 +65,15 @@ def destination(path: Path, advice: str) -> Path:
         what = "it is a directory" if path.is_dir() else "it is no regular file"
         raise BuildError(f"{path}: cannot be written ({what}). {advice}")
     return Path(os.path.realpath(path))
+
+
+def make_way(path: Path) -> None:
+    """Make the folders that are missing on the way to a file.
+
+    Raises: OSError.
+    """
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def make_folder(path: Path, advice: str) -> Path:

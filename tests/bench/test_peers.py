@@ -1,6 +1,8 @@
 """The peers: found by name, skipped with a reason, right within their own bounds."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,15 +101,21 @@ def test_a_converter_that_writes_over_its_input_leaves_the_model_as_it_is(
 ) -> None:
     given = network.read_bytes()
 
-    def overwrite(command: list[str | Path], folder: Path, made: str) -> None:
-        assert str(network) not in map(str, command)
-        (folder / "model.onnx").write_bytes(b"simplified")
-        (folder / made).touch()
+    peer = peers.get(name)
+    module = sys.modules[type(peer).__module__]
+    made = [getattr(module, it) for it in ("_FILE", "_PARAM", "_BIN") if hasattr(module, it)]
 
-    monkeypatch.setattr(f"pconv.bench.peers.{name}.run_converter", overwrite)
-    peers.get(name).convert(network, tmp_path)
+    def overwrite(command: list[str | Path], cwd: Path, **_: object) -> subprocess.CompletedProcess[str]:
+        assert str(network) not in map(str, command)
+        (cwd / "model.onnx").write_bytes(b"simplified")
+        for file in made:
+            (cwd / file).touch()
+        return subprocess.CompletedProcess(command, 0, "")
+
+    monkeypatch.setattr(base.subprocess, "run", overwrite)
+    peer.convert(network, tmp_path)
     assert network.read_bytes() == given
-    assert not (tmp_path / "model.onnx").exists(), "the copy is not kept"
+    assert {path.name for path in tmp_path.iterdir()} == set(made), "the copy is not kept"
 
 
 def test_inputs_are_converted_once() -> None:

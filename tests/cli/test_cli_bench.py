@@ -70,8 +70,8 @@ def test_peers_of_several_kinds_the_fastest_first(cli, model: Path) -> None:
         (["--group", "4"], "bench: pruning options without a rate; add --compression"),
         (["--compression", "8", "--group", "3"], "group: 3 is unknown;"),
         (
-            ["--json", "no/b.json"],
-            "no/b.json: cannot be written (No such file or directory). Choose another place with --json.",
+            ["--json", "/dev/null/b.json"],
+            "/dev/null/b.json: cannot be written (Not a directory). Choose another place with --json.",
         ),
     ],
 )
@@ -79,7 +79,7 @@ def test_errors(
     cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pconv.bench.machine.busy", lambda: None)
+    monkeypatch.setattr("pconv.bench.machine.busy", lambda: "the machine is busy")
     ran = cli("bench", model, "--seconds", "0", *arguments)
     assert ran.code == 2 and ran.out == ""
     assert ran.err.startswith(f"pconv: error: {message}") and ran.err.count("\n") == 1

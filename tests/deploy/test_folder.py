@@ -265,10 +265,13 @@ def test_failure_leaves_nothing(make_program: Maker, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"model\.c: .* failed"):
         write_folder(make_program(HERE, "#error broken\n"), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(
-        BuildError, match=r"no/out: cannot be written \(No such file or directory\)\. Name another"
-    ):
-        write_folder(make_program(HERE), tmp_path / "no" / "out")
+    with pytest.raises(BuildError, match=r"null/out: cannot be written \(Not a directory\)\. Name another"):
+        write_folder(make_program(HERE), Path("/dev/null/out"))
+
+
+def test_folders_on_the_way_are_made(make_program: Maker, tmp_path: Path) -> None:
+    write_folder(make_program(HERE), tmp_path / "new" / "out")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
 
 
 def test_names() -> None:

@@ -38,5 +38,6 @@ def test_takes_weights_and_another_shape(tmp_path: Path) -> None:
 
 
 def test_says_where_it_cannot_write(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"absent/net.onnx: cannot be written \(No such file"):
-        zoo.to_onnx(NAME, tmp_path / "absent" / "net.onnx")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BuildError, match=r"file/net.onnx: cannot be written \(Not a directory"):
+        zoo.to_onnx(NAME, tmp_path / "file" / "net.onnx")

@@ -9,6 +9,6 @@ Owns the mathematics, in numpy. Refuses to know a network: what runs it (torch, 
 """
 
 from .statistics import Geometry, enough_images
-from .sweep import Progress, Site, sweep
+from .sweep import Site, sweep
 
-__all__ = ["Geometry", "Progress", "Site", "enough_images", "sweep"]
+__all__ = ["Geometry", "Site", "enough_images", "sweep"]

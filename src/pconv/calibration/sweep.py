@@ -3,7 +3,7 @@
 images -> [pruned] -> [pruned] -> this layer: statistics, mask, refit -> [dense] -> [dense]
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pconv.errors import ModelError
 from pconv.masks import check_finite, resolve_libraries
 from pconv.patterns import Pattern
+from pconv.progress import Progress
 from pconv.recipe import LayerRule
 
 from .choice import choose_mask
@@ -19,7 +20,6 @@ from .refit import refit
 from .statistics import Geometry, gather
 
 Array = NDArray[Any]
-Progress = Callable[[str, int, int], None]
 
 
 class Site(Protocol):

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pconv import units
 from pconv.cli import console, devices, models, options
 from pconv.errors import PconvError
 
@@ -81,7 +82,6 @@ def bench(
     ready, missing = peer_room.split(peer_room.named(peers))
     for reason in missing.values():
         console.note(f"skipped: {reason}")
-    console.note_busy()
     to_stdout = str(json) == "-"
     file = None if json is None or to_stdout else json
     if file is not None:
@@ -100,6 +100,7 @@ def bench(
                 console.write(file, devices.as_json(there) + "\n", "--json")
             (print(devices.as_json(there)) if to_stdout else devices.show(there))
             return
+        console.note_busy()
         document = session.run(
             found.name,
             files,
@@ -137,8 +138,8 @@ def show(document: dict[str, Any]) -> None:
             result["engine"],
             str(result["threads"]),
             console.rate(result["compression"]),
-            console.milliseconds(result["median_ms"]),
-            console.milliseconds(result["min_ms"]),
+            units.milliseconds(result["median_ms"]),
+            units.milliseconds(result["min_ms"]),
             f"{bases[result['threads']]['median_ms'] / result['median_ms']:.2f}x",
             "reference" if error is None else f"{error:.0e}",
         )

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pconv import units
 from pconv.cli import console, models, options
 from pconv.errors import PconvError
 
@@ -94,7 +95,7 @@ def compile(
         console.print_json({"output": str(output), "bytes": size, "seconds": round(seconds, 3)})
     else:
         console.stdout().print(
-            f"wrote {output}, {console.megabytes(size)}, in {seconds:.1f} s", markup=False, soft_wrap=True
+            f"wrote {output}, {units.megabytes(size)}, in {seconds:.1f} s", markup=False, soft_wrap=True
         )
 
 

@@ -128,19 +128,3 @@ def count(number: int, noun: str) -> str:
 def rate(value: float | None) -> str:
     """Write a compression rate."""
     return "-" if value is None else f"{value:.2f}x"
-
-
-def megabytes(size_bytes: int) -> str:
-    """Write a size for people."""
-    return f"{size_bytes / 1e6:.2f} MB" if size_bytes < 1e7 else f"{size_bytes / 1e6:.1f} MB"
-
-
-def milliseconds(value_ms: float) -> str:
-    """Write a time with at least three significant digits."""
-    return (
-        f"{value_ms:.1f} ms"
-        if value_ms >= 100
-        else f"{value_ms:.2f} ms"
-        if value_ms >= 10
-        else f"{value_ms:.3f} ms"
-    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pconv import units
 from pconv.cli import console, options
 from pconv.errors import PconvError
 
@@ -91,9 +92,9 @@ def show(document: dict[str, Any]) -> None:
             str(far.said["threads"]),
             console.rate(far.compression),
             far.device,
-            console.milliseconds(far.median_ms),
+            units.milliseconds(far.median_ms),
             near.platform,
-            console.milliseconds(near.median_ms),
+            units.milliseconds(near.median_ms),
             f"{result['max_rel_err']:.0e}",
         )
     console.stdout().print(table)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pconv import units
 from pconv.cli import console, models, options
 from pconv.errors import PconvError
 
@@ -160,11 +161,11 @@ def show(table: "Table") -> None:
     for variant in table.variants:
         shown.add_row(
             variant.name,
-            console.milliseconds(variant.median_ms),
-            console.milliseconds(variant.min_ms),
+            units.milliseconds(variant.median_ms),
+            units.milliseconds(variant.min_ms),
             f"{speed_up(table, variant):.2f}x",
             f"{variant.macs / 1e6:,.1f} M",
-            console.megabytes(variant.file_bytes),
+            units.megabytes(variant.file_bytes),
         )
     console.stdout().print(shown)
     print()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pconv import units
 from pconv.cli import arrays, console, models, options
 from pconv.cli.forecast import CHECKER, Seconds, groups, measured, rates
 from pconv.errors import PconvError
@@ -283,8 +284,8 @@ def _show(
         f"groups of {result.group}, {result.macs / 1e6:,.1f} M multiply-adds, {console.count(table.threads, 'thread')}"
     )
     print(
-        f"expected {console.milliseconds(result.ms)}, measured {console.milliseconds(taken)} "
-        f"({taken / result.ms - 1:+.1%}); dense {console.milliseconds(table.dense.median_ms)}"
+        f"expected {units.milliseconds(result.ms)}, measured {units.milliseconds(taken)} "
+        f"({taken / result.ms - 1:+.1%}); dense {units.milliseconds(table.dense.median_ms)}"
     )
     print(f"wrote {output}")
     if budget.unit == "ms" and taken > budget.limit:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pconv import units
 from pconv.cli import console, models, options
 
 EPILOG = """Examples:
@@ -69,16 +70,18 @@ def tune(
     )
     if cpus and not device:
         raise DeviceError("--cpus is for --device; here, Engine.affinity names the cores.")
-    console.note_busy()
+    shapes = options.shapes(input)
     with (
         console.progress(f"reading {model}", quiet=json) as track,
         models.source(model, track, settings) as found,
         connect(device) if device else nullcontext() as there,
         timing.alone(console.note_waiting),
     ):
+        if there is None:
+            console.note_busy()
         result = search(
             found.path,
-            inputs=options.shapes(input),
+            inputs=shapes,
             target=target,
             cpu=cpu,
             device=there,
@@ -103,8 +106,8 @@ def tune(
     kept = f"recorded in {result.path}" if gain > 1 else "not faster as a whole, so nothing was recorded"
     console.stdout().print(
         f"{console.count(result.rounds, 'round')} in {result.seconds:.0f} s: {len(result.improved)} of "
-        f"{result.layers} kinds of layer improved; the network {console.milliseconds(result.modelled_ms)} as modelled, "
-        f"{console.milliseconds(result.tuned_ms)} tuned ({gain:.2f}x); {kept}",
+        f"{result.layers} kinds of layer improved; the network {units.milliseconds(result.modelled_ms)} as modelled, "
+        f"{units.milliseconds(result.tuned_ms)} tuned ({gain:.2f}x); {kept}",
         markup=False,
         soft_wrap=True,
     )

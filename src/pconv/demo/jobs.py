@@ -17,7 +17,8 @@ from pconv.demo.train import fit
 from pconv.errors import PconvError
 from pconv.recipe import Recipe
 
-Progress = Callable[[float, str], object]
+OnShare = Callable[[float, str], object]
+"""Hears how much is done, 0..1, and what."""
 CIFAR_NETWORK = "resnet20_cifar"
 
 
@@ -28,7 +29,7 @@ class Job:
     network: str
     data: Callable[[Path | None], Dataset]
     dense_stage: str
-    dense: Callable[[Dataset, int, Progress, Path | None], nn.Module]
+    dense: Callable[[Dataset, int, OnShare, Path | None], nn.Module]
     base: Recipe
     tune_images: int | None
     settings: Mapping[str, Any]
@@ -45,7 +46,7 @@ class Job:
         teacher: nn.Module,
         seed: int,
         after_step: Callable[[], object],
-        progress: Progress,
+        progress: OnShare,
     ) -> None:
         """Fine-tune a pruned network, with the dense one as its teacher."""
         part = images.part(slice(0, self.tune_images))
@@ -72,7 +73,7 @@ def find_job(dataset: str) -> Job:
     return JOBS[dataset]
 
 
-def _digits_dense(data: Dataset, seed: int, progress: Progress, folder: Path | None) -> nn.Module:
+def _digits_dense(data: Dataset, seed: int, progress: OnShare, folder: Path | None) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = DigitsNet(data.classes)
@@ -81,12 +82,12 @@ def _digits_dense(data: Dataset, seed: int, progress: Progress, folder: Path | N
     )
 
 
-def _cifar_dense(data: Dataset, seed: int, progress: Progress, folder: Path | None) -> nn.Module:
+def _cifar_dense(data: Dataset, seed: int, progress: OnShare, folder: Path | None) -> nn.Module:
     home = folder or find_folder("cifar10_resnets")
     return zoo.create(CIFAR_NETWORK, weights=home / "cifar10_resnets" / "resnet20.pth")
 
 
-def _report(progress: Progress) -> Callable[[int, int, float], object]:
+def _report(progress: OnShare) -> Callable[[int, int, float], object]:
     return lambda done, total, loss: progress(done / total, f"loss {loss:.3f}")
 
 

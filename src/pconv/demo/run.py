@@ -27,12 +27,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pconv.demo.data import Floats, Images
-    from pconv.demo.jobs import Job
+    from pconv.demo.jobs import Job, OnShare
     from pconv.runtime import Engine
     from pconv.sparsity import SparsityMap
 
     Predict = Callable[[Floats], NDArray[Any]]
-    Progress = Callable[[float, str], object]
 
 MAX_REL_ERR = 1e-4
 CHECKED_IMAGES = 16
@@ -145,14 +144,14 @@ class _Clock:
         self._on_event = on_event
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[Progress]:
+    def stage(self, name: str) -> Iterator[OnShare]:
         begin = time.perf_counter()
         self._on_event(Event(name))
         yield self._progress(name)
         self.seconds[name] = time.perf_counter() - begin
         self._on_event(Event(name, 1.0))
 
-    def _progress(self, name: str) -> Progress:
+    def _progress(self, name: str) -> OnShare:
         return lambda share, note: self._on_event(Event(name, share, note))
 
 
@@ -162,7 +161,7 @@ def _prune(
     images: Images,
     recipe: Recipe,
     seed: int,
-    progress: Progress,
+    progress: OnShare,
 ) -> tuple[nn.Module, SparsityMap]:
     from pconv.pruning import prune
 
@@ -218,7 +217,7 @@ def _time(
     images: Images,
     seconds: float,
     threads: int,
-    progress: Progress,
+    progress: OnShare,
 ) -> dict[str, list[float]]:
     from pconv.bench import timing
 

@@ -3,7 +3,7 @@
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -14,12 +14,11 @@ from pconv.build import NATIVE, RUNTIME_SOURCES, build, compiled
 from pconv.codegen.program import Program, Variant, manifest_lines
 from pconv.deploy import names
 from pconv.errors import BuildError
-from pconv.files import unwritable
+from pconv.files import make_way, unwritable
+from pconv.progress import Progress
 from pconv.targets import devices
 from pconv.targets.platforms import platform_of
 from pconv.toolchain import COMMON_FLAGS
-
-Progress = Callable[[str, int, int], None]
 
 TEMPLATES = Path(__file__).parent / "templates"
 GPU_SOURCES = ("opencl.h", "opencl.c", "opencl_api.h", "opencl_half.h", "auto.h", "auto.c")
@@ -187,7 +186,8 @@ def _replacing(out: Path) -> Iterator[Path]:
     suffix = secrets.token_hex(4)
     draft, old = out.with_name(f".{out.name}.{suffix}.part"), out.with_name(f".{out.name}.{suffix}.old")
     try:
-        draft.mkdir(parents=False)
+        make_way(out)
+        draft.mkdir()
         yield draft
         if out.exists():
             out.rename(old)

@@ -1,6 +1,7 @@
 """What a table says, in sentences: is training worth it, and what holds the network back."""
 
 from pconv.forecast.table import Table, Variant
+from pconv.units import milliseconds
 
 WORTH = 1.5
 """From so many times on, training pays: ours, a rule of thumb."""
@@ -15,12 +16,6 @@ CROWD = 0.25
 def speed_up(table: Table, variant: Variant) -> float:
     """Return how many times faster than the dense network a variant is."""
     return table.dense.median_ms / variant.median_ms
-
-
-def milliseconds(value_ms: float) -> str:
-    """Write a time with three digits, and no more than microseconds."""
-    digits = 0 if value_ms >= 100 else 1 if value_ms >= 10 else 2 if value_ms >= 1 else 3
-    return f"{value_ms:.{digits}f} ms"
 
 
 def sentence(table: Table, variant: Variant) -> str:

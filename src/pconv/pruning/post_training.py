@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from pconv.calibration import Geometry, Progress, enough_images, sweep
+from pconv.calibration import Geometry, enough_images, sweep
 from pconv.calibration.statistics import Array
 from pconv.errors import InputError, UnsupportedError
+from pconv.progress import Progress
 from pconv.recipe import Recipe, plan_layers
 from pconv.sparsity import SparsityMap
 

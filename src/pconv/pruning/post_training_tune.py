@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from pconv.calibration import Progress
+from pconv.progress import Progress
 from pconv.sparsity import SparsityMap
 
 from .distillation import relative_error, variance

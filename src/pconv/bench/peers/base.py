@@ -125,10 +125,10 @@ def keeping_last(convert: Callable[[Inputs], Any], run: Callable[[Any], Outputs]
     return call
 
 
-def run_converter(command: Sequence[str | Path], folder: Path, made: str) -> Path:
-    """Run a conversion in `folder`. Returns: the file `made`.
+def run_converter(command: Sequence[str | Path], folder: Path, *made: str) -> None:
+    """Run a conversion in `folder`, and delete all that it leaves there but the files `made`.
 
-    Raises: PconvError with the last line that the converter said, when it fails or makes no such file.
+    Raises: PconvError with the last line that the converter said, when it fails or makes no such files.
     """
     done = subprocess.run(
         command,
@@ -139,10 +139,10 @@ def run_converter(command: Sequence[str | Path], folder: Path, made: str) -> Pat
         text=True,
         errors="replace",
     )
-    if done.returncode or not (folder / made).is_file():
+    if done.returncode or not all((folder / name).is_file() for name in made):
         said = (done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1][:200]
         raise PconvError(f"the conversion failed: {said}")
-    return folder / made
+    keep_only(folder, *made)
 
 
 def put_copy(path: Path, folder: Path) -> str:

@@ -9,15 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pconv.bench.peers.base import (
-    Call,
-    ConvertingPeer,
-    Inputs,
-    keep_only,
-    keeping_last,
-    put_copy,
-    run_converter,
-)
+from pconv.bench.peers.base import Call, ConvertingPeer, Inputs, keeping_last, put_copy, run_converter
 from pconv.bench.peers.environment import Environment
 
 _FILE = "model.mnn"
@@ -75,4 +67,3 @@ class Mnn(ConvertingPeer):
             "x",
         ]
         run_converter([*command, "--modelFile", put_copy(path, folder), "--MNNModel", _FILE], folder, _FILE)
-        keep_only(folder, _FILE)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pconv.bench.peers.base import Call, ConvertingPeer, keep_only, keeping_last, put_copy, run_converter
+from pconv.bench.peers.base import Call, ConvertingPeer, keeping_last, put_copy, run_converter
 from pconv.bench.peers.environment import Environment
 from pconv.errors import PconvError
 
@@ -53,8 +53,7 @@ class Ncnn(ConvertingPeer):
 
         shapes = ",".join(str(list(shape)).replace(" ", "") for shape in _input_shapes(path))
         command = [pnnx.EXEC_PATH, put_copy(path, folder), f"inputshape={shapes}", "fp16=0"]
-        run_converter(command, folder, _BIN)
-        keep_only(folder, _PARAM, _BIN)
+        run_converter(command, folder, _PARAM, _BIN)
 
 
 def _input_shapes(path: Path) -> list[tuple[int, ...]]:

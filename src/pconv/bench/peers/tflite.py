@@ -5,15 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pconv.bench.peers.base import (
-    Call,
-    ConvertingPeer,
-    Inputs,
-    keep_only,
-    keeping_last,
-    put_copy,
-    run_converter,
-)
+from pconv.bench.peers.base import Call, ConvertingPeer, Inputs, keeping_last, put_copy, run_converter
 from pconv.bench.peers.environment import Environment
 
 _FILE = "model_float32.tflite"
@@ -67,7 +59,6 @@ class TfLite(ConvertingPeer):
             "-n",
         ]
         run_converter(command, folder, _FILE)
-        keep_only(folder, _FILE)
 
 
 def _channels_last(x: np.ndarray) -> np.ndarray:
