@@ -13,13 +13,17 @@ from pconv.lower.fkw import Walk, pack_points
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.reorder import all_taps, classes, order_filters, pattern_shapes
 from pconv.lower.winograd import (
+    LONG,
+    LONG_TRANSFORMS,
     TAPS,
     TRANSFORMS,
     Transform,
     kept_points,
+    phases,
     point_lists,
     spacing,
     toom_cook,
+    transforms,
 )
 from pconv.targets import Target
 
@@ -41,6 +45,29 @@ def test_a_tile_is_a_correlation(rows: int, cols: int, seed: int) -> None:
     np.testing.assert_allclose(down.outputs @ points @ across.outputs.T, correlate(tile, kernel), atol=1e-12)
 
 
+def test_a_stride_of_two_is_four_convolutions() -> None:
+    random = np.random.default_rng(0)
+    image, kernel = random.standard_normal((13, 13)), random.standard_normal((1, 1, 7, 7))
+    direct = np.array(
+        [[(kernel * image[y : y + 7, x : x + 7]).sum() for x in (0, 2, 4, 6)] for y in (0, 2, 4, 6)]
+    )
+    apart, shapes = phases(kernel)
+    (long, _), total = transforms((4, 4), LONG), np.zeros((4, 4))
+    kept = kept_points((4, 4), shapes.patterns, LONG).reshape(4, 7, 7)
+    for number, part in enumerate(apart[0]):
+        tile = np.full((7, 7), 1e9)  # what lies beyond the taps of an odd phase counts for nothing
+        rows = image[number // 2 :: 2, number % 2 :: 2][:7, :7]
+        tile[: len(rows), : len(rows.T)] = rows
+        weights = long.weights @ part @ long.weights.T
+        assert not weights[~kept[number]].any()
+        total += (
+            long.outputs
+            @ np.where(kept[number], long.inputs @ tile @ long.inputs.T * weights, 0)
+            @ long.outputs.T
+        )
+    np.testing.assert_allclose(total, direct, atol=1e-9)
+
+
 def test_a_tile_of_four_takes_a_quarter_of_the_multiplications() -> None:
     assert [len(TRANSFORMS[m].inputs) for m in (1, 2, 4)] == [3, 4, 6]
     assert TRANSFORMS[4].outputs.shape == (4, 6)
@@ -48,9 +75,9 @@ def test_a_tile_of_four_takes_a_quarter_of_the_multiplications() -> None:
 
 def largest_error(t: Transform) -> float:
     """Sum over 256 channels in floats; return the largest error against doubles, of the largest value."""
-    random, points, channels = np.random.default_rng(0), len(t.inputs), 256
+    random, points, channels, taps = np.random.default_rng(0), len(t.inputs), 256, len(t.weights.T)
     tiles = np.maximum(random.standard_normal((200, channels, points, points)), 0)
-    kernels = random.standard_normal((channels, TAPS, TAPS)) / np.sqrt(TAPS * TAPS * channels)
+    kernels = random.standard_normal((channels, taps, taps)) / np.sqrt(taps * taps * channels)
 
     def run(dtype: type) -> np.ndarray:
         b, g, a = (x.astype(dtype) for x in (t.inputs, t.weights, t.outputs))
@@ -64,6 +91,7 @@ def largest_error(t: Transform) -> float:
 def test_precision() -> None:
     """Five digits are left, and the points of tiles of four lose less than the usual ones."""
     assert max(largest_error(TRANSFORMS[m]) for m in (2, 4)) < 1e-5
+    assert largest_error(LONG_TRANSFORMS[4]) < 1e-5
     assert largest_error(TRANSFORMS[4]) < 0.5 * largest_error(toom_cook((0, 1, -1, 2, -2)))
 
 
@@ -96,6 +124,11 @@ def test_dense_layers_take_it(size: int, target: Target) -> None:
 @pytest.mark.parametrize("target", CPUS, ids=lambda t: t.name)
 def test_other_layers_run_directly(case: Case, target: Target) -> None:
     assert conv_kernel(case, target).points == 1
+
+
+def test_the_first_layer_of_a_resnet_takes_it_on_aarch64() -> None:
+    kernel = conv_kernel(conv("first", 3, 64, (224, 224), 7, stride=2), targets.get("aarch64"))
+    assert kernel.points == 49 and kernel.uniform
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("aarch64", "fp16"), ("opencl", None)])

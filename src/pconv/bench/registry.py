@@ -173,6 +173,9 @@ _WINOGRAD = (
     conv("winograd_kernels", 12, 8, WIDE, sparsity=KERNELS),
     conv("winograd_filter_removed", 12, 8, ODD, sparsity=replace(FREE, removed=1)),
     conv("winograd_layer_removed", 6, 5, SMALL, sparsity=Sparsity(removed=5), act="relu"),
+    conv("winograd_strided", 3, 12, EVEN, 7, stride=2, act="relu"),
+    conv("winograd_strided_odd", 2, 5, WIDE, 7, stride=2, pads=(3, 2, 1, 3), residual=True),
+    conv("winograd_strided_free", 6, 5, ODD, 7, stride=2, pads=(0, 3, 3, 0), sparsity=Sparsity(2.0)),
     conv("winograd_deep", 900, 8, EVEN),
     conv("winograd_deep_free", 900, 8, EVEN, sparsity=FREE),
 )

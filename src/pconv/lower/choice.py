@@ -74,7 +74,9 @@ def ranked_choices(
     ways["dense"] = dense
     choices = [choice for kind, shapes in ways.items() for choice in _schedules(kind, bare, shapes, target)]
     some = ways.get("pattern-sparse", ways.get("kernel-sparse", dense))
-    if some.kernels < dense.kernels:
+    if winograd.strided(bare, groups):
+        some = winograd.phases(weight)[1]
+    elif some.kernels < dense.kernels:
         choices += _winograd("kernel-sparse Winograd", bare, some, groups, target)
         some = dense
     choices += _winograd("dense Winograd", bare, some, groups, target)
@@ -85,7 +87,7 @@ def layer_key(bare: ConvKernel, choices: Sequence[Choice]) -> str:
     """Return what tuning knows a layer by: its shape, its layouts and its class of sparsity, in any network."""
     (kh, kw), out = bare.size, bare.output
     ways = {choice.kind: _sparsity_class(choice) for choice in choices}
-    oc, ic = choices[0].shapes.ids.shape
+    oc, ic = next(choice for choice in choices if choice.winograd is None).shapes.ids.shape
     shape = f"conv{kh}x{kw}s{bare.stride[0]} {ic}->{oc} @{out.height}x{out.width}"
     sparsity = ", ".join(f"{kind} {ways[kind]}" for kind in sorted(ways))
     return f"{shape} ({sparsity}) {digest((bare, sorted(ways.items())))}"
@@ -137,7 +139,7 @@ def _winograd(kind: str, bare: ConvKernel, shapes: Shapes, groups: int, target: 
         besides = way.cycles(bare, shapes, target)
         pointwise, kernels = way.pointwise(bare, shapes.patterns), way.weights(shapes) // way.points
         members = classes(shapes if way.skips else shapes.pointwise)
-        name = "pattern-sparse Winograd" if way.skips else kind
+        name = "pattern-sparse Winograd" if way.skips and way.stride == 1 else kind
         for choice in _schedules(name, pointwise, shapes.pointwise, target, members, kernels):
             cycles = way.points * choice.schedule.cycles + besides
             schedule = replace(choice.schedule, cycles=cycles)

@@ -134,13 +134,14 @@ class ConvKernel:
 class WinogradWeightsKernel:
     """Kernels, side by side as `fkw.pack_points` stores them, to their weights at every point of tiles of `size`.
 
-    With `skips`, each point has those of its list alone.
+    With `skips`, each point has those of its list alone. `taps` are those in a row.
     """
 
     size: tuple[int, int]
     patterns: tuple[Taps, ...]
     lanes: int
     skips: bool = False
+    taps: int = 3
 
     @property
     def name(self) -> str:
@@ -154,6 +155,7 @@ class WinogradInputKernel:
 
     `computed` is the layout of the convolution's outputs, `pads` how far their taps reach above and to the left.
     `by_lane` says that a multiplication takes a factor from any lane, and that there are registers for a whole tile.
+    With `stride` 2 each channel is four: those of its even and odd rows and columns.
     """
 
     source: Layout
@@ -162,6 +164,8 @@ class WinogradInputKernel:
     size: tuple[int, int]
     pads: tuple[int, int]
     by_lane: bool = False
+    taps: int = 3
+    stride: int = 1
 
     @property
     def name(self) -> str:
@@ -185,6 +189,7 @@ class WinogradOutputKernel:
     activation: Activation
     pool: bool
     by_lane: bool = False
+    taps: int = 3
 
     @property
     def name(self) -> str:

@@ -10,7 +10,11 @@ Of patterns something stays too: a point at 0 sees the first row (or column) of 
 so a pattern that leaves one of them empty has no weight there. Four weights in a square are 25 instead of 36, those of
 a T 28. Each point then has a list of kernels of its own. Where a layer gains by it, the cost model says. Rows and
 columns may have tiles of different size, which suits blocks of few rows.
-Source: Lavin and Gray, arXiv 1509.09308; on kept kernels and on patterns: ours.
+
+A 7x7 convolution of stride 2, as many networks begin, is four of 4x4 and stride 1, on the even and odd rows and columns
+of its input, which become channels of their own: 49 points for 4x4 outputs instead of 49 multiplications for each.
+Where odd ones have three taps, the fourth is empty, like a pattern's.
+Source: Lavin and Gray, arXiv 1509.09308; on kept kernels, patterns and strides: ours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,38 +27,42 @@ from numpy.typing import NDArray
 
 from pconv.lower.kernels import Activation, ConvKernel, Taps
 from pconv.lower.layout import LINE_BYTES, Layout
-from pconv.lower.reorder import Shapes
+from pconv.lower.reorder import REMOVED, Shapes
 from pconv.targets import Target
 from pconv.targets.dtype import FP32
 
 TAPS = 3
+LONG = 4
+"""Taps in a row of a tile's kernel; `LONG` are those of a kernel of 7 on every second row or column."""
 NEAR_BYTES = 6 << 20
 """Points and products that stay in the caches from one step to the next, those of L3 included."""
 
 POINTS: Mapping[int, tuple[float, ...]] = MappingProxyType(
     {2: (0, 1, -1), 4: (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)}
 )
-"""For m outputs, the places where the polynomials are multiplied, but for infinity.
+LONG_POINTS = (1 / 2, -1 / 2, 7 / 8, -7 / 8, 2, -2)
+"""For m outputs of three taps and for 4 of four, the places where polynomials are multiplied, but for infinity.
 
-With 3/4 and 3/2 instead of the usual 1 and 2, the largest error is less than half.
+With 3/4 and 3/2 instead of the usual 1 and 2, the largest error is less than half. The long ones are those of the
+smallest error that were found among pairs of small fractions.
 """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Transform:
-    """One dimension: `inputs` [points, points], `weights` [points, 3] and `outputs` [m, points] are B', G and A'."""
+    """One dimension: `inputs` [points, points], `weights` [points, taps] and `outputs` [m, points] are B', G and A'."""
 
     inputs: NDArray[np.float64]
     weights: NDArray[np.float64]
     outputs: NDArray[np.float64]
 
 
-def toom_cook(places: Sequence[float]) -> Transform:
+def toom_cook(places: Sequence[float], taps: int = TAPS) -> Transform:
     """Return the transform for some places and infinity: B' interpolates, G and A' evaluate.
 
     See Barabasz et al., arXiv 1803.10986, for the construction and for what places do to precision.
     """
-    m = len(places) + 1 - TAPS + 1
+    m = len(places) + 1 - taps + 1
     finite = np.array(places)
     others = [np.delete(finite, i) for i in range(len(places))]
     inputs = np.zeros((len(places) + 1,) * 2)
@@ -62,7 +70,7 @@ def toom_cook(places: Sequence[float]) -> Transform:
         inputs[i, : len(places)] = np.poly(rest)[::-1]
     inputs[-1] = np.poly(finite)[::-1]
     scale = np.array([np.prod(place - rest) for place, rest in zip(finite, others, strict=True)])
-    weights = np.vstack([np.vander(finite, TAPS, increasing=True) / scale[:, None], np.eye(TAPS)[-1]])
+    weights = np.vstack([np.vander(finite, taps, increasing=True) / scale[:, None], np.eye(taps)[-1]])
     outputs = np.hstack([np.vander(finite, m, increasing=True).T, np.eye(m)[:, -1:]])
     return Transform(inputs, weights, outputs)
 
@@ -72,20 +80,29 @@ TRANSFORMS: Mapping[int, Transform] = MappingProxyType(
     | {m: toom_cook(places) for m, places in POINTS.items()}
 )
 """By the outputs of a tile; of one there is nothing to save, and its points are its taps."""
+LONG_TRANSFORMS: Mapping[int, Transform] = MappingProxyType({4: toom_cook(LONG_POINTS, LONG)})
 
 
-def kept_points(size: tuple[int, int], patterns: Sequence[Taps]) -> NDArray[np.bool_]:
+def transforms(size: tuple[int, int], taps: int) -> tuple[Transform, Transform]:
+    """Return the transforms of rows and columns."""
+    known = TRANSFORMS if taps == TAPS else LONG_TRANSFORMS
+    return known[size[0]], known[size[1]]
+
+
+def kept_points(size: tuple[int, int], patterns: Sequence[Taps], taps: int = TAPS) -> NDArray[np.bool_]:
     """Tell where each pattern has a weight: [patterns, points]."""
-    down, across = (TRANSFORMS[m].weights != 0 for m in size)
+    down, across = (one.weights != 0 for one in transforms(size, taps))
     return np.array([(down[:, y] @ across[:, x].T).ravel() for y, x in map(np.transpose, patterns)])
 
 
-def point_lists(size: tuple[int, int], patterns: Sequence[Taps]) -> tuple[NDArray[np.bool_], tuple[int, ...]]:
+def point_lists(
+    size: tuple[int, int], patterns: Sequence[Taps], taps: int = TAPS
+) -> tuple[NDArray[np.bool_], tuple[int, ...]]:
     """Give the lists of kernels that points need, as the patterns in each [lists, patterns], and each point's list.
 
     The first list has every kernel.
     """
-    points = [tuple(row) for row in kept_points(size, patterns).T.tolist()]
+    points = [tuple(row) for row in kept_points(size, patterns, taps).T.tolist()]
     lists = sorted({*points, (True,) * len(patterns)}, reverse=True)
     return np.array(lists), tuple(map(lists.index, points))
 
@@ -94,23 +111,26 @@ def point_lists(size: tuple[int, int], patterns: Sequence[Taps]) -> tuple[NDArra
 class Winograd:
     """A way to run a layer in tiles of `size` outputs (rows, columns).
 
-    With `skips`, a point leaves out the kernels that have no weight there.
+    With `skips`, a point leaves out the kernels that have no weight there. A layer of `stride` 2 has four channels for
+    each of its own, and kernels of `taps` x `taps`: see `phases`.
     """
 
     size: tuple[int, int]
     skips: bool = False
+    taps: int = TAPS
+    stride: int = 1
 
     @property
     def points(self) -> int:
         """Multiplications of a tile, each for all its channels and filters."""
-        return (self.size[0] + TAPS - 1) * (self.size[1] + TAPS - 1)
+        return (self.size[0] + self.taps - 1) * (self.size[1] + self.taps - 1)
 
     def weights(self, shapes: Shapes) -> int:
         """Count a layer's weights at all points."""
         if not self.skips:
             return self.points * shapes.kernels
         counts = np.bincount(shapes.ids[shapes.ids >= 0], minlength=len(shapes.patterns))
-        return int(counts @ kept_points(self.size, shapes.patterns).sum(axis=1))
+        return int(counts @ kept_points(self.size, shapes.patterns, self.taps).sum(axis=1))
 
     def products(self, computed: Layout, shapes: Shapes) -> int:
         """Count the multiplications of an image, surplus lanes left out."""
@@ -143,11 +163,12 @@ class Winograd:
             output=layout,
             residual=None,
             size=(1, 1),
+            stride=(1, 1),
             pads=(0, 0),
             pool=False,
             activation=Activation(),
             points=self.points,
-            lists=point_lists(self.size, patterns)[1] if self.skips else (),
+            lists=point_lists(self.size, patterns, self.taps)[1] if self.skips else (),
         )
 
     def cycles(self, bare: ConvKernel, shapes: Shapes, target: Target) -> float:
@@ -158,6 +179,31 @@ class Winograd:
         weights = self.weights(shapes) * target.dtype.elem_bytes / LINE_BYTES
         each = costs.far_transform if far else costs.transform
         return each * planes * layout.block_w + costs.far_line * weights
+
+
+def strided(bare: ConvKernel, groups: int) -> bool:
+    """Tell whether a layer is one that `phases` takes apart."""
+    size = (2 * LONG - 1,) * 2
+    return bare.size == size and bare.stride == (2, 2) and bare.dilation == (1, 1) and groups == 1
+
+
+def phases(weight: NDArray[np.float32]) -> tuple[NDArray[np.float32], Shapes]:
+    """Take a layer [oc, ic, 7, 7] of stride 2 apart: [oc, 4 ic, 4, 4] of stride 1, on even and odd rows and columns.
+
+    What is not there is zero, and the shapes of its kernels say so; each shape has 16 taps, some of them twice.
+    """
+    oc, ic = weight.shape[:2]
+    each = np.zeros((oc, ic, 4, LONG, LONG), weight.dtype)
+    patterns = []
+    for number, (y, x) in enumerate(product((0, 1), (0, 1))):
+        part = weight[:, :, y::2, x::2]
+        rows, cols = part.shape[2:]
+        each[:, :, number, :rows, :cols] = part
+        taps = product(range(LONG), range(LONG))
+        patterns.append(tuple((min(i, rows - 1), min(j, cols - 1)) for i, j in taps))
+    apart = each.reshape(oc, 4 * ic, LONG, LONG)
+    ids = np.where((apart != 0).any(axis=(2, 3)), np.tile(np.arange(4), ic), REMOVED)
+    return apart, Shapes(tuple(patterns), ids.astype(np.int16))
 
 
 def spacing(channels: int) -> int:
@@ -171,8 +217,11 @@ def ways(bare: ConvKernel, groups: int, shapes: Shapes, target: Target) -> list[
     Nothing where the layer is of another kind, or where there is nothing to skip.
     """
     plain = bare.size == (TAPS, TAPS) and bare.stride == bare.dilation == (1, 1) and groups == 1
-    if not plain or target.lanes == 1 or target.dtype != FP32 or bare.source.planar:
+    apart = strided(bare, groups) and target.fma_by_lane
+    if not (plain or apart) or target.lanes == 1 or target.dtype != FP32 or bare.source.planar:
         return []
+    if apart:
+        return [Winograd((4, 4), True, LONG, 2)]
     sizes = [m for m in TRANSFORMS if m % 2 == 0 or not bare.pool]
 
     def products(way: Winograd) -> int:

@@ -21,7 +21,7 @@ from pconv.lower.kernels import (
     WinogradWeightsKernel,
 )
 from pconv.lower.layout import Layout
-from pconv.lower.winograd import TAPS, TRANSFORMS, Winograd, kept_points, point_lists
+from pconv.lower.winograd import Winograd, kept_points, point_lists, transforms
 
 Matrix = NDArray[np.float64]
 
@@ -39,9 +39,9 @@ def render_weights(kernel: WinogradWeightsKernel) -> str:
 
     Where points have lists of their own, each kernel's weight goes to the end of its points' lists, as far as they got.
     """
-    down, across = (TRANSFORMS[m].weights for m in kernel.size)
-    whole, points = len(kernel.patterns) == 1, len(down) * len(across)
-    taps = [[y * TAPS + x for y, x in pattern] for pattern in kernel.patterns]
+    down, across = (one.weights for one in transforms(kernel.size, kernel.taps))
+    whole, points, wide = len(kernel.patterns) == 1, len(down) * len(across), kernel.taps
+    taps = [[y * wide + x for y, x in pattern] for pattern in kernel.patterns]
     loads = "\n".join(f"        k[{tap}] = LD(w + {t} * count);" for t, tap in enumerate(taps[0]))
     spread = f"""\
         for (int i = 0; i < LANES; i++) {{
@@ -56,8 +56,8 @@ def render_weights(kernel: WinogradWeightsKernel) -> str:
     )
     step = "count"
     if kernel.skips:
-        kept = kept_points(kernel.size, kernel.patterns)
-        lists, numbers = point_lists(kernel.size, kernel.patterns)
+        kept = kept_points(kernel.size, kernel.patterns, kernel.taps)
+        lists, numbers = point_lists(kernel.size, kernel.patterns, kernel.taps)
         target, step = "of_points", "LANES"
         helpers += table("uint8_t", "LISTS", [numbers]) + table("uint8_t", "IN_LIST", lists.T.tolist())
         helpers += table("uint8_t", "KEPT", kept.tolist())
@@ -78,14 +78,14 @@ def render_weights(kernel: WinogradWeightsKernel) -> str:
         const float *w = a->scale + (size_t)c * LANES;
 {f"        float of_points[{points} * LANES] __attribute__((aligned(64)));{chr(10)}" if kernel.skips else ""}\
         float *o = {target};
-        vf k[{TAPS * TAPS}] = {{{{0}}}}, t[{len(down)}][{TAPS}];
+        vf k[{wide * wide}] = {{{{0}}}}, t[{len(down)}][{wide}];
 {loads if whole else spread}
-        for (int j = 0; j < {TAPS}; j++) {{
-            {_named(f"k[{TAPS * i} + j]" for i in range(TAPS))}
+        for (int j = 0; j < {wide}; j++) {{
+            {_named(f"k[{wide * i} + j]" for i in range(wide))}
             {_sums(down, "t[{}][j] = {};")}
         }}
         for (int i = 0; i < {len(down)}; i++) {{
-            {_named(f"t[i][{j}]" for j in range(TAPS))}
+            {_named(f"t[i][{j}]" for j in range(wide))}
             {_sums(across, f"ST(o, {{1}}); o += {step};")}
         }}
 {after}"""
@@ -93,22 +93,25 @@ def render_weights(kernel: WinogradWeightsKernel) -> str:
 
 
 def render_input(kernel: WinogradInputKernel) -> str:
-    """Return the C file of the transform of inputs: each tile of plane `c` becomes a vector of every point."""
-    src, out = kernel.source, kernel.output
-    down, across = (TRANSFORMS[m].inputs for m in kernel.size)
+    """Return the C file of the transform of inputs: each tile of plane `c` becomes a vector of every point.
+
+    With strides, plane `c` is one of several that are made of one channel.
+    """
+    src, out, step = kernel.source, kernel.output, kernel.stride
+    down, across = (one.inputs for one in transforms(kernel.size, kernel.taps))
     tiles = []
     for rows, cols in _shapes(kernel.computed, kernel.size):
-        high, wide = rows + TAPS - 1, cols + TAPS - 1
+        high, wide = rows + kernel.taps - 1, cols + kernel.taps - 1
         head = f"static inline void tile_{rows}x{cols}(const float *p, float *o, size_t apart) {{\n"
         if kernel.by_lane:
-            lines = _input_at_once(src.row_vectors, down[:, :high], across[:, :wide])
+            lines = _input_at_once(src.row_vectors, step, down[:, :high], across[:, :wide])
             tiles.append("".join([head, *(f"    {line}\n" for line in lines), "}\n"]))
             continue
         tiles.append(f"""\
 {head}\
     vf t[{len(down)}][{wide}];
-    for (int j = 0; j < {wide}; j++, p += LANES) {{
-        {_named(f"LD(p + {i * src.row_vectors} * LANES)" for i in range(high))}
+    for (int j = 0; j < {wide}; j++, p += {step} * LANES) {{
+        {_named(f"LD(p + {i * step * src.row_vectors} * LANES)" for i in range(high))}
         {_sums(down[:, :high], "t[{}][j] = {};")}
     }}
     for (int i = 0; i < {len(down)}; i++) {{
@@ -118,23 +121,29 @@ def render_input(kernel: WinogradInputKernel) -> str:
 }}
 """)
     (mh, mw), start = kernel.size, src.base_elems - src.vector(*kernel.pads) * src.lanes
-    at = f"plane + (y * {mh * src.row_vectors} + x * {mw}) * LANES"
+    at = f"plane + (y * {mh * step * src.row_vectors} + x * {mw * step}) * LANES"
+    channel, phase = ("c", "0") if step == 1 else (f"(c / {step**2})", _phase(step, src))
     body = f"""\
-        const float *plane = in + (size_t)c * {src.plane_elems} + ({start});
+        const float *plane = in + (size_t){channel} * {src.plane_elems} + ({start}) + {phase};
         float *points = out + (size_t)c * {out.plane_elems};
         const size_t apart = (size_t)a->apart * {out.plane_elems};
 {_each_tile(kernel.computed, kernel.size, f"({at}, points + tile, apart)")}"""
     return walk(kernel, out.lanes, _HOLD + "".join(tiles) if kernel.by_lane else "".join(tiles), body)
 
 
-def _input_at_once(row_vectors: int, down: Matrix, across: Matrix) -> Iterator[str]:
+def _phase(step: int, source: Layout) -> str:
+    """Return where plane `c` begins in its channel, where several planes are made of one."""
+    return f"(c / {step} % {step} * {source.row_vectors} + c % {step}) * LANES"
+
+
+def _input_at_once(row_vectors: int, step: int, down: Matrix, across: Matrix) -> Iterator[str]:
     """Give the statements of an input's tile, rows first, as these are loaded in pairs."""
     factors = Factors(down, across)
     yield from factors.declared()
     high, wide = down.shape[1], across.shape[1]
     for i in range(high):
         yield f"vf {', '.join(f't{i}_{j}' for j in range(len(across)))};"
-        loads = _named(f"LD(p + {i * row_vectors + j} * LANES)" for j in range(wide))
+        loads = _named(f"LD(p + {step * (i * row_vectors + j)} * LANES)" for j in range(wide))
         yield f"{{ {loads} {_sums(across, f't{i}_{{}} = {{}};', factors)} }}"
     for j in range(len(across)):
         named = _named(f"t{i}_{j}" for i in range(high))
@@ -145,7 +154,7 @@ def _input_at_once(row_vectors: int, down: Matrix, across: Matrix) -> Iterator[s
 def render_output(kernel: WinogradOutputKernel) -> str:
     """Return the C file of the transform of products: each tile of plane `c`, with the layer's epilogue."""
     src, out = kernel.source, kernel.output
-    down, across = (TRANSFORMS[m].outputs for m in kernel.size)
+    down, across = (one.outputs for one in transforms(kernel.size, kernel.taps))
     wide, skip, unit = across.shape[1], kernel.residual, 2 if kernel.pool else 1
     tiles = []
     for rows, cols in _shapes(kernel.computed, kernel.size):

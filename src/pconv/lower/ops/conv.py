@@ -19,7 +19,7 @@ from pconv.lower.plan import Step, Tensor, Work
 from pconv.lower.reorder import order_filters
 from pconv.lower.schedule import bound, tiles
 from pconv.lower.storage import store
-from pconv.lower.winograd import point_lists
+from pconv.lower.winograd import phases, point_lists
 
 MIN_TASK_CYCLES = 30_000
 MAX_TASKS = 32
@@ -109,8 +109,9 @@ def _convolve(
     kept = store(weight, ctx.target.dtype, f"{node.name} (Conv)")
     way, area = choice.winograd, bare.computed.height * bare.computed.width
     if way:
-        lists = point_lists(way.size, choice.shapes.patterns)[0] if way.skips else None
-        stored = pack_points(kept, choice.shapes, order, walk, lists)
+        lists = point_lists(way.size, choice.shapes.patterns, way.taps)[0] if way.skips else None
+        apart = kept if way.stride == 1 else phases(kept)[0]
+        stored = pack_points(apart, choice.shapes, order, walk, lists)
         macs = way.products(bare.computed, choice.shapes)
     else:
         stored = pack(kept, bias, choice.shapes, order, walk)
@@ -157,7 +158,7 @@ def _convolve(
         "groups": stored.groups,
         "parts": parts,
         "planes": output.channels,
-        "channels": inputs[0].channels,
+        "channels": choice.shapes.ids.shape[1],
         "grain": grain,
     }
     tasks = tile_count * parts

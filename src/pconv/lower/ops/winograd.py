@@ -24,7 +24,7 @@ def weights_to_points(layer: str, way: Winograd, stored: Fkw, patterns: tuple[Ta
     """Build the step that transforms a layer's weights, when the model is opened."""
     taps, count = stored.weight.shape
     points = Tensor(f"{layer}:weights", way.points, planar(1, count))
-    kernel = WinogradWeightsKernel(way.size, patterns, lanes, way.skips)
+    kernel = WinogradWeightsKernel(way.size, patterns, lanes, way.skips, way.taps)
     data = {"scale": stored.weight} | ({"shape": stored.shape} if stored.shape.size else {})
     tasks = chunks(count // lanes, count * way.points)
     params = {"planes": count // lanes, "tasks": tasks}
@@ -34,11 +34,19 @@ def weights_to_points(layer: str, way: Winograd, stored: Fkw, patterns: tuple[Ta
 
 def to_points(layer: str, key: str, way: Winograd, bare: ConvKernel, source: Tensor) -> Step:
     """Build the step that transforms a layer's input."""
-    points = _points(f"{layer}:transform", way, bare, source.channels)
+    channels = source.channels * way.stride**2
+    points = _points(f"{layer}:transform", way, bare, channels)
     kernel = WinogradInputKernel(
-        source.layout, points.layout, bare.computed, way.size, bare.pads, bare.by_lane
+        source.layout,
+        points.layout,
+        bare.computed,
+        way.size,
+        bare.pads,
+        bare.by_lane,
+        way.taps,
+        way.stride,
     )
-    return _step(points.name, key, kernel, (source,), points, source.channels, points, {})
+    return _step(points.name, key, kernel, (source,), points, channels, points, {})
 
 
 def products_of(layer: str, way: Winograd, bare: ConvKernel, output: Tensor) -> Tensor:
@@ -66,6 +74,7 @@ def from_points(
         bare.activation,
         bare.pool,
         bare.by_lane,
+        way.taps,
     )
     inputs = (products, *residual)
     return _step(f"{layer}:inverse", key, kernel, inputs, output, output.channels, products, {"shift": bias})
