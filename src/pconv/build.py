@@ -22,6 +22,7 @@ from pconv.errors import BuildError
 from pconv.files import write_atomically
 from pconv.progress import Progress
 from pconv.runtime.cores import usable_cores
+from pconv.runtime.seal import seal
 from pconv.toolchain import Toolchain
 
 NATIVE = Path(__file__).parent / "runtime" / "native"
@@ -176,9 +177,12 @@ class Objects:
         return _copy(self.link_shared(), out)
 
     def link_shared(self) -> Path:
-        """Make a shared library beside the object files."""
+        """Make a shared library beside the object files, sealed where a loader takes what follows it."""
         runtime = self._runtime("shared", BARE_LIBRARY if self._brings_library else ())
-        return self._link(runtime, self.compiler.library_flags(self.program.target), "model.so")
+        made = self._link(runtime, self.compiler.library_flags(self.program.target), "model.so")
+        if self.program.target.os in ELF_SYSTEMS:
+            seal(made)
+        return made
 
     def bench(self, out: str | os.PathLike[str]) -> Path:
         """Make pconv_bench; where it can, it needs no C library."""

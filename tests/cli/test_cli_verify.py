@@ -120,3 +120,25 @@ def test_what_cannot_be_read(cli, pruned: Path, tmp_path: Path) -> None:
     ]:
         ran = cli("verify", *arguments)
         assert ran.code == 2 and message in ran.err and ran.err.count("\n") == 1
+
+
+def test_compiled(cli, model: Path, tmp_path: Path) -> None:
+    made = tmp_path / "m.so"
+    assert cli("compile", model, "-o", made).code == 0
+    ran = cli("verify", made)
+    assert ran.code == 0 and "m.so: its bytes are those that were compiled" in ran.out
+    whole = made.read_bytes()
+    made.write_bytes(whole[:9000] + bytes([whole[9000] ^ 1]) + whole[9001:])
+    ran = cli("verify", made, "--json")
+    assert ran.code == 1
+    assert "its bytes changed after it was compiled. Copy or compile" in json.loads(ran.out)["problems"][0]
+    made.write_bytes(whole[:-100])
+    ran = cli("verify", made)
+    assert ran.code == 2 and "m.so: it does not say what its bytes should be: stripped, cut off" in ran.err
+    ran = cli("verify", tmp_path / "absent.so")
+    assert ran.code == 2 and "absent.so: cannot be read (No such file or directory)" in ran.err
+
+
+def test_against_a_dense_model(cli, pruned: Path, model: Path) -> None:
+    ran = cli("verify", pruned, "--against", model)
+    assert ran.code == 2 and f"--against {model}: nothing is pruned there; allowed a model" in ran.err

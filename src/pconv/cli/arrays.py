@@ -131,7 +131,9 @@ def _read_picture(path: Path, shape: Sequence[int], scale: Scale) -> Array:
         with Image.open(path) as opened:
             picture = opened.convert("RGB" if channels == 3 else "L").resize((width, height))
     except UnidentifiedImageError as error:
-        raise InputError(f"{path}: neither a picture nor a .npy file.") from error
+        raise InputError(
+            f"{path}: neither a picture nor a .npy file. Leave it out, or save it again."
+        ) from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
     pixels = scale(np.asarray(picture).reshape(height, width, channels))

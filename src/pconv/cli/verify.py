@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pconv.cli import console, models, options
-from pconv.errors import ModelError, PconvError
+from pconv.errors import ArtefactError, ModelError, PconvError
 
 if TYPE_CHECKING:
     from pconv.patterns import Pattern
@@ -20,6 +20,8 @@ pconv verify pruned.onnx
 
 pconv verify tuned.onnx --against pruned.onnx --patterns scp8
 
+pconv verify net.so
+
 Exit code: 0 nothing is wrong, 1 problems were found, 2 a file cannot be read.
 """
 
@@ -30,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file, or a compiled model.")],
     against: Annotated[
         Path | None,
         typer.Option(
@@ -56,7 +58,13 @@ def verify(
 
     Pruning writes a sparsity map into the file: a promise of what stays zero. Training, exporting or another tool may
     break it, and one weight in a pruned place costs a whole kernel. Every broken promise is listed.
+
+    Of a compiled model (.so): its bytes are those that the compiler wrote. Loading finds a file that is cut off, not
+    one whose bytes changed.
     """
+    if models.is_compiled(model):
+        _verify_compiled(Path(model), json)
+        return
     from pconv.graph import load
     from pconv.graph.prune import layer_weights, read_sparsity
     from pconv.sparsity import SparsityMap
@@ -74,6 +82,10 @@ def verify(
     if most is not None and len(used) > most:
         problems.append(f"the network has {len(used)} shapes; {patterns} allows {most}")
     pruned = sum(layer.density < 1.0 for layer in said.layers.values())
+    if against and not pruned:
+        raise ModelError(
+            f"--against {against}: nothing is pruned there; allowed a model, or its map, that has zeros."
+        )
     basis = str(against) if against else ("its own map" if promised else None)
     if json:
         console.print_json(
@@ -108,6 +120,27 @@ def _show(
         markup=False,
         soft_wrap=True,
     )
+
+
+def _verify_compiled(path: Path, json: bool) -> None:
+    from pconv.runtime.seal import is_whole
+
+    whole = is_whole(path)
+    if whole is None:
+        raise ArtefactError(
+            f"{path}: it does not say what its bytes should be: stripped, cut off, or for a system where files cannot. "
+            "Compare it with the file that `pconv compile` wrote."
+        )
+    problems = (
+        [] if whole else [f"{path}: its bytes changed after it was compiled. Copy or compile it again."]
+    )
+    if json:
+        console.print_json({"model": str(path), "problems": problems})
+    else:
+        said = problems[0] if problems else f"{path}: its bytes are those that were compiled"
+        console.stdout().print(said, markup=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(PROBLEMS)
 
 
 def _read(path: Path) -> "SparsityMap":

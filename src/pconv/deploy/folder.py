@@ -194,6 +194,8 @@ def _replacing(out: Path) -> Iterator[Path]:
         draft.rename(out)
     except OSError as error:
         raise unwritable(out, error, _ADVICE) from error
+    except BuildError as error:
+        raise BuildError(str(error).replace(str(draft), str(out))) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

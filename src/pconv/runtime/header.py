@@ -8,6 +8,7 @@ import struct
 from typing import BinaryIO
 
 from pconv.errors import ArtefactError
+from pconv.runtime.seal import is_cut
 
 _ELF_MACHINES = {62: "x86_64", 183: "aarch64", 3: "i386", 40: "arm", 243: "riscv64"}
 _MACHO_MACHINES = {0x01000007: "x86_64", 0x0100000C: "aarch64"}
@@ -37,7 +38,8 @@ def check_library(file: BinaryIO, path: str) -> None:
             )
     except struct.error:
         arch, end = "", size + 1
-    if end > size:
+    file.seek(end)
+    if end > size or is_cut(file.read(256)):
         raise ArtefactError(
             f"{path}: the file is cut off or damaged ({size} bytes). Copy or compile it again."
         )

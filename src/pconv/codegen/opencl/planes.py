@@ -123,6 +123,7 @@ def constant_planes(kernel: ConstantKernel, planes: int) -> Text:
     const uint i = get_global_id(0), c = get_global_id(1);
     if (i >= {elems}) return;
 {constant("float", "value")}\
+    (void)in;
     STORE(out, c * {elems} + i, value[c * {elems} + i]);
 """
     return Text(body, ("value_at",), elems, planes)
