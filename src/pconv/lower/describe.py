@@ -59,7 +59,8 @@ def _conv(step: Step, kernel: ConvKernel) -> list[str]:
         f"  FKR       {step.params['groups']} groups of {kernel.group} filters that share their kernels; "
         f"first: {step.data['order'][: kernel.group].tolist()}",
     ]
-    counts = step.data["run"].sum(axis=0)
+    lists = np.split(step.data["run"], len(step.data.get("start", [0])))
+    counts = lists[0].sum(axis=0)
     if kernel.by_table:
         counts = np.bincount(step.data["shape"], minlength=len(kernel.patterns))
     for i, pattern in enumerate(kernel.patterns[:64]):
@@ -70,6 +71,9 @@ def _conv(step: Step, kernel: ConvKernel) -> list[str]:
             for y in range(kernel.size[0])
         )
         lines.append(f"  pattern   {picture}: {counts[i]} kernels; LRE {loads} loads instead of {plain}")
+    if kernel.lists:
+        at = [int(lists[number].sum()) for number in kernel.lists]
+        lines.append(f"  points    {kernel.points}, their kernels: {', '.join(map(str, at))}")
     lines.append(f"  tile      {kernel.tile[0]} x {kernel.tile[1]} vectors, {len(tiles(kernel))} tiles")
     return lines
 
