@@ -197,14 +197,14 @@ def _kept(counts: Record) -> Record:
     }
 
 
-def measure(case: Case, testbed: Testbed, engines: list[str]) -> Iterator[Record]:
-    """Count one case by the engines asked for, ours in every kind."""
+def measure(case: Case, testbed: Testbed, engines: list[str], kinds: list[str]) -> Iterator[Record]:
+    """Count one case by the engines asked for, ours in the kinds asked for."""
     with TemporaryDirectory(prefix="pconv-aarch64-") as folder:
         counting = Counting(case, testbed, Path(folder))
         for engine in engines:
             for dtype in ENGINES[engine]:
                 if engine == OURS:
-                    yield from (counting.ours(kind, dtype) for kind in KINDS)
+                    yield from (counting.ours(kind, dtype) for kind in kinds)
                 else:
                     yield counting.peer(engine, dtype)
 
@@ -232,6 +232,7 @@ def main() -> None:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="cases (default: all)")
     parser.add_argument("--engine", action="append", choices=ENGINES, help="an engine (default: all)")
+    parser.add_argument("--kind", action="append", choices=KINDS, help="a kind of ours (default: all)")
     parser.add_argument("--testbed", type=Path, default=Cache().root / "aarch64", help="where it is kept")
     parser.add_argument("--tables", action="store_true", help="only rewrite the tables")
     parser.add_argument("--check", action="store_true", help="only say whether the tables are up to date")
@@ -239,7 +240,8 @@ def main() -> None:
     if not asked.tables and not asked.check:
         for case in CASES:
             if not asked.names or case.name in asked.names:
-                for row in measure(case, Testbed(asked.testbed), asked.engine or list(ENGINES)):
+                engines, kinds = asked.engine or list(ENGINES), asked.kind or list(KINDS)
+                for row in measure(case, Testbed(asked.testbed), engines, kinds):
                     said = {name: value for name, value in row.items() if name != "layers"}
                     print(json.dumps({"case": case.name, **said}), flush=True)
                     update(case, row)
