@@ -10,7 +10,7 @@ from pconv.bench.case import Case, Sparsity, network
 from pconv.bench.registry import FREE, SHARED, conv
 from pconv.lower import lower
 from pconv.lower.fkw import Walk, pack_points
-from pconv.lower.kernels import ConvKernel
+from pconv.lower.kernels import ConvKernel, WinogradInputKernel
 from pconv.lower.reorder import all_taps, classes, order_filters, pattern_shapes
 from pconv.lower.winograd import (
     LONG,
@@ -129,6 +129,24 @@ def test_other_layers_run_directly(case: Case, target: Target) -> None:
 def test_the_first_layer_of_a_resnet_takes_it_on_aarch64() -> None:
     kernel = conv_kernel(conv("first", 3, 64, (224, 224), 7, stride=2), targets.get("aarch64"))
     assert kernel.points == 49 and kernel.uniform
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_tiles_stay_in_their_planes(stride: int) -> None:
+    case = conv("layer", 64 if stride == 1 else 3, 64, (112, 112), 3 if stride == 1 else 7, stride=stride)
+    steps = lower(network([case]), targets.get("aarch64")).steps
+    kernel = next(s.kernel for s in steps if isinstance(s.kernel, WinogradInputKernel))
+    (high, wide), (_, _, rows, cols) = (
+        tuple(m + kernel.taps - 1 for m in kernel.size),
+        kernel.computed.geometry,
+    )
+    for tile, block, size, before, after in (
+        (high, rows, kernel.size[0], kernel.source.top, kernel.source.bottom),
+        (wide, cols, kernel.size[1], kernel.source.left, kernel.source.right),
+    ):
+        assert block % size == 0
+        last = stride * (block - size + tile - 1) + stride - 1 - kernel.pads[0]
+        assert before >= kernel.pads[0] and last < stride * block + after
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("aarch64", "fp16"), ("opencl", None)])

@@ -74,7 +74,7 @@ def ranked_choices(
     ways["dense"] = dense
     choices = [choice for kind, shapes in ways.items() for choice in _schedules(kind, bare, shapes, target)]
     some = ways.get("pattern-sparse", ways.get("kernel-sparse", dense))
-    if winograd.strided(bare, groups):
+    if winograd.strided(bare.size, bare.stride, bare.dilation, groups):
         some = winograd.phases(weight)[1]
     elif some.kernels < dense.kernels:
         choices += _winograd("kernel-sparse Winograd", bare, some, groups, target)

@@ -181,10 +181,9 @@ class Winograd:
         return each * planes * layout.block_w + costs.far_line * weights
 
 
-def strided(bare: ConvKernel, groups: int) -> bool:
+def strided(size: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], groups: int) -> bool:
     """Tell whether a layer is one that `phases` takes apart."""
-    size = (2 * LONG - 1,) * 2
-    return bare.size == size and bare.stride == (2, 2) and bare.dilation == (1, 1) and groups == 1
+    return (*size, *stride, *dilation, groups) == (2 * LONG - 1, 2 * LONG - 1, 2, 2, 1, 1, 1)
 
 
 def phases(weight: NDArray[np.float32]) -> tuple[NDArray[np.float32], Shapes]:
@@ -217,7 +216,7 @@ def ways(bare: ConvKernel, groups: int, shapes: Shapes, target: Target) -> list[
     Nothing where the layer is of another kind, or where there is nothing to skip.
     """
     plain = bare.size == (TAPS, TAPS) and bare.stride == bare.dilation == (1, 1) and groups == 1
-    apart = strided(bare, groups) and target.fma_by_lane
+    apart = strided(bare.size, bare.stride, bare.dilation, groups) and target.fma_by_lane
     if not (plain or apart) or target.lanes == 1 or target.dtype != FP32 or bare.source.planar:
         return []
     if apart:

@@ -19,17 +19,22 @@ from pconv.lower.plan import Step, Tensor, Work
 from pconv.lower.reorder import order_filters
 from pconv.lower.schedule import bound, tiles
 from pconv.lower.storage import store
-from pconv.lower.winograd import phases, point_lists
+from pconv.lower.winograd import LONG, phases, point_lists, strided
 
 MIN_TASK_CYCLES = 30_000
 MAX_TASKS = 32
 
 
-def _source_layout(node: NodeView, output: Layout) -> Layout:
-    """Return the input layout: blocks times the stride, a halo as wide as the taps reach."""
+def _source_layout(node: NodeView, ctx: Context, output: Layout) -> Layout:
+    """Return the input layout: blocks times the stride, a halo as wide as the taps reach.
+
+    Winograd's tiles of every second row reach one row farther, where they find what counts for nothing.
+    """
     _, _, height, width = node.in_shape
     kh, kw = node.shapes[node.inputs[1]][2:]
     (sy, sx), (dy, dx) = node.ints("strides"), node.ints("dilations")
+    if ctx.target.fma_by_lane and strided((kh, kw), (sy, sx), (dy, dx), node.integer("group")):
+        kh, kw = 2 * LONG, 2 * LONG
     top, left = node.ints("pads")[:2]
     return replace(
         output,
@@ -55,7 +60,7 @@ def _computed(node: NodeView, output: Layout) -> tuple[Layout, bool]:
 
 def _wants(node: NodeView, ctx: Context, output: Layout) -> list[Layout | None]:
     computed, _ = _computed(node, output)
-    source = _source_layout(node, computed)
+    source = _source_layout(node, ctx, computed)
     return [source] if node.residual is None else [source, computed]
 
 
