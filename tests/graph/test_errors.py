@@ -137,6 +137,20 @@ def test_unsupported(case):
     assert "\n" not in str(caught.value)
 
 
+def test_all_unsupported_operators_are_named_at_once():
+    nodes = [
+        node("Shape", "x", "s"),
+        node("NonZero", "s", "z"),
+        node("TopK", "x k", "v i", name="n"),
+        node("Det", "v", "d"),
+        node("Sin", "d", "y"),
+    ]
+    with pytest.raises(
+        UnsupportedError, match=r"n \(TopK\): this operator is unsupported, and so are Det, Sin e"
+    ):
+        normalise(make(nodes, {"x": X4}, ["y"], {"k": np.array([2], INT)}))
+
+
 def test_activations_of_different_shapes():
     model = make([node("Mul", "a b", "y", name="n")], {"a": (1, 4, 6, 6), "b": (1, 4, 1, 6)}, ["y"])
     with pytest.raises(

@@ -74,11 +74,14 @@ def _tidy(model: ir.Model) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress, log lines and deprecation warnings from the caller's terminal."""
+    """Keep the exporter's progress, log lines and deprecation warnings from the caller's terminal.
+
+    What it fails on it raises as well.
+    """
     level = logging.root.manager.disable
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
+        logging.disable(logging.ERROR)
         try:
             yield
         finally:

@@ -7,14 +7,14 @@
 Each operator converts by its file under `ops/`; what follows (fusions) are passes over the result.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import onnx_ir as ir
 
 from ..errors import ModelError, PconvError, UnsupportedError, did_you_mean
 from .folding import fold, is_foldable
 from .naming import node_names
-from .ops import CONVERTERS
+from .ops import CONVERTERS, Converter
 from .reason import reason
 from .shapes import input_shape, source_batch
 from .site import Array, Builder, Operand, Site
@@ -42,7 +42,7 @@ def translate(model: ir.Model) -> ir.Model:
             raise ModelError(f"initialiser {value.name}: it has no data. Export the model again.")
         known[value] = value.const_value.numpy()
     for node, name in node_names(source).items():
-        _convert(node, name, known, opset, builder)
+        _convert(node, name, known, opset, builder, source)
     _finish(source, known, builder)
     return ir.Model(
         builder.graph,
@@ -66,16 +66,23 @@ def _opset(model: ir.Model) -> int:
     return versions[0]
 
 
-def _convert(node: ir.Node, name: str, known: dict[ir.Value, Operand], opset: int, builder: Builder) -> None:
+def _convert(
+    node: ir.Node,
+    name: str,
+    known: dict[ir.Value, Operand],
+    opset: int,
+    builder: Builder,
+    source: ir.Graph,
+) -> None:
     operands = [None if value is None else _operand(name, value, known) for value in node.inputs]
     arrays = [operand for operand in operands if not isinstance(operand, ir.Value)]
     if len(arrays) == len(operands) and is_foldable(node):
         results: list[Array] = fold(node, name, arrays, opset)
         known.update(zip(node.outputs, results, strict=True))
         return
-    converter = CONVERTERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    converter = _converter(node)
     if converter is None:
-        raise _unknown(node, name)
+        raise _unknown(node, name, source)
     try:
         made = converter(Site(node, name, operands, opset, builder))
     except PconvError:
@@ -99,15 +106,36 @@ def _operand(name: str, value: ir.Value, known: Mapping[ir.Value, Operand]) -> O
     raise ModelError(f"{name}: its input {value.name} is computed nowhere before it. Export the model again.")
 
 
-def _unknown(node: ir.Node, name: str) -> UnsupportedError:
-    kind = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
+def _converter(node: ir.Node) -> Converter | None:
+    return CONVERTERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+
+
+def _kind(node: ir.Node) -> str:
+    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+
+
+def _unknown(node: ir.Node, name: str, source: ir.Graph) -> UnsupportedError:
+    """Make the error for an operator without a converter; it names the others of the model as well."""
     near = did_you_mean(node.op_type, CONVERTERS.keys() - {node.op_type})
     hint = f" ({near})" if near else ""
+    others = sorted(
+        {_kind(other) for other in _computed(source) if _converter(other) is None} - {_kind(node)}
+    )
+    also = f", and so are {', '.join(others)} elsewhere in the model" if others else ""
     return UnsupportedError(
-        f"{name} ({kind}): this operator is unsupported{hint}; "
+        f"{name} ({_kind(node)}): this operator is unsupported{hint}{also}; "
         f"supported: {', '.join(sorted(CONVERTERS))}. "
         "Replace it in the model before the export."
     )
+
+
+def _computed(source: ir.Graph) -> Iterator[ir.Node]:
+    """Go through the nodes that depend on more than shapes and constants."""
+    computed = {value for value in source.inputs if value.name not in source.initializers}
+    for node in source:
+        if node.op_type not in ("Shape", "Size") and not computed.isdisjoint(node.inputs):
+            computed.update(node.outputs)
+            yield node
 
 
 def _finish(source: ir.Graph, known: Mapping[ir.Value, Operand], builder: Builder) -> None:
