@@ -1,11 +1,16 @@
 """Networks of many kinds go from torch to native code and compute what torch does."""
 
+from pathlib import Path
+
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import nn
 
 import pconv
+from graph.models import compare
+from pconv import graph
 
 from .mobile import NETWORKS, make
 
@@ -28,6 +33,19 @@ def assert_alike(module: nn.Module, engine: pconv.Engine, shape: tuple[int, ...]
 def test_compiled(name: str) -> None:
     module, shape = make(name)
     assert_alike(module, pconv.compile(module, inputs=shape), shape)
+
+
+@pytest.mark.parametrize("opset", [11, 17])
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.filterwarnings("ignore")
+def test_exports_of_old(name: str, opset: int, tmp_path: Path) -> None:
+    """The exporter before torch.export spells many operators otherwise."""
+    module, shape = make(name)
+    path = tmp_path / "net.onnx"
+    torch.onnx.export(module, torch.zeros(shape), path, opset_version=opset, dynamo=False)
+    view = graph.view(graph.normalise(graph.load(path)))
+    feeds = {it: np.random.default_rng(0).standard_normal(view.shapes[it], np.float32) for it in view.inputs}
+    compare(onnxruntime.InferenceSession(path), view, feeds, 1e-4)
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3", "yolo_v8", "unet"])

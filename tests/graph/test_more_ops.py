@@ -189,6 +189,31 @@ def test_an_activation_goes_before_what_only_moves():
     assert view.nodes[0].attrs["activation"] == "relu"
 
 
+def test_transposes_that_undo_each_other():
+    """As exports before opset 13 write a softmax over channels."""
+    there, back = ({"perm": [0, 2, 3, 1]}, {"perm": [0, 3, 1, 2]})
+    nodes = [
+        node("Transpose", "x", "a", **there),
+        node("Transpose", "a", "b", **back),
+        node("Relu", "b", "y"),
+    ]
+    assert ops(check(make(nodes, {"x": IMAGE}, ["y"]))) == ["Activation"]
+    nodes = [node("Transpose", "x", "a", **there), node("Transpose", "a", "y", **there)]
+    assert ops(check(make(nodes, {"x": IMAGE}, ["y"]))) == ["Transpose"]
+
+
+@pytest.mark.parametrize("mode", ("CRD", "DCR"))
+def test_a_batch_norm_goes_before_an_interleaving(mode):
+    weights = {"w": rand(12, 3, 3, 3), "s": rand(3, 1, 1), "t": rand(3, 1, 1)}
+    nodes = [
+        node("Conv", "x w", "a", name="conv"),
+        node("DepthToSpace", "a", "b", blocksize=2, mode=mode),
+        node("Mul", "b s", "c"),
+        node("Add", "c t", "y"),
+    ]
+    assert ops(check(make(nodes, {"x": IMAGE}, ["y"], weights))) == ["Conv", "DepthToSpace"]
+
+
 def test_channel_shuffle():
     weights = {"five": np.array([1, 3, 2, 5, 7], INT), "four": np.array([1, 6, 5, 7], INT)}
     nodes = [

@@ -14,6 +14,7 @@ from .fuse_pixel_shuffle import fuse_pixel_shuffle
 from .fuse_pool import fuse_pool
 from .fuse_residual_add import fuse_residual_add
 from .merge_subsample import merge_subsample
+from .merge_transpose import merge_transpose
 from .remove_dead_code import remove_dead_code
 from .remove_identity import remove_identity
 
@@ -21,6 +22,7 @@ PASSES: tuple[Callable[[ir.Graph], None], ...] = (
     remove_dead_code,
     fuse_pixel_shuffle,
     fuse_channel_shuffle,
+    merge_transpose,
     fuse_gate,
     remove_identity,
     merge_subsample,
