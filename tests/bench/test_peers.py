@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from graph.reference import execute
 from pconv.bench import peers
+from pconv.bench.case import network as network_of
 from pconv.bench.compare import max_rel_err
 from pconv.bench.peers import __main__ as command
-from pconv.bench.peers import base, running, tvm
+from pconv.bench.peers import base, running, torch_compile, tvm
+from pconv.bench.registry import FAMILIES
 from pconv.errors import PconvError
 
 HERE = ("onnxruntime", "openvino", "ncnn", "mnn", "torch.compile", "onnxruntime-int8")
@@ -182,3 +185,16 @@ class Failing(Copier):
     def convert(self, path: Path, folder: Path) -> None:
         (folder / "half").touch()
         raise ValueError("no such operator\nand more")
+
+
+def test_torch_has_the_operators_as_they_are() -> None:
+    """Whatever is handed to torch.compile is what the normalised graph says."""
+    import torch
+
+    cases = [case for family in FAMILIES.values() for case in family if case.op in torch_compile._OPERATORS]
+    view = network_of(cases)
+    feeds = {name: np.random.default_rng(0).random(view.shapes[name], np.float32) for name in view.inputs}
+    with torch.inference_mode():
+        results = torch_compile.module(view)(*map(torch.from_numpy, feeds.values()))
+    for (name, want), got in zip(execute(view, feeds).items(), results, strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-4 * max(1, np.abs(want).max()), err_msg=name)

@@ -11,7 +11,7 @@ from pconv.errors import PconvError
 if TYPE_CHECKING:
     import torch
 
-    from pconv.graph import NodeView
+    from pconv.graph import GraphView, NodeView
 
     Tensors = Mapping[str, torch.Tensor]
 
@@ -27,9 +27,11 @@ class TorchCompile(Peer):
         import torch
         import torch._inductor.config as inductor
 
+        from pconv.graph import load, normalise, view
+
         torch.set_num_threads(threads)
         inductor.freezing = True
-        network = torch.compile(_module(path))
+        network = torch.compile(module(view(normalise(load(path)))))
 
         def run(tensors: "list[torch.Tensor]") -> list[Any]:
             with torch.inference_mode():
@@ -38,12 +40,13 @@ class TorchCompile(Peer):
         return keeping_last(lambda inputs: [torch.from_numpy(x) for x in inputs.values()], run)
 
 
-def _module(path: Path) -> "torch.nn.Module":
+def module(graph: "GraphView") -> "torch.nn.Module":
+    """Make the torch module of a normalised graph.
+
+    Raises: PconvError for an operator that is none of torch's here.
+    """
     import torch
 
-    from pconv.graph import load, normalise, view
-
-    graph = view(normalise(load(path)))
     for node in graph.nodes:
         if node.op not in _OPERATORS:
             raise PconvError(f"{node.name} ({node.op}) is not among the operators that are handed to torch")
@@ -101,7 +104,12 @@ def _max_pool(node: "NodeView", x: "list[torch.Tensor]") -> "torch.Tensor":
 
 
 def _affine(node: "NodeView", x: "list[torch.Tensor]") -> "torch.Tensor":
-    return _activated(node, x[0] * x[1].view(-1, 1, 1) + x[2].view(-1, 1, 1))
+    return _activated(node, x[0] * _along(x[1], x[0]) + _along(x[2], x[0]))
+
+
+def _along(constant: "torch.Tensor", x: "torch.Tensor") -> "torch.Tensor":
+    """Bring a constant of each channel beside what has them."""
+    return constant.view(1, -1, *(1,) * (x.ndim - 2))
 
 
 def _subsample(node: "NodeView", x: "list[torch.Tensor]") -> "torch.Tensor":
@@ -126,18 +134,48 @@ def _padded(node: "NodeView", x: "torch.Tensor", value: float = 0.0) -> "torch.T
     return x if _symmetric(node) else functional.pad(x, (left, right, top, bottom), value=value)
 
 
+def _pad(node: "NodeView", x: "torch.Tensor") -> "torch.Tensor":
+    from torch.nn import functional
+
+    top, left, bottom, right = node.ints("pads")
+    mode = {"edge": "replicate"}.get(node.text("mode"), node.text("mode"))
+    return functional.pad(x, (left, right, top, bottom), mode)
+
+
+def _channel_shuffle(node: "NodeView", x: "list[torch.Tensor]") -> "torch.Tensor":
+    from torch.nn import functional
+
+    return functional.channel_shuffle(x[0], node.integer("group"))
+
+
+def _depth_to_space(node: "NodeView", x: "list[torch.Tensor]") -> "torch.Tensor":
+    from torch.nn import functional
+
+    block, y = node.integer("blocksize"), x[0]
+    if node.text("mode") == "DCR":
+        y = functional.channel_shuffle(y, block * block)
+    return functional.pixel_shuffle(y, block)
+
+
 def _activated(node: "NodeView", y: "torch.Tensor") -> "torch.Tensor":
+    from torch.nn import functional
+
+    low = node.number("act_min")
     match node.text("activation"):
-        case "relu":
-            return y.relu()
-        case "clip":
-            return y.clamp(node.number("act_min"), node.number("act_max"))
-        case "tanh":
-            return y.tanh()
-        case "sigmoid":
-            return y.sigmoid()
-        case _:
+        case "none":
             return y
+        case "clip":
+            return y.clamp(low, node.number("act_max"))
+        case "leaky":
+            return y.where(y > 0, low * y)
+        case "elu":
+            return functional.elu(y, low)
+        case "hardswish" | "silu" | "softplus" as kind:
+            made: torch.Tensor = getattr(functional, kind)(y)
+            return made
+        case kind:
+            made = getattr(y, kind)()
+            return made
 
 
 def _concat(node: "NodeView", x: "list[torch.Tensor]") -> "torch.Tensor":
@@ -156,9 +194,16 @@ _OPERATORS: Mapping[str, Callable[["NodeView", "list[torch.Tensor]"], "torch.Ten
     "Mul": lambda node, x: _activated(node, x[0] * x[1]),
     "Activation": lambda node, x: _activated(node, x[0]),
     "Affine": _affine,
+    "Div": lambda node, x: _activated(node, x[0] / x[1]),
+    "PRelu": lambda node, x: _activated(node, x[0].where(x[0] > 0, _along(x[1], x[0]) * x[0])),
+    "Constant": lambda node, x: x[0],
     "Concat": _concat,
     "Softmax": lambda node, x: x[0].softmax(1),
     "Flatten": lambda node, x: x[0].reshape(node.out_shape),
     "Subsample": _subsample,
-    "Pad": lambda node, x: _padded(node, x[0]),
+    "Pad": lambda node, x: _pad(node, x[0]),
+    "DepthToSpace": _depth_to_space,
+    "ChannelShuffle": _channel_shuffle,
+    "Transpose": lambda node, x: x[0].permute(node.ints("perm")),
+    "Resize": lambda node, x: x[1] @ x[0] @ x[2].T,
 }
