@@ -130,8 +130,9 @@ def choices(case: Case, target: Target) -> list[Choice]:
     found = []
     for kind, some in kinds.items():
         shapes, members = some.shapes, some.members
-        bare = replace(some.schedule.kernel, block=0, span=1, prefetch_next=False, prefetch_output=False)
-        bare = replace(bare, passes=1, copies=1, by_table=False)
+        bare = replace(some.schedule.kernel, block=0, span=1, passes=1, copies=1, by_table=False)
+        bare = replace(bare, prefetch_next=False, prefetch_output=False)
+        bare = replace(bare, prefetch_kernel=False, prefetch_weights=False)
         sizes = tuple(sorted(m.size for m in members))
         for schedule in schedules(bare, target, shapes.ids.shape[1], shapes.kernels, sizes):
             found.append(Choice(kind, shapes, members, schedule))
@@ -165,7 +166,9 @@ def measure(target: Target, path: Path, only: str, again: bool = False, rounds: 
         def pick(_: str, ranked: Sequence[Choice], wanted: Iterator[Choice] = wanted) -> tuple[Choice, str]:
             like = next(wanted)
             same = next(choice for choice in ranked if choice.kind == like.kind)
-            return replace(same, schedule=like.schedule), ""
+            # Another copy has other weights, and in a small layer perhaps fewer shapes.
+            kernel = replace(like.schedule.kernel, patterns=same.schedule.kernel.patterns)
+            return replace(same, schedule=replace(like.schedule, kernel=kernel)), ""
 
         copies = [replace(case, name=f"v{i}") for i in range(len(names))]
         library = build(generate(lower(network(copies), target, pick=pick)))

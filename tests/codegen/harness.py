@@ -96,15 +96,18 @@ def random_feeds(view: GraphView, seed: int = 0) -> Feeds:
 
 
 def lowered(view: GraphView, target: Target) -> Plan:
-    """Lower as modelled; the registry's family of that name in Winograd's way, with the fewest weights."""
+    """Lower as modelled; the registry's family of that name in Winograd's way, as `_points` picks."""
     return lower(view, target, pick=_points if view.outputs[0].startswith("winograd") else pick_modelled)
 
 
 def _points(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
-    found = {
-        choice.winograd.weights(choice.shapes): choice for choice in reversed(choices) if choice.winograd
-    }
-    return found[min(found)] if found else choices[0], ""
+    """Pick the way with the fewest weights, and in blocks of channels where there are enough of these."""
+
+    def rank(choice: Choice) -> tuple[int, bool]:
+        assert choice.winograd
+        return choice.winograd.weights(choice.shapes), not choice.schedule.kernel.block
+
+    return min((choice for choice in choices if choice.winograd), key=rank, default=choices[0]), ""
 
 
 def run_here(view: GraphView, target: Target, cache: Cache, feeds: Feeds, cc: str | None = None) -> Results:

@@ -121,6 +121,9 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
         "by_table": {False, target.text_order},
         "prefetch_next": {False, not target.fma_by_lane},
         "prefetch_output": {False, not target.fma_by_lane},
+        "prefetch_kernel": {False, target.fetches_ahead},
+        "prefetch_weights": {False, target.fetches_ahead},
+        "prefetch": {target.fetches_ahead},
         "skips": {False, target.fma_by_lane},
     }
     elsewhere = set() if target.lanes_f32 == k.INTERLEAVED else {k.InterleaveKernel}

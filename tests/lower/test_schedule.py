@@ -15,7 +15,7 @@ from pconv.lower.cost import registers_needed
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import Layout
 from pconv.lower.reorder import all_taps
-from pconv.lower.schedule import rank_schedules, split, tiles
+from pconv.lower.schedule import rank_schedules, schedules, split, tiles
 from pconv.targets import Target
 
 from .test_loads import KERNEL
@@ -89,7 +89,10 @@ def test_chosen_tiles_fit_the_registers(
         plain = replace(
             kernel, tile=bare.tile, group=1, passes=1, copies=1, block=0, span=1, parts=1, by_table=False
         )
-        assert replace(plain, prefetch_next=False, prefetch_output=False) == bare
+        off = dict.fromkeys(
+            ("prefetch_next", "prefetch_output", "prefetch_kernel", "prefetch_weights"), False
+        )
+        assert replace(plain, **off) == bare
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
@@ -105,6 +108,20 @@ def test_more_kernels_cost_more() -> None:
     alone = (1,) * 64
     cycles = [rank_schedules(KERNEL, target, 64, kernels, alone)[0].cycles for kernels in (64, 640, 4096)]
     assert cycles == sorted(cycles) and cycles[0] < cycles[-1]
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+def test_what_is_far_is_fetched_ahead_where_that_pays(target: Target) -> None:
+    def fetched(channels: int, kernels: int) -> set[tuple[bool, bool]]:
+        ways = schedules(KERNEL, target, channels, kernels, (1,) * 64)
+        return {(k.prefetch_kernel, k.prefetch_weights) for k in (s.kernel for s in ways) if not k.block}
+
+    far = target.l2_bytes // (len(KERNEL.patterns[0]) * target.dtype.elem_bytes)
+    pays = target.fetches_ahead
+    assert {weights for _, weights in fetched(2, far // 4)} == {False}
+    assert {weights for _, weights in fetched(2, far)} == {pays}
+    assert {kernel for kernel, _ in fetched(2, 64)} == {False}
+    assert pays == any(kernel for kernel, _ in fetched(4096, 4096))
 
 
 def test_shared_filters_are_computed_together() -> None:

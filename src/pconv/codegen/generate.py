@@ -53,6 +53,8 @@ def pack_constants(
 ) -> tuple[bytearray, list[dict[str, int]]]:
     """Lay the constants of all steps out, 64-byte aligned; what is equal is stored once.
 
+    Behind the last there is room: fetching ahead reads a list's entry past the end, though not what it points to.
+
     Returns: the bytes, and for each step the offset of each constant by its name.
     """
     places: list[dict[str, int]] = []
@@ -66,7 +68,7 @@ def pack_constants(
                 seen[data] = end
                 end += -(-len(data) // ALIGN) * ALIGN
             places[-1][name] = seen[data]
-    blob = bytearray(end)
+    blob = bytearray(end + ALIGN)
     for data, offset in seen.items():
         blob[offset : offset + len(data)] = data
     return blob, places

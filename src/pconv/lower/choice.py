@@ -45,6 +45,8 @@ class Choice:
         parts += [f"block {kernel.block}"] if kernel.block else []
         parts += ["fetching input"] if kernel.prefetch_next else []
         parts += ["fetching output"] if kernel.prefetch_output else []
+        parts += ["fetching kernels"] if kernel.prefetch_kernel else []
+        parts += ["fetching weights"] if kernel.prefetch_weights else []
         parts += [f"work group {kernel.work_group}"] if kernel.work_group else []
         return " ".join(parts)
 

@@ -3,9 +3,9 @@
 A kernel's time is that of its multiply-adds at the FMA rate (or their latency, when a tile is too small to hide
 it) and that of its loads, which overlap in part: (fma^n + memory^n)^(1/n). Memory time counts every vector load,
 every line of weights, and every input line that has to come from L2 or beyond, more where a tile is narrow and
-neighbours do not come along. Source: ours. AVX2's constants are fitted by benchmarks/fit_costs.py to schedules of 71
-layers timed on one Zen 3 core (the model's first choice was 4% slower than the best of them on average, 27% at worst),
-those of AVX-512 by hand on one Xeon. Expect errors of tens of percent elsewhere.
+neighbours do not come along. Source: ours. The constants are fitted by benchmarks/fit_costs.py to schedules of 71
+layers, timed on one Zen 3 core for AVX2 and on one Sapphire Rapids core for AVX-512: the model's first choice was 4%
+and 7% slower than the best of them on average, 27% and 60% at worst. Expect errors of tens of percent elsewhere.
 """
 
 from functools import lru_cache
@@ -73,14 +73,12 @@ def kernel_terms(
     count = sum(loads(kernel, p, tile, kernel.passes, widest) for p in sample) / len(sample)
     # Side by side, weights come in pairs as well.
     count += weight_loads(taps, kernel.group, 2 * target.lanes * kernel.by_lane)
-    lines = sum(loads(kernel, p, tile, 1) for p in sample) / len(sample) * target.vector_bytes / LINE_BYTES
+    lines = input_lines(kernel, tile, target)
     weight_lines = target.dtype.elem_bytes * taps * kernel.group / LINE_BYTES
     rows, cols = footprint(kernel, tile)
     moves = rows * min(1.0, kernel.source.row_vectors / REACH) if kernel.by_lane else rows
-    # The weights of dense and 1x1 layers take as much of L1 as their input does; those of patterns hardly any.
-    share = 0.8 if len(kernel.patterns) > 1 else 0.5
     line = 0.0
-    if not kernel.block and channels * lines * LINE_BYTES > share * target.l1_bytes:
+    if not kernel.block and beyond_l1(kernel, target, channels, tile):
         fits_l2 = channels * rows * cols * target.vector_bytes <= 0.6 * target.l2_bytes
         line = target.costs.l2_line if fits_l2 else target.costs.far_line
     return {
@@ -92,6 +90,22 @@ def kernel_terms(
         "weights": weight_lines
         * (target.costs.l2_line if weights_bytes < target.l2_bytes / 2 else target.costs.far_weights),
     }
+
+
+def input_lines(kernel: ConvKernel, tile: tuple[int, int], target: Target) -> float:
+    """Return how many cache lines of input a kernel reads for a tile, on average over the patterns."""
+    sample = kernel.patterns[:SAMPLED_PATTERNS]
+    return sum(loads(kernel, p, tile, 1) for p in sample) / len(sample) * target.vector_bytes / LINE_BYTES
+
+
+def beyond_l1(kernel: ConvKernel, target: Target, channels: int, tile: tuple[int, int] | None = None) -> bool:
+    """Tell whether the input under a tile does not stay in L1 from one filter to the next.
+
+    The weights of dense and 1x1 layers take as much of L1 as their input does; those of patterns hardly any.
+    """
+    share = 0.8 if len(kernel.patterns) > 1 else 0.5
+    lines = input_lines(kernel, tile or kernel.tile, target)
+    return channels * lines * LINE_BYTES > share * target.l1_bytes
 
 
 def surprises(mean: float) -> float:

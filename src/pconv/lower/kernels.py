@@ -56,12 +56,13 @@ class ConvKernel:
     run are summed at once, each into accumulators of its own, where a tile is too small to hide the FMA's latency.
     `block` is how many input channels are summed up before the accumulators are put aside and the next of `span` groups
     use the same input, which then is in L1; 0 stands for all of them.
-    `prefetch_next` fetches the next tile's
-    input while this one is computed, `prefetch_output` the lines that the epilogue will write. `work_group` is
-    a GPU's: how many work items, each with a tile, run together. `by_lane` says that weights are loaded a
-    register at a time, and a multiply-add takes one of its lanes. `widen_after` so many multiply-adds, or a few more,
-    sums of halves are added to sums of floats, which wait on the stack; 0 stands for never. `by_table` says that one
-    loop runs kernels of every shape, whose taps' places stand in a table; else each shape has a loop of its own.
+    `prefetch_next` fetches the next tile's input while this one is computed, `prefetch_output` the lines that the
+    epilogue will write, `prefetch_kernel` the next kernel's input, from L2 to L1, and `prefetch_weights` weights that
+    come from beyond L2. `work_group` is a GPU's: how many work items, each with a tile, run together. `by_lane` says
+    that weights are loaded a register at a time, and a multiply-add takes one of its lanes. `widen_after` so many
+    multiply-adds, or a few more, sums of halves are added to sums of floats, which wait on the stack; 0 stands for
+    never. `by_table` says that one loop runs kernels of every shape, whose taps' places stand in a table; else each
+    shape has a loop of its own.
     `parts` of the filters are done for all tiles one after another, so that a part's weights stay in L2; else a tile is
     done for all filters before the next.
     `points` convolutions of one kind run one after another, on planes and weights of their own (see `winograd`); where
@@ -87,6 +88,8 @@ class ConvKernel:
     span: int = 1
     prefetch_next: bool = False
     prefetch_output: bool = False
+    prefetch_kernel: bool = False
+    prefetch_weights: bool = False
     work_group: int = 0
     by_lane: bool = False
     widen_after: int = 0
@@ -203,7 +206,7 @@ class WinogradOutputKernel:
 class GemmKernel:
     """Fully connected: `vectors` x `lanes` outputs at a time; weights stream through once.
 
-    `dtype` says how the weights are stored; rows are floats and are summed as such.
+    `dtype` says how the weights are stored; rows are floats and are summed as such. `prefetch` fetches weights ahead.
     """
 
     lanes: int
@@ -212,6 +215,7 @@ class GemmKernel:
     activation: Activation
     index_bits: Literal[16, 32] = 16
     dtype: DType = FP32
+    prefetch: bool = False
 
     @property
     def name(self) -> str:

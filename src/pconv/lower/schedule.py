@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from pconv.lower.cost import footprint, group_cycles, kernel_cycles, kernel_terms, registers_needed
+from pconv.lower.cost import beyond_l1, footprint, group_cycles, kernel_cycles, kernel_terms, registers_needed
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import LINE_BYTES
 from pconv.targets import Target
@@ -68,7 +68,7 @@ def schedules(
         if group > 1 and len(classes) > 1 and groups * group > MAX_FILLED * filters:
             continue
         for kernel in _candidates(bare, target, group, kernels / filters / len(bare.patterns)):
-            near = _prefetch(kernel, target, channels, filters)
+            near = _prefetch(kernel, target, channels, filters, kernels)
             blocked = _blocked(near, target, channels, groups)
             for unparted in dict.fromkeys([near, blocked] if target.text_order else [blocked]):
                 way = _parted(unparted, target, channels, kernels, groups)
@@ -85,10 +85,13 @@ def rank_schedules(
     ranked = found[:RANKED]
     # What the model does not price: the best tile, fetching ahead the other way round.
     first = ranked[0].kernel
-    other = (
+    other = [
         replace(first, prefetch_next=not first.prefetch_next),
         replace(first, prefetch_output=not first.prefetch_output),
-    )
+        replace(first, prefetch_weights=not first.prefetch_weights),
+    ]
+    if not (first.by_lane or first.by_table):
+        other.append(replace(first, prefetch_kernel=not first.prefetch_kernel))
     return (*ranked, *(Schedule(kernel, ranked[-1].cycles) for kernel in other))
 
 
@@ -101,15 +104,24 @@ def bound(schedule: Schedule, target: Target, channels: int, kernels: int) -> st
     return "multiply-adds" if fma >= sum(terms.values()) else max(terms, key=lambda name: terms[name])
 
 
-def _prefetch(kernel: ConvKernel, target: Target, channels: int, filters: int) -> ConvKernel:
-    """Fetch ahead what will not be in L2: the next tile's input where there are many tiles, and the output."""
+def _prefetch(kernel: ConvKernel, target: Target, channels: int, filters: int, kernels: int) -> ConvKernel:
+    """Fetch ahead what will not be in L2: the next tile's input where there are many tiles, output, and weights.
+
+    And what will not be in L1, of the next kernel of a pattern: of single taps there would be as many fetches as loads.
+    """
     far = target.l2_bytes // 2
+    weights = target.dtype.elem_bytes * kernels * len(kernel.patterns[0]) * kernel.points
     return replace(
         kernel,
         prefetch_next=not kernel.by_lane
         and len(tiles(kernel)) >= MANY_TILES
         and channels * kernel.source.plane_bytes > far,
         prefetch_output=not kernel.by_lane and filters * kernel.output.plane_bytes > far,
+        prefetch_weights=target.fetches_ahead and weights > far,
+        prefetch_kernel=target.fetches_ahead
+        and not kernel.by_table
+        and len(kernel.patterns[0]) > 1
+        and beyond_l1(kernel, target, channels),
     )
 
 
@@ -125,7 +137,9 @@ def _blocked(kernel: ConvKernel, target: Target, channels: int, groups: int) -> 
         return kernel
     sums_bytes = kernel.group * kernel.tile[0] * kernel.tile[1] * target.vector_bytes
     span = max(1, target.kept_bytes // sums_bytes)
-    return replace(kernel, block=_evenly(channels, fitting), span=_evenly(groups, span))
+    return replace(
+        kernel, block=_evenly(channels, fitting), span=_evenly(groups, span), prefetch_kernel=False
+    )
 
 
 def _parted(kernel: ConvKernel, target: Target, channels: int, kernels: int, groups: int) -> ConvKernel:

@@ -63,6 +63,9 @@ class Target:
     `text_order` says that the compiler keeps to the order of the text, and that taps in a table and blocks of input
     channels, which want that, were measured to pay here; elsewhere blocks serve dense 1x1 layers alone.
 
+    `fetches_ahead` says that fetching weights, and the next kernel's input to L1, ahead of their loads was measured to
+    pay.
+
     `block_share` of L1 is for a block of channels under a tile, while groups of filters take turns on it; their partial
     sums wait in `kept_bytes`.
 
@@ -87,6 +90,7 @@ class Target:
     text_order: bool = False
     block_share: float = 0.5
     kept_bytes: int = 12 << 10
+    fetches_ahead: bool = False
     costs: Costs = Costs()
     dtype: DType = FP32
     supports: tuple[Support, ...] = ()

@@ -1,6 +1,6 @@
 """x86-64-v4: AVX-512 F, BW, CD, DQ and VL (Skylake-SP 2017, Zen 4 2022 and later)."""
 
-from pconv.targets.target import Target
+from pconv.targets.target import Costs, Target
 from pconv.targets.x86_64_v3 import X86_64_V3
 
 X86_64_V4 = Target(
@@ -12,8 +12,36 @@ X86_64_V4 = Target(
     fma_units=2,
     cflags=("-march=x86-64-v4", "-mprefer-vector-width=512"),
     zig_target=X86_64_V3.zig_target,
-    zig_cflags=("-mcpu=x86_64_v4", "-mprefer-vector-width=512"),
+    zig_cflags=("-mcpu=x86_64_v4", "-mprefer-vector-width=512", *X86_64_V3.zig_cflags[1:]),
     features=X86_64_V3.features + ("avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"),
     l1_bytes=32 << 10,
     l2_bytes=1 << 20,
+    spare_registers=(-1, -2),
+    text_order=True,
+    fetches_ahead=True,
+    block_share=0.8,
+    kept_bytes=200 << 10,
+    # By benchmarks/fit_costs.py, from the schedules of 71 layers timed on one Sapphire Rapids core, whose L3 is slow.
+    costs=Costs(
+        overlap=1.77,
+        burst=0.093,
+        load=0.4,
+        row=0.498,
+        loop=0.0,
+        run=13.3,
+        surprise=12.9,
+        store=8.05,
+        group=0.0,
+        l2_line=1.15,
+        far_line=1.65,
+        far_weights=10.2,
+        far_store=5.85,
+        far_row=53.6,
+        visit=0.0,
+        put_aside=0.801,
+        fill=6.12,
+        tap=2.09,
+        transform=11.0,
+        far_transform=16.0,
+    ),
 )

@@ -38,44 +38,44 @@ static inline void interleave(float *o, v4 a, v4 b, v4 c, v4 d) {
     v8 cd = __builtin_shufflevector(c, d, 0, 1, 2, 3, 4, 5, 6, 7);
     *(v16 *)o = __builtin_shufflevector(ab, cd, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
 }
-static inline void fill_halo(float *o, int y0, int y1, int x0, int x1) {
-    for (int y = y0 > 1 ? y0 : 1; y < y1 && y < 2; y++)
-        for (int x = x0 > 5 ? x0 : 5; x < x1 && x < 6; x++) {
+static void fill_halo(float *o) {
+    for (int y = 1; y < 2; y++)
+        for (int x = 5; x < 6; x++) {
             float *p = o + (y * 8 + x) * LANES;
             ST(p + (-22) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 4, 4, 0));
         }
-    for (int y = y0 > 1 ? y0 : 1; y < y1 && y < 2; y++)
-        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 6; x++) {
+    for (int y = 1; y < 2; y++)
+        for (int x = 0; x < 6; x++) {
             float *p = o + (y * 8 + x) * LANES;
             ST(p + (-16) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 4, 0, 1));
         }
-    for (int y = y0 > 1 ? y0 : 1; y < y1 && y < 2; y++)
-        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 1; x++) {
+    for (int y = 1; y < 2; y++)
+        for (int x = 0; x < 1; x++) {
             float *p = o + (y * 8 + x) * LANES;
             ST(p + (-10) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 4, 1, 4));
         }
-    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
-        for (int x = x0 > 5 ? x0 : 5; x < x1 && x < 6; x++) {
+    for (int y = 0; y < 2; y++)
+        for (int x = 5; x < 6; x++) {
             float *p = o + (y * 8 + x) * LANES;
             ST(p + (-6) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 0, 4, 2));
         }
-    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
-        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 1; x++) {
+    for (int y = 0; y < 2; y++)
+        for (int x = 0; x < 1; x++) {
             float *p = o + (y * 8 + x) * LANES;
             ST(p + (6) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 1, 4, 3, 4));
         }
-    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 1; y++)
-        for (int x = x0 > 5 ? x0 : 5; x < x1 && x < 6; x++) {
+    for (int y = 0; y < 1; y++)
+        for (int x = 5; x < 6; x++) {
             float *p = o + (y * 8 + x) * LANES;
             ST(p + (10) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 2, 4, 4));
         }
-    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 1; y++)
-        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 6; x++) {
+    for (int y = 0; y < 1; y++)
+        for (int x = 0; x < 6; x++) {
             float *p = o + (y * 8 + x) * LANES;
             ST(p + (16) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 2, 3, 4, 4));
         }
-    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 1; y++)
-        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 1; x++) {
+    for (int y = 0; y < 1; y++)
+        for (int x = 0; x < 1; x++) {
             float *p = o + (y * 8 + x) * LANES;
             ST(p + (22) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 3, 4, 4, 4));
         }
@@ -94,6 +94,6 @@ void f32_interleave_v4(const float *in, const float *other, float *out, const vo
             { interleave(t + 0, LDU(s + 0), LDU(s + 6), LDU(s + 24), LDU(s + 30)); }
             { interleave(t + 8, LDU(s + 2), LDU(s + 8), LDU(s + 26), LDU(s + 32)); }
         }
-        fill_halo(o, 0, 2, 0, 6);
+        fill_halo(o);
     }
 }

@@ -27,44 +27,44 @@ typedef struct {
     int32_t planes, tasks, apart;
     int64_t first;
 } plane_args;
-static inline void fill_halo(float *o, int y0, int y1, int x0, int x1) {
-    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
-        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 2; x++) {
+static void fill_halo(float *o) {
+    for (int y = 0; y < 2; y++)
+        for (int x = 0; x < 2; x++) {
             float *p = o + (y * 6 + x) * LANES;
             ST(p + (-14) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 4, 4, 0));
         }
-    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
-        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 2; x++) {
+    for (int y = 0; y < 2; y++)
+        for (int x = 0; x < 2; x++) {
             float *p = o + (y * 6 + x) * LANES;
             ST(p + (-12) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 4, 0, 1));
         }
-    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
-        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 2; x++) {
+    for (int y = 0; y < 2; y++)
+        for (int x = 0; x < 2; x++) {
             float *p = o + (y * 6 + x) * LANES;
             ST(p + (-10) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 4, 1, 4));
         }
-    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
-        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 2; x++) {
+    for (int y = 0; y < 2; y++)
+        for (int x = 0; x < 2; x++) {
             float *p = o + (y * 6 + x) * LANES;
             ST(p + (-2) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 0, 4, 2));
         }
-    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
-        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 2; x++) {
+    for (int y = 0; y < 2; y++)
+        for (int x = 0; x < 2; x++) {
             float *p = o + (y * 6 + x) * LANES;
             ST(p + (2) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 1, 4, 3, 4));
         }
-    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
-        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 2; x++) {
+    for (int y = 0; y < 2; y++)
+        for (int x = 0; x < 2; x++) {
             float *p = o + (y * 6 + x) * LANES;
             ST(p + (10) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 4, 2, 4, 4));
         }
-    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
-        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 2; x++) {
+    for (int y = 0; y < 2; y++)
+        for (int x = 0; x < 2; x++) {
             float *p = o + (y * 6 + x) * LANES;
             ST(p + (12) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 2, 3, 4, 4));
         }
-    for (int y = y0 > 0 ? y0 : 0; y < y1 && y < 2; y++)
-        for (int x = x0 > 0 ? x0 : 0; x < x1 && x < 2; x++) {
+    for (int y = 0; y < 2; y++)
+        for (int x = 0; x < 2; x++) {
             float *p = o + (y * 6 + x) * LANES;
             ST(p + (14) * LANES, __builtin_shufflevector(LD(p), (vf){0}, 3, 4, 4, 4));
         }
@@ -84,6 +84,6 @@ void f32_maxpool3x3s2_v4(const float *in, const float *other, float *out, const 
                 
                 ST(o + (y * 6 + x) * LANES, v);
             }
-        fill_halo(o, 0, 2, 0, 2);
+        fill_halo(o);
     }
 }

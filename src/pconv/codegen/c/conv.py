@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from pconv.codegen.c.activation import apply_vector
 from pconv.codegen.c.conv_sums import acc, add_to_floats, load_helpers, runs_text, taps_table
-from pconv.codegen.c.halo import apply_mask, at_edge, halo, has_halo, masks, tile_halo
+from pconv.codegen.c.halo import apply_mask, has_halo, masks, tile_halo
 from pconv.codegen.c.prelude import ctype, needs_exp, prelude, table
 from pconv.lower.fkw import SIDE_BY_SIDE
 from pconv.lower.kernels import ConvKernel
@@ -96,7 +96,6 @@ def render(kernel: ConvKernel) -> str:
             load_helpers(kernel, tile_texts),
             ARGS.format(weight=t),
             masks(layout),
-            "" if kernel.by_lane else halo(layout),
             table("uint16_t", "TILES", rows),
             table("uint8_t", "LISTS", [kernel.lists]) if kernel.lists else "",
             taps_table(kernel) if kernel.by_table else "",
@@ -158,9 +157,6 @@ def _tile(kernel: ConvKernel, shape: tuple[int, int]) -> str:
         "int32_t first, int32_t last, int y0, int x0) {",
         "    (void)add, (void)next;",
     ]
-    if has_halo(kernel.output) and not kernel.by_lane:
-        unit = 2 if kernel.pool else 1
-        lines.append(f"    const int edge = {at_edge(kernel.output, shape[0] // unit, shape[1] // unit)};")
     lines += _blocked_groups(kernel, shape) if kernel.block else _groups(kernel, shape)
     return "\n".join([*lines, "}", ""])
 
@@ -274,7 +270,6 @@ def _finish(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     """Return what follows the last kernel: epilogues, halos."""
     for f in range(kernel.group):
         yield from _epilogue(kernel, shape, f)
-    yield from _fill_halos(kernel, shape)
 
 
 def _prefetch(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
@@ -338,26 +333,10 @@ def _epilogue(kernel: ConvKernel, shape: tuple[int, int], f: int) -> Iterable[st
             todo.append(apply_mask(layout, v, y, x))
             todo.append(f"ST(o + (({y}) * {layout.row_vectors} + {x}) * LANES, {v});")
             yield "            " + " ".join(t for t in todo if t)
-    if kernel.by_lane and has_halo(layout):
+    if has_halo(layout):
         yield f"            {t} *tile = o + (y0 * {layout.row_vectors} + x0) * LANES;"
         places = [(y // step, x // step) for y, x, *size in tiles(kernel) if tuple(size) == shape]
         size = shape[0] // step, shape[1] // step
         for line in tile_halo(layout, size, places, "tile", lambda r, c: f"a{f}_{(r * shape[1] + c) * step}"):
             yield f"            {line}"
-    yield "        }"
-
-
-def _fill_halos(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
-    """Return the calls that copy borders to the halo, behind all stores: a call in between would spill accumulators."""
-    if not has_halo(kernel.output) or kernel.by_lane:
-        return
-    unit = 2 if kernel.pool else 1
-    g = kernel.group
-    yield f"        for (int f = 0; edge && f < {g}; f++) {{"
-    yield f"            size_t plane = a->order[group * {g} + f];"
-    yield "            if (plane < (size_t)a->planes)"
-    yield (
-        f"                fill_halo(out + plane * {kernel.output.plane_elems}, "
-        f"y0, y0 + {shape[0] // unit}, x0, x0 + {shape[1] // unit});"
-    )
     yield "        }"

@@ -4,9 +4,9 @@ Each shape has a branch-free loop of its own, or one loop serves all and a table
 spread over registers one by one, or stay side by side where a multiply-add names a lane.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from pconv.codegen.c.prelude import ctype, table
+from pconv.codegen.c.prelude import ctype, prefetch_weights, table
 from pconv.lower.cost import REACH, load_width
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.loads import MULTIPLE, Load, cut_taps, load_pieces, load_program, tap_offset
@@ -79,6 +79,8 @@ def _table_run(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     yield f"        for (int32_t n = *run++; n > 0; n--, w += {taps * g}) {{"
     yield f"            const float *k = in + (size_t)*index++ * {src.plane_elems};"
     yield "            const int32_t *tap = TAPS[*shape++];"
+    if kernel.prefetch_weights:
+        yield f"            {prefetch_weights(src.dtype, taps * g)}"
     for t in range(taps):
         uses = [(place, [v]) for v, place in enumerate(places)]
         yield f"            {{ const float *p = k + tap[{t}]; HIDE(p);"
@@ -184,27 +186,37 @@ def _kernel(kernel: ConvKernel, shape: tuple[int, int], pattern: int, i: int, tu
     first = i * taps * kernel.group
     channel = f"index[{i}]" if kernel.by_lane and turn > 1 else "*index++"
     yield f"                {{ const {t} *k = in + (size_t){channel} * {kernel.source.plane_elems};"
+    if kernel.prefetch_weights:
+        yield f"                {prefetch_weights(kernel.source.dtype, taps * kernel.group, i)}"
+    if kernel.prefetch_kernel:
+        yield f"                const {t} *soon = in + (size_t)index[{kernel.turn - 1}] * {kernel.source.plane_elems};"
+    fetched: set[int] = set()
     for chunk in cut_taps(taps, kernel.passes):
         loads = load_program(kernel, chunk, pattern, shape)
         if kernel.by_lane:
             yield from _by_lane(kernel, shape, loads, chunk, first, copy)
         else:
-            yield from _by_splat(kernel, loads, chunk, first, copy)
+            new = {load.offset for load in loads if kernel.prefetch_kernel} - fetched
+            yield from _by_splat(kernel, loads, chunk, first, copy, new)
+            fetched |= new
     yield "                }"
 
 
 def _by_splat(
-    kernel: ConvKernel, loads: Sequence[Load], chunk: range, first: int, copy: int
+    kernel: ConvKernel, loads: Sequence[Load], chunk: range, first: int, copy: int, fetched: Collection[int]
 ) -> Iterable[str]:
     """Return a run of taps where each weight is spread over a register, or by the multiply-add itself.
 
-    `first` is the kernel's first weight.
+    `first` is the kernel's first weight; loads at the offsets in `fetched` fetch what the next kernel loads there.
     """
     g, lanes, origin = kernel.group, kernel.source.lanes, tap_offset(kernel, 0, 0)
     # A pointer of its own for each run: what another one loaded would be kept, without a register to spare.
     yield f"                {{{' HIDE(k);' if chunk[0] else ''} const float *p = k;"
     if len(chunk) == 1:
         served = [((load.offset - origin) * lanes, [v for v, _ in load.uses]) for load in loads]
+        for load in loads:
+            if load.offset in fetched:
+                yield f"                __builtin_prefetch(soon + {(load.offset - origin) * lanes}, 0, 3);"
         yield from _one_tap(kernel, served, first + chunk[0] * g, copy)
         yield "                }"
         return
@@ -212,7 +224,9 @@ def _by_splat(
     yield f"                vf {names};"
     for load in loads:
         uses = " ".join(f"{acc(f, v, copy)} += x * w{t}_{f};" for v, t in load.uses for f in range(g))
-        yield f"                {{ vf x = LD(p + {(load.offset - origin) * lanes}); {uses} }} HIDE(p);"
+        place = (load.offset - origin) * lanes
+        fetch = f" __builtin_prefetch(soon + {place}, 0, 3);" if load.offset in fetched else ""
+        yield f"                {{ vf x = LD(p + {place});{fetch} {uses} }} HIDE(p);"
     yield "                }"
 
 

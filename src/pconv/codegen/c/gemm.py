@@ -1,7 +1,7 @@
 """Fully connected: every weight is read once; `vectors` x `unroll` accumulators hide the FMA's latency."""
 
 from pconv.codegen.c.activation import apply_vector
-from pconv.codegen.c.prelude import ctype, needs_exp, prelude
+from pconv.codegen.c.prelude import ctype, needs_exp, prefetch_weights, prelude
 from pconv.lower.kernels import GemmKernel
 from pconv.targets.dtype import FP16_FP32ACC, FP32
 
@@ -35,7 +35,8 @@ def render(kernel: GemmKernel) -> str:
         adds = " ".join(
             f"{accs[v][u]} += x * LD(w + {(u * vectors + v) * kernel.lanes});" for v in range(vectors)
         )
-        return f"            {{ vf x = SPLAT(in[{source}]); {adds} }}\n"
+        fetch = f" {prefetch_weights(kernel.dtype, vectors * kernel.lanes, u)}" if kernel.prefetch else ""
+        return f"            {{ vf x = SPLAT(in[{source}]);{fetch} {adds} }}\n"
 
     body = "".join(step(u) for u in range(unroll))
     tail_source = "index[k]" if kernel.sparse else "k"

@@ -1,6 +1,6 @@
 """What keeps a blocks layout true after a store: surplus lanes masked to zero, borders copied to the halo.
 
-Either a function copies what a tile owes, wherever the tile lies, or the tile does it itself, knowing its own shape.
+A convolution's tile does it itself, knowing its own shape; where whole planes are written, a function follows.
 
 vector (0, x) of block row b is also the bottom halo of block row b-1: the same values one block up, which is a
 shuffle of lanes by one row of the grid; lanes that would come from outside the image become zero.
@@ -12,7 +12,6 @@ from itertools import product
 import numpy as np
 
 from pconv.codegen.c.prelude import ctype
-from pconv.lower.kernels import INTERLEAVED
 from pconv.lower.layout import Layout
 
 Value = Callable[[int, int], str]
@@ -46,22 +45,8 @@ def has_halo(layout: Layout) -> bool:
     return bool(layout.top or layout.left or layout.bottom or layout.right)
 
 
-def at_edge(layout: Layout, rows: int, cols: int) -> str:
-    """Return the condition that a tile at (y0, x0) owes anything to the halo."""
-    near = []
-    if layout.bottom:
-        near.append(f"y0 < {layout.bottom}")
-    if layout.top:
-        near.append(f"y0 + {rows} > {layout.block_h - layout.top}")
-    if layout.right:
-        near.append(f"x0 < {layout.right}")
-    if layout.left:
-        near.append(f"x0 + {cols} > {layout.block_w - layout.left}")
-    return " || ".join(near)
-
-
 def halo(layout: Layout) -> str:
-    """Return `fill_halo(o, y0, y1, x0, x1)`: copy what a stored tile owes to the halo; `o` is at vector (0, 0)."""
+    """Return `fill_halo(o)`: copy what a stored plane owes to its halo; `o` is at vector (0, 0)."""
     if not has_halo(layout):
         return ""
     body = []
@@ -69,12 +54,7 @@ def halo(layout: Layout) -> str:
         for bx in _shifts(layout.left, layout.block_w, layout.right):
             if by or bx:
                 body.append(_copy(layout, by, bx))
-    # Where whole planes are filled at once, constants make it small.
-    kind = "inline" if layout.lanes == INTERLEAVED else "__attribute__((noinline))"
-    t = ctype(layout.dtype)
-    return (
-        f"static {kind} void fill_halo({t} *o, int y0, int y1, int x0, int x1) {{\n" + "".join(body) + "}\n"
-    )
+    return f"static void fill_halo({ctype(layout.dtype)} *o) {{\n" + "".join(body) + "}\n"
 
 
 def _shifts(before: int, block: int, after: int) -> range:
@@ -83,7 +63,7 @@ def _shifts(before: int, block: int, after: int) -> range:
 
 
 def _copy(layout: Layout, by: int, bx: int) -> str:
-    """Copy the part of a tile that is halo for the block (by, bx) away.
+    """Copy the part of a plane that is halo for the block (by, bx) away.
 
     A vector at (y, x) becomes (y + by * block_h, x + bx * block_w), with lane (r, c) taken from (r + by, c + bx).
     """
@@ -92,8 +72,8 @@ def _copy(layout: Layout, by: int, bx: int) -> str:
     if ylo >= yhi or xlo >= xhi:
         return ""
     return (
-        f"    for (int y = y0 > {ylo} ? y0 : {ylo}; y < y1 && y < {yhi}; y++)\n"
-        f"        for (int x = x0 > {xlo} ? x0 : {xlo}; x < x1 && x < {xhi}; x++) {{\n"
+        f"    for (int y = {ylo}; y < {yhi}; y++)\n"
+        f"        for (int x = {xlo}; x < {xhi}; x++) {{\n"
         f"            {ctype(layout.dtype)} *p = o + (y * {layout.row_vectors} + x) * LANES;\n"
         f"            {_moved(layout, by, bx, 'p', 'LD(p)')}\n"
         "        }\n"

@@ -297,6 +297,4 @@ def render_softmax(kernel: SoftmaxKernel) -> str:
 
 def fill(layout: Layout) -> str:
     """Return the statement that fills the halo of a whole plane at `o`."""
-    if not has_halo(layout):
-        return ""
-    return f"        fill_halo(o, 0, {layout.block_h}, 0, {layout.block_w});\n"
+    return "        fill_halo(o);\n" if has_halo(layout) else ""

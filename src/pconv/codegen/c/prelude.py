@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pconv.lower.layout import LINE_BYTES
 from pconv.targets.dtype import FP32, DType
 
 _VECTOR = """\
@@ -99,6 +100,10 @@ FN float softplus_f32(float x) {
 """
 
 
+WEIGHTS_AHEAD = 1024
+"""Bytes between the weights in use and those that are fetched: what a core uses up while L3 answers."""
+
+
 def ctype(dtype: DType) -> str:
     """Spell the type of what memory holds."""
     return _TYPES[dtype.stored]
@@ -128,6 +133,13 @@ def widened(dtype: DType, vector: str) -> tuple[str, str]:
 def needs_exp(kind: str) -> bool:
     """Tell whether an activation is a function of floats."""
     return kind in ("tanh", "sigmoid", "silu", "elu", "erf", "softplus", "exp", "sqrt")
+
+
+def prefetch_weights(dtype: DType, count: int, step: int = 0) -> str:
+    """Return the statements that fetch, ahead of the weights at w, the `count` of a step after some others."""
+    first = WEIGHTS_AHEAD // dtype.elem_bytes + step * count
+    lines = range(first, first + count, LINE_BYTES // dtype.elem_bytes)
+    return " ".join(f"__builtin_prefetch(w + {at}, 0, 3);" for at in lines)
 
 
 def number(value: float) -> str:

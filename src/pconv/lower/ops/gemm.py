@@ -56,7 +56,15 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
             reason = "dense: asked for"
     units = -(-outputs // rows)
     vectors = max(1, rows // lanes)
-    kernel = GemmKernel(lanes, vectors, sparse, activation_of(node), 16 if features <= 0xFFFF else 32, dtype)
+    kernel = GemmKernel(
+        lanes,
+        vectors,
+        sparse,
+        activation_of(node),
+        16 if features <= 0xFFFF else 32,
+        dtype,
+        prefetch=ctx.target.fetches_ahead,
+    )
     kept_weight = np.ascontiguousarray(store(stored, dtype, f"{node.name} (Gemm)"))
     full_bias = np.zeros(units * rows, np.float32)
     full_bias[:outputs] = bias
