@@ -9,7 +9,7 @@ import numpy as np
 from pconv.bench.case import Case, NetworkBuilder, Sparsity, out_shape
 from pconv.graph import GraphView
 from pconv.graph.nodes import Shape
-from pconv.graph.spec import Attrs
+from pconv.graph.spec import RISING, Attrs
 
 SPARSITIES = (
     *(Sparsity(), Sparsity(2.0), Sparsity(3.0, None, 4)),
@@ -18,9 +18,10 @@ SPARSITIES = (
 OPERATORS = (
     *("Conv",) * 8,
     *("Concat", "MaxPool", "AveragePool", "Pad", "Subsample", "DepthToSpace"),
-    *("Add", "Sub", "Mul", "Affine", "Activation"),
+    *("Resize", "Transpose", "ChannelShuffle"),
+    *("Add", "Sub", "Mul", "Mul", "Affine", "PRelu", "Activation"),
 )
-ACTIVATIONS = ("none", "relu", "clip", "tanh", "sigmoid")
+ACTIVATIONS = ("none", "relu", "clip", "tanh", "sigmoid", "leaky", "hardswish", "silu", "elu")
 
 
 def random_network(seed: int, nodes: int) -> GraphView:
@@ -53,10 +54,20 @@ def _draw(random: Random, shapes: Mapping[str, Shape], name: str, x: str) -> tup
         case "Conv":
             return _draw_conv(random, shapes, name, x, activation)
         case "Add" | "Sub" | "Mul":
-            tensors.append(random.choice([v for v in shapes if shapes[v] == shapes[x]]))
+            others = (channels, 1), (tuple(image), (1, 1))
+            fitting = [v for v in shapes if shapes[v][1] in others[0] and shapes[v][2:] in others[1]]
+            gates = [v for v in fitting if shapes[v] != shapes[x]]
+            tensors.append(random.choice(gates or fitting))
             attrs = activation
-        case "Affine" | "Activation":
+        case "Affine" | "PRelu" | "Activation":
             attrs = activation
+        case "Resize":
+            factor, size = random.choice([(2, ()), (0, (random.randint(1, 30), random.randint(1, 30)))])
+            return Case(name, op, channels, tuple(image), factor, size), tensors
+        case "Transpose":
+            attrs = {"perm": random.choice([(0, 1, 3, 2), (0, 2, 3, 1), (0, 3, 1, 2)])}
+        case "ChannelShuffle":
+            attrs = {"group": random.choice([g for g in (1, 2, 3) if channels % g == 0])}
         case "Concat":
             aligned = [v for v in shapes if len(shapes[v]) == 4 and shapes[v][2:] == tuple(image)]
             tensors += random.choices(aligned, k=random.randint(0, 2))
@@ -65,7 +76,8 @@ def _draw(random: Random, shapes: Mapping[str, Shape], name: str, x: str) -> tup
         case "AveragePool":
             attrs = window | {"count_include_pad": random.randint(0, 1)}
         case "Pad":
-            attrs = {"pads": pads}
+            modes = ["constant", "edge", *(["reflect"] if min(image) > max(pads) else [])]
+            attrs = {"pads": pads, "mode": random.choice(modes)}
         case "Subsample":
             sizes = (channels, *(-(-side // stride) for side in image))
             after = (random.randint(0, 2), random.randint(0, 2))
@@ -95,6 +107,6 @@ def _draw_conv(
     fitting = [v for v in shapes if shapes[v] == out_shape(case)]
     if fitting and random.random() < 0.6:
         return case, [x, random.choice(fitting)]
-    if all(side % 2 == 0 for side in out_shape(case)[2:]):
+    if all(side % 2 == 0 for side in out_shape(case)[2:]) and activation["activation"] in RISING:
         case = replace(case, attrs={**attrs, "pool": "max2x2"})
     return case, [x]

@@ -1,5 +1,6 @@
 """An engine on an OpenCL device is called, reported, saved and refused as any other."""
 
+import json
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 import pconv
 from pconv import targets, zoo
+from pconv.cli import main
 from pconv.compiler import inspect
 from pconv.errors import ArtefactError, BuildError, InputError
 from pconv.graph import load as load_graph
@@ -144,3 +146,15 @@ def test_the_file_comes_from_the_cache(model: Path) -> None:
     first = pconv.compile_file(model, target="opencl")
     before = os.stat(first).st_ino
     assert os.stat(pconv.compile_file(model, target="opencl")).st_ino == before
+
+
+def test_the_command_line_runs_it_under_any_name(
+    pcl: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    renamed = tmp_path / "net.bin"
+    renamed.write_bytes(pcl.read_bytes())
+    for path in (pcl, renamed):
+        with pytest.raises(SystemExit) as ended:
+            main(["run", str(path), "--json"])
+        assert ended.value.code in (0, None)
+        assert json.loads(capsys.readouterr().out)["outputs"][0]["shape"] == [1, 1, 12, 10]

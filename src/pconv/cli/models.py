@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pconv.runtime import Engine
     from pconv.sparsity import SparsityMap
 
-LIBRARY_SUFFIXES = (".so", ".dylib")
+COMPILED_SUFFIXES = (".so", ".dylib", ".pcl")
+COMPILED_BEGINNINGS = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"PCONVCL1")
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,17 @@ class Source:
 
 
 def is_compiled(model: str) -> bool:
-    """Say whether a name is that of a compiled model."""
-    return Path(model).suffix in LIBRARY_SUFFIXES
+    """Say whether a name is that of a compiled model, or its file begins as one."""
+    path = Path(model)
+    if path.suffix in COMPILED_SUFFIXES:
+        return True
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(8).startswith(COMPILED_BEGINNINGS)
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -27,7 +27,9 @@ def register(app: typer.Typer) -> None:
 def run(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="A compiled model (.so), an ONNX file, or a name of the zoo."),
+        typer.Argument(
+            metavar="MODEL", help="A compiled model (.so, .pcl), an ONNX file, or a name of the zoo."
+        ),
     ],
     input: Annotated[
         list[str] | None,

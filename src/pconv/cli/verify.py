@@ -128,8 +128,8 @@ def _verify_compiled(path: Path, json: bool) -> None:
     whole = is_whole(path)
     if whole is None:
         raise ArtefactError(
-            f"{path}: it does not say what its bytes should be: stripped, cut off, or for a system where files cannot. "
-            "Compare it with the file that `pconv compile` wrote."
+            f"{path}: it does not say what its bytes should be; allowed a library for Linux or Android, neither "
+            "stripped nor cut off. Compare it with the file that `pconv compile` wrote."
         )
     problems = (
         [] if whole else [f"{path}: its bytes changed after it was compiled. Copy or compile it again."]
