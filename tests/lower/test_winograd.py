@@ -231,9 +231,10 @@ def test_lists_leave_kernels_out(group: int) -> None:
 
 
 @pytest.mark.parametrize("sparsity", [FREE, SHARED[4]], ids=["free", "shared"])
-def test_patterns_skip_points_where_weights_are_taken_by_lane(sparsity: Sparsity) -> None:
+@pytest.mark.parametrize("target", ["x86-64-v4", "x86-64-v3", "aarch64"])
+def test_patterns_skip_points(target: str, sparsity: Sparsity) -> None:
     case = conv("skips", 512, 512, (28, 28), sparsity=sparsity)
-    assert len(conv_kernel(case, targets.get("aarch64")).lists) == 36
+    assert len(conv_kernel(case, targets.get(target)).lists) == 36
 
 
 def test_points_do_not_share_cache_sets() -> None:

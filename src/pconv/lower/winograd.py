@@ -178,7 +178,7 @@ class Winograd:
         far = planes * layout.plane_bytes > NEAR_BYTES
         weights = self.weights(shapes) * target.dtype.elem_bytes / LINE_BYTES
         each = costs.far_transform if far else costs.transform
-        return each * planes * layout.block_w + costs.far_line * weights
+        return each * planes * layout.block_w + costs.stream * weights
 
 
 def strided(size: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], groups: int) -> bool:
@@ -230,6 +230,5 @@ def ways(bare: ConvKernel, groups: int, shapes: Shapes, target: Target) -> list[
         min((Winograd(size, skips) for size in product(sizes, sizes) if size != (1, 1)), key=products)
         for skips in (False, True)
     )
-    # Lists of their own cost what they are to be read; on CPUs without multiply-adds by lane nobody measured it.
-    gains = target.fma_by_lane and products(skipping) < products(whole)
+    gains = products(skipping) < products(whole)
     return [whole, skipping] if gains else [whole]

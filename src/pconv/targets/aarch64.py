@@ -26,6 +26,7 @@ def _costs(width: int, load: float = 1.0) -> Costs:
         group=30.0 / width,
         l2_line=0.5 / width,
         far_line=2.0 / width,
+        stream=2.0 / width,
         far_store=10.0 / width,
         far_row=4.0 / width,
         transform=12.8 / width,

@@ -17,8 +17,8 @@ class Costs:
     weights, `far_store` for a line of an output that leaves L2, `far_row` for each stretch of it. Where
     groups take turns on a block of channels, `visit` is for a turn, `put_aside` for a vector of sums kept
     until the next, `fill` for a line of the block's input; `tap` is for a tap that a table places.
-    `transform` is for a vector of Winograd's points or products, `far_transform` for one that leaves the caches
-    before it is read again.
+    `stream` is for a line of weights that are read once, `transform` for a vector of Winograd's points or products,
+    `far_transform` for one that leaves the caches before it is read again.
     """
 
     overlap: float = 3.0
@@ -39,6 +39,7 @@ class Costs:
     put_aside: float = 0.0
     fill: float = 0.0
     tap: float = 0.0
+    stream: float = 2.0
     transform: float = 4.2
     far_transform: float = 15.0
 

@@ -40,5 +40,6 @@ X86_64_V3 = Target(
         put_aside=0.589,
         fill=0.0,
         tap=1.5,
+        stream=2.22,
     ),
 )
