@@ -1,6 +1,5 @@
 """A network compiled for AArch64 and run in an emulator gives ONNX Runtime's answers; halves are in test_zoo.py."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.torch,
     pytest.mark.cc,
-    pytest.mark.skipif(not shutil.which("qemu-aarch64"), reason="no qemu-aarch64; apt-get install qemu-user"),
 ]
 
 

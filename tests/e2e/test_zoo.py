@@ -1,6 +1,5 @@
 """Every network of the zoo, dense and pruned 8x, gives ONNX Runtime's answers; on AArch64 in halves as well."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +70,6 @@ def test_outputs(files: Files, kind: str, judge: Judge) -> None:
 
 
 @pytest.mark.qemu
-@pytest.mark.skipif(not shutil.which("qemu-aarch64"), reason="no qemu-aarch64; apt-get install qemu-user")
 def test_halves_on_aarch64(files: Files, judge: Judge, session_cache: Cache, tmp_path: Path) -> None:
     """On small images, since the emulator is slow; of networks that take none, the convolutions."""
     shape = (1, zoo.input_shape(files.name)[1], 32, 32)

@@ -1,6 +1,5 @@
 """Real ONNX files, read where PCONV_DATA says."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +10,11 @@ from pconv import graph
 
 from .models import compare, ops, rand
 
-DATA = Path(os.environ.get("PCONV_DATA") or Path(__file__).resolve().parents[2].parent / "shared" / "data")
-pytestmark = [
-    pytest.mark.data,
-    pytest.mark.skipif(not DATA.is_dir(), reason=f"no data at {DATA}; set PCONV_DATA"),
-]
+pytestmark = pytest.mark.data
 
 
-def test_squeezenet():
-    path = DATA / "squeezenet_v1.1" / "squeezenet_v1.1.onnx"
+def test_squeezenet(data_folder: Path) -> None:
+    path = data_folder / "squeezenet_v1.1" / "squeezenet_v1.1.onnx"
     view = graph.view(graph.normalise(graph.load(path)))
     assert view.name == "squeezenet_v1.1"
     assert {op: ops(view).count(op) for op in ops(view)} == {
@@ -30,8 +25,8 @@ def test_squeezenet():
     compare(session, view, {"data": rand(1, 3, 227, 227) * 50}, 1e-4, np.float32)
 
 
-def test_espcn():
-    path = DATA / "espcn_x3" / "espcn_x3.onnx"
+def test_espcn(data_folder: Path) -> None:
+    path = data_folder / "espcn_x3" / "espcn_x3.onnx"
     view = graph.view(graph.normalise(graph.load(path)))
     assert [n.name for n in view.nodes[:4]] == ["conv1", "conv2", "conv3", "conv4"]
     assert ops(view) == ["Conv"] * 4 + ["DepthToSpace"] and view.nodes[4].attrs["mode"] == "CRD"
