@@ -6,7 +6,7 @@ A core changes no instruction, only what the cost model and the compiler's sched
 from dataclasses import dataclass, replace
 
 from pconv.targets.dtype import FP16, FP16_FP32ACC, Support
-from pconv.targets.target import Costs, Target
+from pconv.targets.target import IN_TEXT_ORDER, Costs, Target
 
 
 def _costs(width: int, load: float = 1.0) -> Costs:
@@ -43,8 +43,7 @@ AARCH64 = Target(
     fma_units=2,
     cflags=("-march=armv8-a",),
     zig_target="aarch64-linux-gnu.2.28",
-    # The text has the order and the register use that it wants: clang's scheduler loads early until it spills.
-    zig_cflags=("-mcpu=generic", "-mllvm", "-enable-misched=false"),
+    zig_cflags=("-mcpu=generic", *IN_TEXT_ORDER),
     features=("asimd", "fp"),
     l1_bytes=32 << 10,
     l2_bytes=256 << 10,

@@ -4,6 +4,9 @@ from dataclasses import dataclass, replace
 
 from pconv.targets.dtype import FP32, DType, Support
 
+IN_TEXT_ORDER = ("-mllvm", "-enable-misched=false")
+"""For zig cc: the text has the order and registers that it wants; clang's scheduler loads early until it spills."""
+
 
 @dataclass(frozen=True, slots=True)
 class Costs:

@@ -1,6 +1,6 @@
 """x86-64-v3: AVX2 and FMA (Haswell 2013, Zen 2017 and later)."""
 
-from pconv.targets.target import Costs, Target
+from pconv.targets.target import IN_TEXT_ORDER, Costs, Target
 
 X86_64_V3 = Target(
     name="x86-64-v3",
@@ -11,8 +11,7 @@ X86_64_V3 = Target(
     fma_units=2,
     cflags=("-march=x86-64-v3",),
     zig_target="x86_64-linux-gnu.2.17",
-    # The text has the order and the register use that it wants: clang's scheduler loads early until it spills.
-    zig_cflags=("-mcpu=x86_64_v3", "-mllvm", "-enable-misched=false"),
+    zig_cflags=("-mcpu=x86_64_v3", *IN_TEXT_ORDER),
     features=("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"),
     l1_bytes=32 << 10,
     l2_bytes=256 << 10,

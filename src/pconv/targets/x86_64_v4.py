@@ -1,6 +1,6 @@
 """x86-64-v4: AVX-512 F, BW, CD, DQ and VL (Skylake-SP 2017, Zen 4 2022 and later)."""
 
-from pconv.targets.target import Costs, Target
+from pconv.targets.target import IN_TEXT_ORDER, Costs, Target
 from pconv.targets.x86_64_v3 import X86_64_V3
 
 X86_64_V4 = Target(
@@ -12,7 +12,7 @@ X86_64_V4 = Target(
     fma_units=2,
     cflags=("-march=x86-64-v4", "-mprefer-vector-width=512"),
     zig_target=X86_64_V3.zig_target,
-    zig_cflags=("-mcpu=x86_64_v4", "-mprefer-vector-width=512", *X86_64_V3.zig_cflags[1:]),
+    zig_cflags=("-mcpu=x86_64_v4", "-mprefer-vector-width=512", *IN_TEXT_ORDER),
     features=X86_64_V3.features + ("avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"),
     l1_bytes=32 << 10,
     l2_bytes=1 << 20,
