@@ -56,11 +56,13 @@ def test_a_row_says_what_was_measured(script: ModuleType) -> None:
 
 def test_a_shortened_run_is_marked() -> None:
     row = {
-        "network": "resnet20", "rate_3x3": 4.0, "patterns": "centre3", "epochs": 2, "train_images": 10000,
+        "network": "resnet20", "rate_3x3": 4.0, "rates": "-spread", "rate_weights": 4.0, "rate_macs": 3.58,
+        "patterns": "centre3", "epochs": 2, "train_images": 10000,
         "accuracy_dense": 0.9173, "accuracy": 0.89, "change": {"points": -2.73, "standard_error": 0.3},
     }  # fmt: skip
     table = importlib.import_module("finetune").table
     whole, short = (table({"results": [row | {"shortened": one}]}).splitlines()[-1] for one in (False, True))
+    assert whole.startswith("| resnet20 | 4x | by sensitivity | 4.00x | 3.58x | centre3 | 2 | 91.73%")
     assert "| centre3 | 2 | 91.73% | 89.00% | -2.73 +- 0.30 | 90.8% |" in whole
     assert "| centre3 | 2 of 10,000 images (shortened) | 91.73% |" in short
 
@@ -89,16 +91,24 @@ def test_cases_are_unlike(script: ModuleType) -> None:
 def test_the_ablation_has_a_row_for_each_rate_and_group() -> None:
     ablation = importlib.import_module("ablation")
     cells = ablation.grid()
-    assert len(cells) == len({ablation.name(*cell) for cell in cells}) == 7 * 4 * 3 + 4
+    assert len(cells) == len({ablation.name(*cell) for cell in cells}) == 7 * 4 * 3 + 4 + 5
     rows = [
         {"patterns": "centre3", "rate": 4.0, "group": 8, "tuned": False, "accuracy": 0.70126},
         {"patterns": "scp8", "rate": 4.0, "group": 8, "tuned": False, "accuracy": 0.6},
         {"patterns": "scp8", "rate": 2.25, "group": 1, "tuned": False, "accuracy": 0.89},
-        {"patterns": "scp8", "rate": 4.0, "group": 1, "tuned": True, "accuracy": 0.87},
     ]
-    assert ablation.table({"results": rows}, tuned=False).splitlines() == [
+    assert ablation.table(rows).splitlines() == [
         "| 3x3 layers | g | scp8 | centre3 |",
         "|---|---|---|---|",
         "| 2.25x | 1 | 89.00 | - |",
         "| 4x | 8 | 60.00 | 70.13 |",
+    ]
+
+
+def test_rates_per_layer_say_what_they_leave() -> None:
+    row = {"patterns": "any4", "rate": 4.0, "rates": "", "accuracy": 0.88}
+    spread = row | {"rates": "-spread-macs", "rate_weights": 3.288, "rate_macs": 4.004, "accuracy": 0.9}
+    assert importlib.import_module("ablation").spread_table([row, spread]).splitlines()[2:] == [
+        "| any4 | uniform | 4.00x | 4.00x | 88.00 |",
+        "| any4 | by sensitivity | 3.29x | 4.00x | 90.00 |",
     ]

@@ -5,8 +5,9 @@
     python benchmarks/accuracy/ablation.py --page          only write docs/accuracy.md's tables
 
 A grid of libraries x groups x rates is refitted in seconds each (choice and least squares, no gradient steps). A few
-are also tuned for a short while. Nothing is chosen by these figures: every cell is one run with the settings of the
-other tables, scored once on the 10,000 test images. Corners of the grid are compiled and scored as well.
+are also tuned for a short while, and a few have rates per layer, by sensitivity ("spread", as in finetune.py). Nothing
+is chosen by these figures: every cell is one run with the settings of the other tables, scored once on the 10,000 test
+images. Corners of the grid, and what has rates per layer, are compiled and scored as well.
 """
 
 import os
@@ -21,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import accuracy_page
+import finetune
 import numpy as np
 import torch
 from post_training import MAX_DIFFERENT_IMAGES, WEIGHTS, Case, Classification, Sizes
@@ -30,7 +32,7 @@ import pconv
 from pconv import zoo
 from pconv.bench import machine
 from pconv.demo.data import find_folder
-from pconv.pruning import post_train
+from pconv.pruning import post_train, spread_rates
 from pconv.training import default_settings, train
 from pconv.training.evaluate import paired_change
 
@@ -42,38 +44,47 @@ TUNED = ("scp8", "centre3"), (1, 4), (4.0,)
 TUNED_EPOCHS, TUNED_IMAGES = 1, 10_000
 REFIT_IMAGES = 512
 COMPILED = ("scp8", "centre3"), (1, 16)
+SPREAD_LIBRARIES, SPREAD_RATE = ("centre3", "any4"), 4.0
 NETWORK = "resnet20"
 
 
-def grid() -> list[tuple[str, float, int, bool]]:
-    """List library, rate, group and whether the network is tuned; what most people ask for comes first."""
-    refitted = [(library, rate, group, False) for rate in RATES for group in GROUPS for library in LIBRARIES]
+def grid() -> list[tuple[str, float, int, bool, str]]:
+    """List library, rate, group, whether the network is tuned, and rates per layer; what most ask for comes first."""
+    refitted = [
+        (library, rate, group, False, "") for rate in RATES for group in GROUPS for library in LIBRARIES
+    ]
     refitted.sort(key=lambda cell: cell[2] > 1 and cell[0] not in TUNED[0])
     libraries, groups, rates = TUNED
-    return refitted + [
-        (library, rate, group, True) for rate in rates for group in groups for library in libraries
+    tuned = [(library, rate, group, True, "") for rate in rates for group in groups for library in libraries]
+    spread = [
+        (library, SPREAD_RATE, 1, False, each)
+        for library in SPREAD_LIBRARIES
+        for each in ("", *finetune.WITHIN)
     ]
+    return refitted + tuned + [cell for cell in spread if cell not in refitted]
 
 
-def name(library: str, rate: float, group: int, tuned: bool) -> str:
+def name(library: str, rate: float, group: int, tuned: bool, rates: str) -> str:
     """Give the name on the command line."""
-    return f"{library}-{rate:g}-g{group}{'-tuned' if tuned else ''}"
+    return f"{library}-{rate:g}-g{group}{'-tuned' if tuned else ''}{rates}"
 
 
 def measure(
-    library: str, rate: float, group: int, tuned: bool, task: Classification, dense: Any
+    library: str, rate: float, group: int, tuned: bool, rates: str, task: Classification, dense: Any
 ) -> dict[str, Any]:
     """Prune ResNet-20, and score it against the `dense` network's right answers on the same images."""
     case = Case(NETWORK, library, rate, group)
-    found = _tune(case, task) if tuned else _refit(case, task, dense)
+    found = _tune(case, task) if tuned else _refit(case, rates, task, dense)
     return {
         "machine": machine.record(("numpy", "torch"), threads=1),
         "model": WEIGHTS[NETWORK][0],
-        "method": f"{'tuned' if tuned else 'refit'}, g={group}",  # model, method, patterns: a curve of `pconv report`
+        # model, method, patterns: a curve of `pconv report`
+        "method": f"{'tuned' if tuned else 'refit'}, g={group}{rates}",
         "patterns": library,
         "rate": rate,
         "group": group,
         "tuned": tuned,
+        "rates": rates,
         **found,
     }
 
@@ -84,11 +95,14 @@ def dense_network() -> nn.Module:
     return zoo.create(network, weights=find_folder(weights.parts[0]) / weights)
 
 
-def _refit(case: Case, task: Classification, dense: Any) -> dict[str, Any]:
+def _refit(case: Case, rates: str, task: Classification, dense: Any) -> dict[str, Any]:
     module = dense_network()
     images = torch.from_numpy(task.data.train.normalised(slice(0, REFIT_IMAGES)))
     began = time.process_time()
-    sparsity = post_train(module, images, task.recipe(case))
+    recipe = task.recipe(case)
+    if rates:
+        recipe = spread_rates(recipe, finetune.curves(NETWORK, recipe.dumps()), finetune.WITHIN[rates])
+    sparsity = post_train(module, images, recipe)
     spent = time.process_time() - began
     right = task.right(module)
     scored = {
@@ -98,12 +112,13 @@ def _refit(case: Case, task: Classification, dense: Any) -> dict[str, Any]:
         "change": asdict(paired_change(dense, right)),
     }
     libraries, groups = COMPILED
-    if case.patterns in libraries and case.group in groups:
+    if (case.patterns in libraries and case.group in groups) or rates:
         with TemporaryDirectory() as folder:
-            compiled = task.right_compiled(Sizes(module, sparsity, Path(folder)))
+            compiled = task.right_compiled(sizes := Sizes(module, sparsity, Path(folder)))
         different = abs(int(compiled.sum()) - int(right.sum()))
         assert different <= MAX_DIFFERENT_IMAGES, f"compiled: {different} images differ"
         scored["accuracy_compiled"] = float(compiled.mean())
+        scored |= finetune.rates_3x3(sparsity, sizes.engine((1, 3, 32, 32)))
     return scored
 
 
@@ -139,9 +154,8 @@ def _tune(case: Case, task: Classification) -> dict[str, Any]:
     }
 
 
-def table(document: dict[str, Any], tuned: bool) -> str:
-    """Write the results as a table of docs/accuracy.md: a row for each rate and group, a column for each library."""
-    rows = [row for row in document["results"] if row["tuned"] == tuned]
+def table(rows: list[dict[str, Any]]) -> str:
+    """Write results as a table of docs/accuracy.md: a row for each rate and group, a column for each library."""
     found = {(row["rate"], row["group"], row["patterns"]): 100 * row["accuracy"] for row in rows}
     libraries = [library for library in LIBRARIES if any(key[2] == library for key in found)]
     lines = [f"| 3x3 layers | g | {' | '.join(libraries)} |", "|---" * (2 + len(libraries)) + "|"]
@@ -153,17 +167,38 @@ def table(document: dict[str, Any], tuned: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+def spread_table(rows: list[dict[str, Any]]) -> str:
+    """Write what rates per layer bring as a table of docs/accuracy.md."""
+    lines = ["| library | rates | weights | multiply-adds | top-1 |", "|---|---|---|---|---|"]
+    for row in rows:
+        weights, macs = (row[key] if row["rates"] else row["rate"] for key in ("rate_weights", "rate_macs"))
+        lines.append(
+            f"| {row['patterns']} | {finetune.RATES[row['rates']]} | {weights:.2f}x | {macs:.2f}x "
+            f"| {100 * row['accuracy']:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def page(text: str, document: dict[str, Any]) -> str:
     """Put the tables between the markers of docs/accuracy.md, and below them where their rows were measured."""
-    for mark, tuned in (("ablation", False), ("ablation-tuned", True)):
-        if rows := [row for row in document["results"] if row["tuned"] == tuned]:
-            errors = [row["change"]["standard_error"] for row in rows]
-            spread = " to ".join(dict.fromkeys(f"{error:.2f}" for error in (min(errors), max(errors))))
-            dense = (
-                f"Dense: {100 * document['dense']:.2f}; the change from it has standard errors of {spread}. "
-            )
-            said = accuracy_page.machines(rows, dense)
-            text = accuracy_page.between(text, mark, f"{table(document, tuned)}\n{said}\n")
+    every = document["results"]
+    spread = [
+        row
+        for row in every
+        if (row["rate"], row["group"], row["tuned"]) == (SPREAD_RATE, 1, False)
+        and row["patterns"] in SPREAD_LIBRARIES
+    ]
+    one_rate = [row for row in every if not row["rates"] and row["patterns"] in LIBRARIES]
+    for mark, rows, write in (
+        ("ablation", [row for row in one_rate if not row["tuned"]], table),
+        ("ablation-tuned", [row for row in one_rate if row["tuned"]], table),
+        ("ablation-spread", spread, spread_table),
+    ):
+        errors = [row["change"]["standard_error"] for row in rows]
+        span = " to ".join(dict.fromkeys(f"{error:.2f}" for error in (min(errors), max(errors))))
+        dense = f"Dense: {100 * document['dense']:.2f}; the change from it has standard errors of {span}. "
+        said = accuracy_page.machines(rows, dense)
+        text = accuracy_page.between(text, mark, f"{write(rows)}\n{said}\n")
     return text
 
 

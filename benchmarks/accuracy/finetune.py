@@ -2,26 +2,39 @@
 
     python benchmarks/accuracy/finetune.py                             all cases, 20 epochs each: many hours on a CPU
     python benchmarks/accuracy/finetune.py resnet20-scp8-4 --epochs 4  one of them; the others' results stay
+    python benchmarks/accuracy/finetune.py resnet20-any4-4-spread      rates per layer, by sensitivity
     python benchmarks/accuracy/finetune.py --page                      only write docs/accuracy.md's table
 
-Each case starts from post-training pruning (or --method magnitude). The teacher's outputs and its blocks' are learnt,
-beside the labels. The last epoch is the result: the published weights have seen all training images, so that the
-held-out ones would favour the networks nearest to the start. The test images are used once, by torch and by the
-compiled network. A killed script goes on where it stood when it is called again with the same --work.
+Each case starts from post-training pruning (or --method magnitude). With "spread", layers get rates of their own, and
+all 3x3 layers but the first together keep no more weights and no more multiply-adds than at the case's rate; with
+"spread-macs" no more multiply-adds, whatever the weights. Training images say what each rate harms.
+
+The teacher's outputs and its blocks' are learnt, beside the labels. The last epoch is the result: the published
+weights have seen all training images, so that the held-out ones would favour the networks nearest to the start. The
+test images are used once, by torch and by the compiled network. A killed script goes on where it stood when it is
+called again with the same --work.
 """
 
 import argparse
 import os
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import accuracy_page
+import torch
 from post_training import MAX_DIFFERENT_IMAGES, WEIGHTS
 
 import pconv
+from pconv import zoo
 from pconv.cli import console
 from pconv.demo.data import cifar10, find_folder
 from pconv.demo.train import accuracy
+from pconv.graph import load
+from pconv.graph.prune import read_sparsity
+from pconv.pruning import Curve, sensitivity, spread_rates
+from pconv.sparsity import SparsityMap
 from pconv.training import Event, default_settings, train
 
 RESULTS = accuracy_page.RESULTS / "accuracy_finetune.json"
@@ -32,10 +45,34 @@ GOALS = {
     ("resnet56", 4.0): 93.1,
     ("resnet56", 8.0): 92.2,
 }
+SENSITIVITY_IMAGES = 256
+RATES = {"": "uniform", "-spread": "by sensitivity", "-spread-macs": "by sensitivity"}
+WITHIN = {"-spread": ("weights", "macs"), "-spread-macs": ("macs",)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Say what is pruned; `rates` is one for all layers, "", or one of WITHIN: rates per layer within budgets."""
+
+    network: str
+    patterns: str
+    rate: float
+    rates: str = ""
+
+    @property
+    def name(self) -> str:
+        """Give the name on the command line."""
+        return f"{self.network}-{self.patterns}-{self.rate:g}{self.rates}"
+
+
 CASES = {
-    f"{network}-{patterns}-{rate:g}": (network, patterns, rate)
-    for network, rate in GOALS
-    for patterns in ("scp8", "centre3")
+    case.name: case
+    for case in (
+        Case(network, patterns, rate, rates)
+        for network, rate in GOALS
+        for patterns in ("scp8", "centre3", "any4")
+        for rates in ("", *WITHIN)
+    )
 }
 
 
@@ -53,8 +90,8 @@ def main() -> None:
 
 def run_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Fine-tune one network at one rate; the linear layer stays dense, as in the other tables."""
-    network, patterns, rate = CASES[name]
-    model, weights = WEIGHTS[network]
+    case = CASES[name]
+    model, weights = WEIGHTS[case.network]
     data = find_folder("cifar10")
     folder = arguments.work / name
     settings = default_settings(
@@ -70,7 +107,7 @@ def run_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         images=arguments.images,
         threads=arguments.threads,
     )
-    recipe = pconv.Recipe(compression_rate=rate, patterns=patterns, exclude=("linear",))
+    recipe = make_recipe(case, folder.with_suffix(".toml"))
     with console.progress(name) as track:
 
         def on_event(event: Event) -> None:
@@ -91,33 +128,76 @@ def run_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
             on_event=on_event,
         )
     assert done is not None
-    engine = pconv.compile(folder / "model.onnx", threads=1)
+    engine, sparsity = (
+        pconv.compile(folder / "model.onnx", threads=1),
+        read_sparsity(load(folder / "model.onnx")),
+    )
+    assert sparsity is not None
     compiled = accuracy(engine, cifar10(data).test)
     different = round(abs(compiled - done.accuracy) * done.test_images)
     assert different <= MAX_DIFFERENT_IMAGES, f"compiled: {different} images differ"
     return done.as_json() | {
         "case": name,
-        "network": network,
+        "network": case.network,
         "folder": folder.name,
-        "rate_3x3": rate,
-        "patterns": patterns,
+        "rate_3x3": case.rate,
+        "rates": case.rates,
+        **rates_3x3(sparsity, engine),
+        "layers": dict(recipe.layers),
+        "patterns": case.patterns,
         "epochs": arguments.epochs,
         "accuracy_compiled": compiled,
         "settings": {**done.settings, "weights": weights.name},
     }
 
 
+def make_recipe(case: Case, kept: Path) -> pconv.Recipe:
+    """Give the recipe; rates per layer are measured once and kept in a file, so that a run can go on with them."""
+    recipe = pconv.Recipe(compression_rate=case.rate, patterns=case.patterns, exclude=("linear",))
+    if not case.rates:
+        return recipe
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(
+            spread_rates(recipe, curves(case.network, recipe.dumps()), WITHIN[case.rates]).dumps(), "utf-8"
+        )
+    return pconv.Recipe.load(kept)
+
+
+@cache
+def curves(network: str, recipe: str) -> dict[str, Curve]:
+    """Measure what each rate harms each layer of a recipe, given as TOML, on training images."""
+    model, weights = WEIGHTS[network]
+    module = zoo.create(model, weights=find_folder(weights.parts[0]) / weights)
+    images = torch.from_numpy(cifar10().train.normalised(slice(0, SENSITIVITY_IMAGES)))
+    return sensitivity(module, images, pconv.Recipe.loads(recipe))
+
+
+def rates_3x3(sparsity: SparsityMap, engine: pconv.Engine) -> dict[str, float]:
+    """Give total / kept of all 3x3 layers but the first together, in weights and in multiply-adds."""
+    macs = {step["name"]: step["dense_macs"] for step in engine.manifest["layers"]}
+    kernels = {
+        n: layer for n, layer in sparsity.layers.items() if layer.shape[2:] == (3, 3) and layer.shape[1] > 3
+    }
+    return {
+        "rate_weights": sum(k.total_elems for k in kernels.values())
+        / sum(k.kept_elems for k in kernels.values()),
+        "rate_macs": sum(macs[n] for n in kernels) / sum(macs[n] * k.density for n, k in kernels.items()),
+    }
+
+
 def table(document: dict[str, Any]) -> str:
     """Write the results as the table of docs/accuracy.md."""
     lines = [
-        "| network | 3x3 layers | library | epochs | dense | pruned | change | goal |",
-        "|---|---|---|---|---|---|---|---|",
+        "| network | 3x3 layers | rates | weights | MACs | library | epochs | dense | pruned | change | goal |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in document["results"]:
         change = row["change"]
         short = f" of {row['train_images']:,} images (shortened)" if row["shortened"] else ""
         lines.append(
-            f"| {row['network']} | {row['rate_3x3']:g}x | {row['patterns']} | {row['epochs']}{short} "
+            f"| {row['network']} | {row['rate_3x3']:g}x | {RATES[row['rates']]} | {row['rate_weights']:.2f}x "
+            f"| {row['rate_macs']:.2f}x | {row['patterns']} | {row['epochs']}{short} "
             f"| {100 * row['accuracy_dense']:.2f}% | {100 * row['accuracy']:.2f}% "
             f"| {change['points']:+.2f} +- {change['standard_error']:.2f} "
             f"| {GOALS[row['network'], row['rate_3x3']]}% |"
@@ -138,7 +218,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, help="a shortened run on so many training images")
     parser.add_argument("--method", default="post", help="post (default), magnitude, gradual or admm")
     parser.add_argument("--optimiser", default="adam", help="adam (default) or sgd")
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--ema", type=float, default=0.99, help="decay of the averaged weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)

@@ -205,7 +205,10 @@ class Sizes:
 
     def __call__(self, x: Any) -> Any:
         """Run a batch of pictures of one size."""
-        shape = (1, *x.shape[1:])
+        return self.engine((1, *x.shape[1:]))(x)
+
+    def engine(self, shape: tuple[int, ...]) -> pconv.Engine:
+        """Give the model for pictures of this size."""
         if shape not in self._engines:
             path = self._folder / f"{'x'.join(map(str, shape))}.onnx"
             model = load(self._module, inputs=shape)
@@ -213,7 +216,7 @@ class Sizes:
             write_sparsity(model, self._sparsity)
             save(model, path)
             self._engines[shape] = pconv.compile(path, threads=1)
-        return self._engines[shape](x)
+        return self._engines[shape]
 
 
 def measure(case: Case, seconds: float | None, threads: int, seed: int) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pconv.errors import PconvError
 from pconv.forecast import Budget, Table, search_rates
-from pconv.forecast.search import STEPS, search_groups
+from pconv.forecast.search import search_groups
+from pconv.knapsack import STEPS
 
 from .tables import make_table
 

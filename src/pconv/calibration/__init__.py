@@ -8,7 +8,9 @@
 Owns the mathematics, in numpy. Refuses to know a network: what runs it (torch, ONNX Runtime) hands in `Site`s.
 """
 
-from .statistics import Geometry, enough_images
+from .choice import choose_mask
+from .refit import refit
+from .statistics import Geometry, enough_images, gather
 from .sweep import Site, sweep
 
-__all__ = ["Geometry", "Site", "enough_images", "sweep"]
+__all__ = ["Geometry", "Site", "choose_mask", "enough_images", "gather", "refit", "sweep"]

@@ -6,21 +6,15 @@ conv2      1x: 6, 0    8x: 1, 0.2    16x: 0.9, 0.6
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pconv.errors import PconvError
 from pconv.forecast.table import Option, Table
-
-STEPS = 20_000
-"""Into so many parts what there is to spend is cut; a layer's cost is rounded up to whole ones."""
-
-TINY = 1e-9
-"""Of a step: what float arithmetic may add to a cost that is a whole number of them."""
+from pconv.knapsack import pick
 
 Sensitivity = Mapping[str, Mapping[float, float]]
 """Harm by layer and rate, e.g. the share of energy lost; what it lacks is never chosen, but for rate 1: no harm."""
@@ -57,11 +51,6 @@ class Found:
 def search_rates(table: Table, sensitivity: Sensitivity, budget: Budget, group: int) -> Found:
     """Choose a rate for every layer of a measured table: the least total harm that the budget allows.
 
-    Exact but for rounding: a multiple-choice knapsack by dynamic programming. Every layer gets its cheapest
-    option first, what is left of the budget is cut into STEPS, and costs are rounded up, so that the answer always
-    fits; it is at least as good as the best one for a budget smaller by one step per layer. What rounding left over
-    then goes, exactly, where it undoes most harm.
-
     Raises: PconvError when the budget is out of reach; the message names the least that is not.
     """
     options = _allowed(table, sensitivity, group)
@@ -78,7 +67,7 @@ def search_rates(table: Table, sensitivity: Sensitivity, budget: Budget, group: 
         for name, choices in options.items()
     ]
     slack = budget.limit - least
-    picked = _polish(costs, harms, slack, _knapsack(costs, harms, slack))
+    picked = pick(costs, harms, slack)
     chosen = {name: choices[i] for (name, choices), i in zip(options.items(), picked, strict=True)}
     return Found(
         group,
@@ -131,52 +120,3 @@ def _harm(sensitivity: Sensitivity, name: str, option: Option) -> float:
     if known is None:
         return 0.0 if option.rate == 1.0 else math.inf
     return known
-
-
-def _knapsack(
-    costs: Sequence[NDArray[np.float64]], harms: Sequence[NDArray[np.float64]], slack: float
-) -> list[int]:
-    """Pick one option of each row: least total harm, total cost at most `slack` above the cheapest ones."""
-    step = slack / STEPS
-    excess = [
-        np.ceil((cost - cost.min()) / step - TINY) if step > 0 else np.where(cost > cost.min(), np.inf, 0.0)
-        for cost in costs
-    ]
-    best = np.zeros(STEPS + 1)  # least harm of the layers so far by steps spent, at most
-    picks = []
-    for spent, harm in zip(excess, harms, strict=True):
-        rows = np.full((len(spent), STEPS + 1), np.inf)
-        for row, steps, loss in zip(rows, spent, harm, strict=True):
-            if steps <= STEPS:
-                row[int(steps) :] = best[: STEPS + 1 - int(steps)] + loss
-        picks.append(rows.argmin(axis=0))
-        best = rows.min(axis=0)
-    left, chosen = STEPS, []
-    for pick, spent in zip(reversed(picks), reversed(excess), strict=True):
-        i = int(pick[left])
-        chosen.append(i)
-        left -= int(spent[i])
-    return chosen[::-1]
-
-
-def _polish(
-    costs: Sequence[NDArray[np.float64]],
-    harms: Sequence[NDArray[np.float64]],
-    slack: float,
-    picks: Sequence[int],
-) -> list[int]:
-    """Spend what rounding left over: while some less harmful option fits, take the one that gains most."""
-    picks = list(picks)
-    left = slack * (1 + TINY) - sum(cost[i] - cost.min() for cost, i in zip(costs, picks, strict=True))
-    while True:
-        better = [
-            (harm[i] - harm[j], row, j)
-            for row, (cost, harm, i) in enumerate(zip(costs, harms, picks, strict=True))
-            for j in range(len(cost))
-            if harm[j] < harm[i] and cost[j] - cost[i] <= left
-        ]
-        if not better:
-            return picks
-        _, row, j = max(better)
-        left -= costs[row][j] - costs[row][picks[row]]
-        picks[row] = j

@@ -16,11 +16,13 @@ from .magnitude import MagnitudePruner  # noqa: E402
 from .methods import METHODS, prune  # noqa: E402
 from .post_training import post_train  # noqa: E402
 from .post_training_tune import mirror_and_shift  # noqa: E402
+from .rates import Curve, sensitivity, spread_rates  # noqa: E402
 from .storage import load_sparse, read_sparse, save_sparse  # noqa: E402
 
 __all__ = [
     "METHODS",
     "AdmmPruner",
+    "Curve",
     "Distillation",
     "GradualPruner",
     "KeepPruner",
@@ -32,4 +34,6 @@ __all__ = [
     "prune",
     "read_sparse",
     "save_sparse",
+    "sensitivity",
+    "spread_rates",
 ]

@@ -58,7 +58,7 @@ def post_train(
     """
     started = clock()
     module = unwrap(module)
-    every = _as_batch(images)
+    every = as_batch(images)
     layers = find_layers(module)
     rules = plan_layers(recipe or Recipe(), describe_layers(layers))
     require_prunable(module, layers, [name for name, rule in rules.items() if not rule.dense])
@@ -66,7 +66,7 @@ def post_train(
     module.eval()
     dense = copy.deepcopy(module).requires_grad_(False)
     try:
-        found = _sites(module, dense, layers, every[: enough_images(len(every), every[0, 0].numel())])
+        found = find_sites(module, dense, layers, every[: enough_images(len(every), every[0, 0].numel())])
         weights = {name: as_array(layer.weight) for name, layer in layers.items()}
         masks = sweep(found, weights, rules, progress, seed)
         idle = {name: np.ones(w.shape, bool) for name, w in weights.items() if name not in masks}
@@ -79,7 +79,7 @@ def post_train(
     return sparsity
 
 
-def _as_batch(images: Tensor | Iterable[Tensor]) -> Tensor:
+def as_batch(images: Tensor | Iterable[Tensor]) -> Tensor:
     batch = images if isinstance(images, Tensor) else torch.cat(list(images) or [torch.empty(0)])
     if batch.ndim < 2 or not len(batch):
         raise InputError(
@@ -115,7 +115,9 @@ class _Site:
             self._norm.running_mean.sub_(constant)
 
 
-def _sites(module: nn.Module, dense: nn.Module, layers: dict[str, Layer], images: Tensor) -> Iterator[_Site]:
+def find_sites(
+    module: nn.Module, dense: nn.Module, layers: dict[str, Layer], images: Tensor
+) -> Iterator[_Site]:
     """Walk both networks side by side; a site must be replaced before the next one is asked for."""
     pruned_graph, dense_graph = trace(module), trace(dense)
     images = images.to(next(module.parameters()).device)

@@ -1,0 +1,105 @@
+"""Rates per layer: what each rate harms is measured, and together they cost no more than one rate for all."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+from pconv.errors import RecipeError  # noqa: E402
+from pconv.pruning import Curve, sensitivity, spread_rates  # noqa: E402
+from pconv.pruning.layers import describe_layers, find_layers  # noqa: E402
+from pconv.pruning.rates import Unit  # noqa: E402
+from pconv.recipe import Recipe, plan_layers  # noqa: E402
+
+pytestmark = pytest.mark.torch
+RECIPE = Recipe("centre3", 4.0, layers={"fc": 2.0})
+IMAGES = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+HARM = {2.25: 0.1, 4.0: 0.2, 4.5: 0.25}
+CURVES = {
+    "many_macs": Curve(weights=100, macs=10_000, rate=4.0, harm=HARM),
+    "many_weights": Curve(weights=1000, macs=1_000, rate=4.0, harm=HARM),
+}
+
+
+class Network(nn.Module):
+    """[n, 3, 8, 8] -> [n, 10]: at 8x8, at 4x4, and a layer of each kind that keeps a rate of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.conv = nn.Conv2d(16, 16, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(16)
+        self.depth = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+        self.wide = nn.Conv2d(16, 32, 3, 2, 1)
+        self.fc = nn.Linear(32, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.depth(torch.relu(self.bn(self.conv(torch.relu(self.stem(x))))))
+        return self.fc(torch.relu(self.wide(x)).mean(dim=(2, 3)))
+
+
+@pytest.fixture
+def module() -> nn.Module:
+    torch.manual_seed(0)
+    return Network().eval()
+
+
+@pytest.fixture
+def left(module: nn.Module) -> Callable[[Recipe], dict[str, float]]:
+    """Say what a recipe leaves of the layers of the curves: weights and multiply-adds."""
+
+    def count(recipe: Recipe) -> dict[str, float]:
+        rules = plan_layers(recipe, describe_layers(find_layers(module)))
+        weights = {
+            "conv": 2304 / rules["conv"].compression_rate,
+            "wide": 4608 / rules["wide"].compression_rate,
+        }
+        return {"weights": sum(weights.values()), "macs": weights["conv"] * 64 + weights["wide"] * 16}
+
+    return count
+
+
+def test_each_layer_that_shares_the_rate_has_a_curve(module: nn.Module) -> None:
+    before = copy.deepcopy(module.state_dict())
+    curves = sensitivity(module, IMAGES, RECIPE, rates=(2.25, 2.26, 12.0))
+    assert {name: (curve.weights, curve.macs, curve.rate) for name, curve in curves.items()} == {
+        "conv": (2304, 2304 * 64, 4.0),
+        "wide": (4608, 4608 * 16, 4.0),
+    }
+    for curve in curves.values():
+        assert list(curve.harm) == [2.25, 4.0, 12.0], (
+            "equal numbers of kernels are one rate, the recipe's is there"
+        )
+        assert 0 < curve.harm[2.25] < curve.harm[4.0] < curve.harm[12.0] < 1
+    after = module.state_dict()
+    assert not module.training
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+@pytest.mark.parametrize("within", [("weights", "macs"), ("weights",), ("macs",)])
+def test_rates_per_layer_cost_no_more(
+    module: nn.Module, left: Callable[[Recipe], dict[str, float]], within: tuple[Unit, ...]
+) -> None:
+    curves = sensitivity(module, IMAGES, RECIPE)
+    recipe = spread_rates(RECIPE, curves, within)
+    assert recipe.layers["fc"] == 2.0
+    assert recipe == Recipe.loads(recipe.dumps())
+    for unit in within:
+        assert left(recipe)[unit] <= left(RECIPE)[unit]
+    assert recipe.layers.keys() == {"fc", "conv", "wide"}
+
+
+@pytest.mark.parametrize(
+    ("within", "rates"),
+    [(("weights",), (2.25, 4.5)), (("macs",), (4.5, 2.25)), (("weights", "macs"), (4.0, 4.0))],
+)
+def test_each_budget_has_its_rates(within: tuple[Unit, ...], rates: tuple[float, float]) -> None:
+    assert tuple(spread_rates(Recipe(), CURVES, within).layers.values()) == rates
+
+
+def test_another_budget_is_refused() -> None:
+    with pytest.raises(RecipeError, match='allowed: "weights", "macs", or both'):
+        spread_rates(RECIPE, CURVES, ("latency",))  # type: ignore[arg-type]
