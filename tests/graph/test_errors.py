@@ -44,12 +44,15 @@ CASES = {
     "dilated pooling": (
         node("MaxPool", "x", "y", name="n", kernel_shape=[2, 2], dilations=[2, 2]), X4, {},
         "n (MaxPool): dilations [2, 2]; allowed: [1, 1] in pooling."),
-    "mean over rows": (
-        node("ReduceMean", "x", "y", name="n", axes=[2]), X4, {},
-        "n (ReduceMean): the mean is over axes [2]; allowed: [2, 3] (height and width) or [1] (channels)."),
-    "maximum over channels": (
-        node("ReduceMax", "x", "y", name="n", axes=[1]), X4, {},
-        "n (ReduceMax): the maximum is over axes [1]; allowed: [2, 3] (height and width)."),
+    "mean over the batch": (
+        node("ReduceMean", "x", "y", name="n", axes=[0, 2]), X4, {},
+        "n (ReduceMean): it is over axes [0, 2]; allowed: any axes but the batch."),
+    "no filters": (
+        node("Conv", "x w", "y", name="n"), X4, w(0, 4, 3, 3),
+        "n (Conv): input 1 has shape [0, 4, 3, 3]; allowed: sizes of at least 1."),
+    "quantised": (
+        node("QuantizeLinear", "x w", "y", name="n"), X4, {"w": np.array(0.5, np.float32)},
+        "n (QuantizeLinear): the model is quantised; allowed: float weights and activations. Give the float model"),
     "transposed input": (
         node("Gemm", "x w", "y", name="n", transA=1), (1, 4), w(1, 4),
         "n (Gemm): transA = 1; allowed: transA = 0."),

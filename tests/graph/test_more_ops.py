@@ -240,9 +240,8 @@ def test_softmax_along_the_last_axis(opset):
 
 
 @pytest.mark.parametrize("keepdims", (0, 1))
-@pytest.mark.parametrize(
-    "op, axes", [("ReduceSum", [2, 3]), ("ReduceMax", [2, 3]), ("ReduceMean", [1]), ("ReduceSum", [1])]
-)
+@pytest.mark.parametrize("axes", [[1], [2], [3], [2, 3], [1, 2], [3, 1], [1, 2, 3]])
+@pytest.mark.parametrize("op", ["ReduceSum", "ReduceMax", "ReduceMean"])
 def test_reductions(op, axes, keepdims):
     reduction = node(op, "x", "y", name="n", axes=axes, keepdims=keepdims)
     check(make([reduction], {"x": IMAGE}, ["y"], opset=11))
@@ -322,3 +321,28 @@ def test_resize_of_old_opsets(op, opset, mode):
         [node(op, "x s", "y", mode=mode)], {"x": IMAGE}, ["y"], {"s": floats(1, 1, 2, 3)}, opset=opset
     )
     check(model)
+
+
+def test_channels_last_costs_nothing():
+    """What tf2onnx writes: NHWC at the border and in the mean over the image."""
+    nodes = [
+        node("Transpose", "x", "xt", perm=[0, 3, 1, 2]),
+        node("Conv", "xt w", "c", auto_pad="SAME_UPPER"),
+        node("Transpose", "c", "ct", perm=[0, 2, 3, 1]),
+        node("ReduceMean", "ct", "m", axes=[1, 2], keepdims=0),
+        node("MatMul", "m f", "y"),
+    ]
+    weights = {"w": rand(6, 3, 3, 3), "f": rand(6, 4)}
+    view = check(make(nodes, {"x": (1, 8, 8, 3)}, ["y"], weights))
+    assert ops(view) == ["Transpose", "Conv", "GlobalAveragePool", "Flatten", "Gemm"]
+
+
+@pytest.mark.parametrize("opset", (13, 19))
+def test_weights_that_are_stored_in_8_bits(opset):
+    weights = {
+        "q": np.arange(-54, 54).astype(np.int8).reshape(4, 3, 3, 3),
+        "s": np.array(0.02, np.float32),
+        "z": np.array(3, np.int8),
+    }
+    nodes = [node("DequantizeLinear", "q s z", "w"), node("Conv", "x w", "y")]
+    assert ops(check(make(nodes, {"x": (1, 3, 6, 6)}, ["y"], weights, opset))) == ["Conv"]

@@ -1,7 +1,9 @@
 """Read a model from wherever it is: an ONNX file, a proto, an onnx_ir model, a torch module."""
 
+import contextlib
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -80,10 +82,23 @@ def _from_proto(proto: onnx.ModelProto, where: str) -> ir.Model:
     if not proto.HasField("graph") or not proto.graph.node:
         raise ModelError(f"{where}: it has no nodes: not an ONNX model, or cut off. Export it again.")
     try:
-        model: ir.Model = ir.from_proto(proto)
+        with _quiet_reader():
+            model: ir.Model = ir.from_proto(proto)
         return model
     except Exception as error:  # a broken proto can break the reader anywhere
         raise ModelError(f"{where}: not a valid ONNX model ({reason(error)}). Export it again.") from error
+
+
+@contextlib.contextmanager
+def _quiet_reader() -> Iterator[None]:
+    """Keep the reader's warnings from the terminal: what they are of is an error of ours, later, with a next step."""
+    reader = logging.getLogger("onnx_ir")
+    level = reader.level
+    reader.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        reader.setLevel(level)
 
 
 def _from_ir(source: ir.Model) -> ir.Model:

@@ -172,6 +172,8 @@ class Site:
         array = self.constant(i)
         if array is None:
             raise self.malformed(f"input {i} is missing")
+        if not array.size:
+            raise self.unsupported(f"input {i} has shape {list(array.shape)}", "sizes of at least 1")
         return array
 
     def per_channel(self, constant: Array, shape: Shape) -> Array | None:

@@ -20,6 +20,15 @@ from .shapes import input_shape, source_batch
 from .site import Array, Builder, Operand, Site
 
 OPSETS = range(9, 26)
+_QUANTISED = (
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+    "MatMulInteger",
+)
 
 
 def translate(model: ir.Model) -> ir.Model:
@@ -116,6 +125,11 @@ def _kind(node: ir.Node) -> str:
 
 def _unknown(node: ir.Node, name: str, source: ir.Graph) -> UnsupportedError:
     """Make the error for an operator without a converter; it names the others of the model as well."""
+    if node.op_type in _QUANTISED:
+        return UnsupportedError(
+            f"{name} ({_kind(node)}): the model is quantised; allowed: float weights and activations. "
+            "Give the float model that it was made from."
+        )
     near = did_you_mean(node.op_type, CONVERTERS.keys() - {node.op_type})
     hint = f" ({near})" if near else ""
     others = sorted(

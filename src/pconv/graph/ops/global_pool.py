@@ -1,4 +1,4 @@
-"""Pooling of a whole image, and the reductions that are the same: over the image, or means over channels."""
+"""Pooling of a whole image, and the reductions, which are the same over other axes."""
 
 from math import prod
 
@@ -19,7 +19,7 @@ def global_max_pool(site: Site) -> Operand:
 
 
 def reduce_mean(site: Site) -> Operand:
-    """Convert ReduceMean over the image, or over channels, which is a convolution with equal weights."""
+    """Convert ReduceMean; over channels it is a convolution with equal weights."""
     return _reduce(site, mean=True)
 
 
@@ -29,42 +29,53 @@ def reduce_sum(site: Site) -> Operand:
 
 
 def reduce_max(site: Site) -> Operand:
-    """Convert ReduceMax over the image."""
-    x, axes, keep = _axes(site)
-    if axes != {2, 3}:
-        raise site.unsupported(f"the maximum is over axes {sorted(axes)}", "[2, 3] (height and width)")
-    return _dropped(site, _maximum(site, x, "" if keep else "pool"), axes, keep)
+    """Convert ReduceMax."""
+    x, axes, shape = _axes(site)
+    image = _as_image(site, x, axes)
+    return site.reshape(_maximum(site, image, _step(image, shape)), shape)
 
 
-def _axes(site: Site) -> tuple[ir.Value, set[int], bool]:
-    """Give the input, the axes, which are an input in newer opsets, and whether they stay as 1."""
+def _axes(site: Site) -> tuple[ir.Value, set[int], list[int]]:
+    """Give the input, the axes, which are an input in newer opsets, and the shape of the output."""
     x = site.tensor(rank=4)
     empty: tuple[int, ...] = () if site.attr("noop_with_empty_axes", 0) else (0, 1, 2, 3)
     axes = {site.axis(a, 4) for a in site.ints("axes", 1) or empty}
-    return x, axes, bool(site.attr("keepdims", 1))
+    if not axes or 0 in axes:
+        raise site.unsupported(f"it is over axes {sorted(axes)}", "any axes but the batch")
+    keep = bool(site.attr("keepdims", 1))
+    return x, axes, [1 if i in axes else size for i, size in enumerate(shape_of(x)) if keep or i not in axes]
+
+
+def _as_image(site: Site, x: ir.Value, axes: set[int]) -> ir.Value:
+    """Bring the axes of a reduction to where an image has its rows and columns."""
+    shape, kept, gone = shape_of(x), [axis for axis in (1, 2, 3) if axis not in axes], sorted(axes)
+    order = (0, *kept, *gone)
+    if order != (0, 1, 2, 3):
+        x = site.emit("Transpose", [x], [shape[axis] for axis in order], step="last", perm=order)
+    rows = prod(shape[axis] for axis in gone[:-1])
+    return site.reshape(x, (1, prod(shape[axis] for axis in kept), rows, shape[gone[-1]]), step="image")
+
+
+def _step(image: ir.Value, shape: list[int]) -> str:
+    """Name a node that pools an image: the last one, unless its output must take another shape."""
+    return "" if shape == [*shape_of(image)[:2], 1, 1] else "pool"
 
 
 def _reduce(site: Site, *, mean: bool) -> Operand:
-    x, axes, keep = _axes(site)
-    shape = shape_of(x)
-    weight = 1.0 / shape[1] if mean else 1.0
+    x, axes, shape = _axes(site)
+    channels, *size = shape_of(x)[1:]
     if axes == {1}:
-        weights = [("weight", np.full((1, shape[1], 1, 1), weight)), ("bias", np.zeros(1))]
-        step = "" if keep else "sum"
-        return _dropped(
-            site, site.emit("Conv", [x], (1, 1, *shape[2:]), weights=weights, step=step), axes, keep
-        )
-    if axes != {2, 3}:
-        what = "mean" if mean else "sum"
-        raise site.unsupported(
-            f"the {what} is over axes {sorted(axes)}", "[2, 3] (height and width) or [1] (channels)"
-        )
+        weight = np.full((1, channels, 1, 1), 1.0 / channels if mean else 1.0)
+        step = "" if shape == [1, 1, *size] else "sum"
+        weights = [("weight", weight), ("bias", np.zeros(1))]
+        return site.reshape(site.emit("Conv", [x], (1, 1, *size), weights=weights, step=step), shape)
+    image = _as_image(site, x, axes)
     if mean:
-        return _dropped(site, _average(site, x, "" if keep else "pool"), axes, keep)
-    pooled, pixels = _average(site, x, "pool"), np.full(shape[1], prod(shape[2:]))
-    weights = [("scale", pixels), ("shift", np.zeros(shape[1]))]
-    total = site.emit("Affine", [pooled], shape_of(pooled), weights=weights, step="" if keep else "sum")
-    return _dropped(site, total, axes, keep)
+        return site.reshape(_average(site, image, _step(image, shape)), shape)
+    pooled, planes = _average(site, image, "mean"), shape_of(image)[1]
+    weights = [("scale", np.full(planes, prod(shape_of(image)[2:]))), ("shift", np.zeros(planes))]
+    total = site.emit("Affine", [pooled], shape_of(pooled), weights=weights, step=_step(image, shape))
+    return site.reshape(total, shape)
 
 
 def _average(site: Site, x: ir.Value, step: str = "") -> ir.Value:
@@ -74,12 +85,6 @@ def _average(site: Site, x: ir.Value, step: str = "") -> ir.Value:
 def _maximum(site: Site, x: ir.Value, step: str = "") -> ir.Value:
     image = shape_of(x)[2:]
     return site.emit("MaxPool", [x], (*shape_of(x)[:2], 1, 1), step=step, kernel_shape=image, strides=image)
-
-
-def _dropped(site: Site, value: ir.Value, axes: set[int], keep: bool) -> Operand:
-    if keep:
-        return value
-    return site.reshape(value, [size for i, size in enumerate(shape_of(value)) if i not in axes])
 
 
 CONVERTERS = {
