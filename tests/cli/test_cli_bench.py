@@ -3,10 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
-from pconv.bench import session, timing
+from pconv.bench import peers, session, timing
 from pconv.bench.peers.environment import Environment
+from pconv.errors import PconvError
 
 pytestmark = pytest.mark.cc
 
@@ -90,3 +94,29 @@ def test_a_busy_machine_is_mentioned(cli, model: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("pconv.bench.machine.usable_cores", lambda: 2)
     ran = cli("bench", model, "--seconds", "0", "--peers", "")
     assert "the machine is busy (load 7.5 on 2 cores): expect noisy timings" in ran.err
+
+
+def test_sizes_that_a_file_leaves_open_and_half_precision(cli, tmp_path: Path) -> None:
+    weights = numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float16), "w")
+    body = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"])],
+        "open",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT16, ("N", 3, "h", "w"))],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT16, None)],
+        [weights],
+    )
+    path = tmp_path / "open sizes ä.onnx"
+    onnx.save(helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    refused = cli("bench", path, "--seconds", "0")
+    assert refused.code == 2 and "input x: its shape Nx3xhxw is not fixed" in refused.err
+    ran = cli("bench", path, "--seconds", "0", "--input", "x=1,3,8,8", "--json", "-")
+    assert ran.code == 0, ran.err
+    results = json.loads(ran.out)["results"]
+    assert [(r["engine"], r["dtype"]) for r in results] == [("onnxruntime", "float32"), ("pconv", "float32")]
+
+
+def test_a_file_that_the_reference_cannot_run_is_no_bug(tmp_path: Path) -> None:
+    path = tmp_path / "other.onnx"
+    path.write_bytes(b"no model")
+    with pytest.raises(PconvError, match=r"^ONNX Runtime: .*INVALID_PROTOBUF"):
+        peers.get("onnxruntime").load(path, 1)

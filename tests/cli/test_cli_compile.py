@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import pconv
@@ -77,6 +78,20 @@ def test_run_compiles_what_is_not_compiled(cli, model: Path) -> None:
     assert ran.code == 0, ran.err
     assert ran.err == "no --input: random numbers for x (seed 0)\n"
     assert "3 runs, 1 thread: median " in ran.out
+
+
+def test_run_takes_the_sizes_that_a_file_leaves_open(cli, model: Path, tmp_path: Path, x: np.ndarray) -> None:
+    proto = onnx.load(model)
+    for size in proto.graph.input[0].type.tensor_type.shape.dim[2:]:
+        size.dim_param = "s"
+    onnx.save(proto, path := tmp_path / "open.onnx")
+    refused = cli("run", path)
+    assert refused.code == 2 and "is not fixed. Give it: " in refused.err
+    np.save(tmp_path / "x.npy", x)
+    shape = "x=" + ",".join(map(str, x.shape))
+    ran = cli("run", path, "--input", shape, "--input", tmp_path / "x.npy")
+    assert ran.code == 0, ran.err
+    assert ran.out == cli("run", model, "--input", tmp_path / "x.npy").out
 
 
 def test_run_json(cli, compiled: Path) -> None:

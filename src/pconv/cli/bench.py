@@ -54,6 +54,7 @@ def bench(
         str | None, typer.Option(metavar="LIST", help="With --device: run on these cores only, such as 4-7.")
     ] = None,
     dtype: options.DType = None,
+    input: options.Shapes = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write all samples to a file; - is stdout.")
     ] = None,
@@ -90,7 +91,7 @@ def bench(
         console.progress(f"reading {model}", quiet=to_stdout) as track,
         models.workshop() as folder,
     ):
-        found = models.locate(model, folder, track)
+        found = models.plain(models.locate(model, folder, track), folder, track, options.shapes(input))
         files = [(found.path, models.compression_rate(found.path))]
         if compression is not None:
             files.append((models.pruned(found, settings, folder, track).path, compression))

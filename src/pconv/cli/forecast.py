@@ -48,6 +48,7 @@ def forecast(
     rate_1x1: options.Rate1x1 = None,
     rate_fc: options.RateFc = None,
     exclude: options.Exclude = None,
+    input: options.Shapes = None,
     threads: Threads = 1,
     seconds: Seconds = 20.0,
     output: Annotated[
@@ -79,7 +80,10 @@ def forecast(
         console.check_writable(output.with_suffix(".png"))
     if json is not None and not to_stdout:
         console.check_writable(json, "--json")
-    with console.progress(f"reading {model}", quiet=to_stdout) as track, models.source(model, track) as found:
+    with (
+        console.progress(f"reading {model}", quiet=to_stdout) as track,
+        models.plain_source(model, track, options.shapes(input)) as found,
+    ):
         table = measured(found, rates(compression), groups(group), settings, threads, seconds, track)
         if json is not None and not to_stdout:
             console.write(json, json_module.dumps(table.as_json(), indent=1) + "\n", "--json")

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pconv.runtime import Engine
     from pconv.sparsity import SparsityMap
 
+Shapes = Mapping[str, tuple[int, ...]] | None
+"""The shapes of inputs that a file leaves open, by name."""
+
 COMPILED_SUFFIXES = (".so", ".dylib", ".pcl")
 COMPILED_BEGINNINGS = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"PCONVCL1")
 
@@ -54,6 +57,33 @@ def source(model: str, track: Tracker, settings: Mapping[str, Any] | None = None
     with workshop() as folder:
         found = locate(model, folder, track)
         yield pruned(found, settings, folder, track) if settings else found
+
+
+@contextmanager
+def plain_source(model: str, track: Tracker, shapes: Shapes = None) -> Iterator[Source]:
+    """Find the ONNX file of a model as `source` does, as any engine can read it.
+
+    Raises: ModelError when there is no such file or network, or a size of its inputs is not known.
+    """
+    with workshop() as folder:
+        yield plain(locate(model, folder, track), folder, track, shapes)
+
+
+def plain(found: Source, folder: Path, track: Tracker, shapes: Shapes = None) -> Source:
+    """Write a model as any engine can read it into `folder`: float32, one sample, sizes known; if it is not that.
+
+    Raises: ModelError when a size of its inputs is not known.
+    """
+    from pconv.graph import is_plain, load, plain
+    from pconv.graph.prune import save
+
+    model = load(found.path, inputs=shapes)
+    if shapes is None and is_plain(model):
+        return found
+    track(f"fixing the sizes of {found.name}")
+    path = folder / f"{found.name}-plain.onnx"
+    save(plain(model), path)
+    return Source(found.name, path)
 
 
 @contextmanager

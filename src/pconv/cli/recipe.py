@@ -76,6 +76,7 @@ def recipe(
     ] = None,
     patterns: options.Patterns = None,
     exclude: options.Exclude = None,
+    input: options.Shapes = None,
     mean: options.Mean = "0",
     std: options.Std = "1",
     threads: Annotated[
@@ -99,7 +100,10 @@ def recipe(
             "--exclude, or leave --table out."
         )
     console.check_writable(output)
-    with console.progress(f"reading {model}", quiet=json) as track, models.source(model, track) as found:
+    with (
+        console.progress(f"reading {model}", quiet=json) as track,
+        models.plain_source(model, track, options.shapes(input)) as found,
+    ):
         if not Path(model).exists() and sensitivity == BY_WEIGHTS:
             console.note(
                 "networks of the zoo have random weights: the rates are right in time, not in accuracy"

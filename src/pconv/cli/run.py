@@ -1,5 +1,6 @@
 """`pconv run`: a model on an array, a picture, or random numbers."""
 
+import re
 import time
 from pathlib import Path
 from statistics import median
@@ -18,6 +19,8 @@ pconv run squeezenet.onnx --input cat.jpg --top 5 --mean 0.485,0.456,0.406 --std
 pconv run net.so --threads 2 --repeat 100
 """
 
+_SHAPE = re.compile(r".+=\d+(,\d+)*")
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -34,7 +37,9 @@ def run(
     input: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE", help="A .npy file or a picture; NAME=FILE where there are several inputs."
+            metavar="FILE",
+            help="A .npy file or a picture; NAME=FILE where there are several inputs. NAME=N,C,H,W is the shape of one "
+            "that an ONNX file leaves open.",
         ),
     ] = None,
     output: Annotated[
@@ -51,12 +56,14 @@ def run(
 ) -> None:
     """Run a model and print its largest outputs. A compiled model needs no compiler, torch or onnx here."""
     scale = arrays.Scale.parse(mean, std)
+    files = [text for text in input or () if not _SHAPE.fullmatch(text) or Path(text).exists()]
+    open_shapes = options.shapes([text for text in input or () if text not in files])
     with console.progress(f"loading {model}", quiet=json) as track:
-        engine = models.engine(model, threads, track, dtype=dtype)
+        engine = models.engine(model, threads, track, dtype=dtype, inputs=open_shapes)
     if output is not None:
         arrays.check_output(output, len(engine.outputs))
     shapes = {info.name: info.shape for info in engine.inputs}
-    given = arrays.read_inputs(input or [], shapes, scale)
+    given = arrays.read_inputs(files, shapes, scale)
     call = tuple(given[name] for name in shapes)
     samples = []
     for _ in range(repeat):

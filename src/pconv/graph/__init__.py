@@ -9,5 +9,6 @@ from .describe import describe
 from .load import load
 from .nodes import GraphView, NodeView, view
 from .normalise import normalise
+from .plain import is_plain, plain
 
-__all__ = ["GraphView", "NodeView", "describe", "load", "normalise", "view"]
+__all__ = ["GraphView", "NodeView", "describe", "is_plain", "load", "normalise", "plain", "view"]

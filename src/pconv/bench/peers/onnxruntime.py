@@ -1,9 +1,15 @@
 """ONNX Runtime on the CPU: the dense engine that most people have, and the reference for everybody's answers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from pconv.bench.peers.base import Call, Peer, keeping_last
+from numpy.typing import NDArray
+
+from pconv.bench.peers.base import Call, Outputs, Peer, keeping_last
 from pconv.bench.peers.environment import Environment
+from pconv.errors import PconvError
 
 
 class OnnxRuntime(Peer):
@@ -19,7 +25,10 @@ class OnnxRuntime(Peer):
 
 
 def open_session(path: Path, threads: int) -> Call:
-    """Open a file."""
+    """Open a file.
+
+    Raises: PconvError when ONNX Runtime cannot read it; the call does when it cannot run it.
+    """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -28,5 +37,20 @@ def open_session(path: Path, threads: int) -> Call:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return keeping_last(dict, lambda feed: list(session.run(None, feed)))
+    with _one_line():
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(feed: dict[str, NDArray[Any]]) -> Outputs:
+        with _one_line():
+            return list(session.run(None, feed))
+
+    return keeping_last(dict, run)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Make one line of its errors, which have no common base."""
+    try:
+        yield
+    except Exception as error:
+        raise PconvError(f"ONNX Runtime: {str(error).strip().splitlines()[0][:200]}") from error
