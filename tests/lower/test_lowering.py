@@ -140,7 +140,9 @@ def test_a_dense_last_result_goes_straight_to_the_caller() -> None:
     assert only.inputs[0].space == "input" and only.output.space == "output" and plan.arena_bytes == 0
 
 
-@pytest.mark.parametrize(("image", "fused"), [((32, 32), True), ((16, 48), True), ((6, 6), False)])
+@pytest.mark.parametrize(
+    ("image", "fused"), [((32, 32), True), ((16, 48), True), ((28, 28), True), ((6, 6), False)]
+)
 def test_pooling_is_fused_where_the_blocks_fit(image: tuple[int, int], fused: bool) -> None:
     nodes = [conv("a", "x", "u"), node("MaxPool", "u", "y", kernel_shape=[2, 2], strides=[2, 2])]
     plan = plan_of(nodes, "y", image=image, sizes={"a": 1})
@@ -191,6 +193,15 @@ def test_every_step_says_what_it_does() -> None:
                 assert s.params["planes"] == work.out_shape[0] == s.output.channels
                 assert work.weights_bytes == s.data["weight"].nbytes + s.data["bias"].nbytes
                 assert work.dense_macs >= work.macs or "dense" not in work.reason
+
+
+def test_threads_share_what_takes_long_and_only_that() -> None:
+    large, small = (
+        step(plan_of([conv("a", "x", "y", **SAME)], "y", channels=channels, image=(7, 7)), "a")
+        for channels in (256, 16)
+    )
+    assert -(-large.tasks // large.params["grain"]) >= 4
+    assert small.tasks <= small.params["grain"]
 
 
 def test_executed_work_of_a_sparse_layer() -> None:

@@ -22,6 +22,8 @@ MAX_COPIES = 4
 MANY_TILES = 32
 RANKED = 24
 MAX_FILLED = 1.34
+SHARES = 4
+"""Tasks that a layer has at least, tiles times spans of groups: threads share it in those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,9 @@ def _blocked(kernel: ConvKernel, target: Target, channels: int, groups: int) -> 
         return kernel
     sums_bytes = kernel.group * kernel.tile[0] * kernel.tile[1] * target.vector_bytes
     span = max(1, target.kept_bytes // sums_bytes)
+    span = min(span, -(-groups // max(1, SHARES // len(tiles(kernel)))))
+    if span == 1:
+        return kernel
     return replace(
         kernel, block=_evenly(channels, fitting), span=_evenly(groups, span), prefetch_kernel=False
     )

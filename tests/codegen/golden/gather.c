@@ -20,11 +20,11 @@ FN vf VMAX(vf a, vf b) { vi m = b > a; return (vf)((m & (vi)b) | (~m & (vi)a)); 
 FN vf VMIN(vf a, vf b) { vi m = b < a; return (vf)((m & (vi)b) | (~m & (vi)a)); }
 #endif
 typedef struct {
-    const int32_t *base, *table;
+    const int32_t *base, *table, *holes;
     const float *scale, *shift;
     const uint8_t *shape;
     const void *value;
-    int32_t planes, tasks, apart;
+    int32_t planes, tasks, apart, hole_count;
     int64_t first;
 } plane_args;
 void f32_gather_v4(const float *in, const float *other, float *out, const void *args, int32_t begin, int32_t end) {
@@ -42,10 +42,7 @@ void f32_gather_v4(const float *in, const float *other, float *out, const void *
         const float *p = in + base;
         const int32_t *restrict table = a->table;
         float *restrict q = o;
-        for (int32_t i = 0; i < 48; i++) {
-            int32_t t = table[i];
-            float v = p[t < 0 ? 0 : t];
-            q[i] = t < 0 ? 0 : v;
-        }
+        for (int32_t i = 0; i < 48; i++) q[i] = p[table[i]];
+        for (int32_t i = 0; i < a->hole_count; i++) q[a->holes[i]] = 0;
     }
 }

@@ -20,11 +20,11 @@ FN vf VMAX(vf a, vf b) { vi m = b > a; return (vf)((m & (vi)b) | (~m & (vi)a)); 
 FN vf VMIN(vf a, vf b) { vi m = b < a; return (vf)((m & (vi)b) | (~m & (vi)a)); }
 #endif
 typedef struct {
-    const int32_t *base, *table;
+    const int32_t *base, *table, *holes;
     const float *scale, *shift;
     const uint8_t *shape;
     const void *value;
-    int32_t planes, tasks, apart;
+    int32_t planes, tasks, apart, hole_count;
     int64_t first;
 } plane_args;
 static void fill_halo(float *o) {

@@ -19,7 +19,10 @@ _FIELDS = {
     ),
     GemmKernel: (("index", "offset", "weight", "bias"), ("features", "outputs", "units", "tasks")),
 }
-_PLANE_FIELDS = (("base", "table", "scale", "shift", "shape", "value"), ("planes", "tasks", "apart", "first"))
+_PLANE_FIELDS = (
+    ("base", "table", "holes", "scale", "shift", "shape", "value"),
+    ("planes", "tasks", "apart", "hole_count", "first"),
+)
 
 
 Places = Sequence[Mapping[str, int]]

@@ -21,11 +21,11 @@ from pconv.targets.dtype import FP32, DType
 
 ARGS = """\
 typedef struct {
-    const int32_t *base, *table;
+    const int32_t *base, *table, *holes;
     const float *scale, *shift;
     const uint8_t *shape;
     const void *value;
-    int32_t planes, tasks, apart;
+    int32_t planes, tasks, apart, hole_count;
     int64_t first;
 } plane_args;
 """
@@ -99,6 +99,18 @@ def render_gather(kernel: GatherKernel) -> str:
     if kernel.plain:
         body = target + f"        memcpy(o, in + (size_t)c * {elems}, sizeof({written}) * {elems});\n"
         return walk(kernel, kernel.output.lanes, "", body)
+    each = """\
+        for (int32_t i = 0; i < {elems}; i++) q[i] = p[table[i]];
+        for (int32_t i = 0; i < a->hole_count; i++) q[a->holes[i]] = 0;
+"""
+    if kernel.output.planar:
+        each = f"""\
+        for (int32_t i = 0; i < {{elems}}; i++) {{{{
+            int32_t t = table[i];
+            {written} v = p[t < 0 ? 0 : t];
+            q[i] = t < 0 ? 0 : v;
+        }}}}
+"""
     body = (
         target
         + f"""\
@@ -110,37 +122,44 @@ def render_gather(kernel: GatherKernel) -> str:
         const {read} *p = in + base;
         const int32_t *restrict table = a->table;
         {written} *restrict q = o;
-        for (int32_t i = 0; i < {elems}; i++) {{
-            int32_t t = table[i];
-            {written} v = p[t < 0 ? 0 : t];
-            q[i] = t < 0 ? 0 : v;
-        }}
-"""
+{each.format(elems=elems)}"""
     )
     return walk(kernel, kernel.output.lanes, "", body)
 
 
 def render_pool_table(kernel: PoolTableKernel) -> str:
-    """Return the C file of pooling through a table. Halves are pooled one element after another, as floats."""
+    """Return the C file of pooling through a table. Halves are added up one element after another, as floats."""
     elems, (read, written) = kernel.output.plane_elems, _types(kernel)
-    start, combine, finish = {
-        "max": ("-__builtin_inff()", "v > {q} ? v : {q}", "scale[i] > 0 ? {q} : 0.0f"),
-        "average": ("0.0f", "{q} + v", "{q} * scale[i]"),
-        "weighted": ("0.0f", f"{{q}} + v * scale[k * {elems} + i]", "{q}"),
-    }[kernel.kind]
     head = f"""\
         const {read} *p = in + (size_t)c * {kernel.source.plane_elems};
         {written} *restrict q = out + (size_t)c * {elems};
         const float *restrict scale = a->scale;
 """
-    value = f"""\
+    if kernel.kind == "max":
+        body = f"""\
+        const int32_t *restrict table = a->table;
+        for (int32_t i = 0; i < {elems}; i++) {{
+            float top = p[table[i]];
+            for (int32_t k = 1; k < {kernel.window}; k++) {{
+                float v = p[table[k * {elems} + i]];
+                top = v > top ? v : top;
+            }}
+            q[i] = scale[i] > 0 ? top : 0.0f;
+        }}
+"""
+        return walk(kernel, kernel.output.lanes, "", head + body)
+    combine, finish = {
+        "average": ("{q} + v", "{q} * scale[i]"),
+        "weighted": (f"{{q}} + v * scale[k * {elems} + i]", "{q}"),
+    }[kernel.kind]
+    value = """\
 int32_t t = table[i];
                 float v = p[t < 0 ? 0 : t];
-                v = t < 0 ? {start} : v;
+                v = t < 0 ? 0.0f : v;
 """
     if kernel.output.dtype == FP32:
         body = f"""\
-        for (int32_t i = 0; i < {elems}; i++) q[i] = {start};
+        for (int32_t i = 0; i < {elems}; i++) q[i] = 0.0f;
         for (int32_t k = 0; k < {kernel.window}; k++) {{
             const int32_t *restrict table = a->table + (size_t)k * {elems};
             for (int32_t i = 0; i < {elems}; i++) {{
@@ -154,7 +173,7 @@ int32_t t = table[i];
         body = f"""\
         for (int32_t i = 0; i < {elems}; i++) {{
             const int32_t *restrict table = a->table;
-            float sum = {start};
+            float sum = 0.0f;
             for (int32_t k = 0; k < {kernel.window}; k++, table += {elems}) {{
                 {value}\
                 sum = {combine.format(q="sum")};

@@ -22,7 +22,11 @@ from pconv.lower.storage import store
 from pconv.lower.winograd import LONG, phases, point_lists, strided
 
 MIN_TASK_CYCLES = 30_000
+MIN_SHARED_CYCLES = 150_000
+"""Below this, to bring half of the input and output from core to core takes longer than half of the work."""
 MAX_TASKS = 32
+MAX_SURPLUS = 1.15
+"""Vectors over the fewest possible that a convolution may compute to pool them itself; a step for it costs as much."""
 
 
 def _source_layout(node: NodeView, ctx: Context, output: Layout) -> Layout:
@@ -50,12 +54,23 @@ def _source_layout(node: NodeView, ctx: Context, output: Layout) -> Layout:
 
 
 def _computed(node: NodeView, output: Layout) -> tuple[Layout, bool]:
-    """Return the layout that the convolution computes, without halo, and whether it pools it into the output itself."""
-    if node.text("pool"):
-        computed = natural(2 * output.height, 2 * output.width, output.lanes, output.dtype)
-        fits = (output.rows, output.cols, 2 * output.block_h, 2 * output.block_w) == computed.geometry
-        return computed, fits
-    return replace(output, top=0, left=0, bottom=0, right=0), False
+    """Return the layout that the convolution computes, without halo, and whether it pools it into the output itself.
+
+    Then its blocks are twice the output's, unless that leaves too many lanes without work.
+    """
+    bare = replace(output, top=0, left=0, bottom=0, right=0)
+    if not node.text("pool"):
+        return bare, False
+    least = natural(2 * output.height, 2 * output.width, output.lanes, output.dtype)
+    pooled = replace(
+        bare,
+        height=2 * output.height,
+        width=2 * output.width,
+        block_h=2 * output.block_h,
+        block_w=2 * output.block_w,
+    )
+    fused = pooled.block_h * pooled.block_w <= MAX_SURPLUS * least.block_h * least.block_w
+    return (pooled, True) if fused else (least, False)
 
 
 def _wants(node: NodeView, ctx: Context, output: Layout) -> list[Layout | None]:
@@ -124,7 +139,7 @@ def _convolve(
     tile_count = kernel.points * len(tiles(kernel))
     wanted = int(min(MAX_TASKS, choice.schedule.cycles // MIN_TASK_CYCLES))
     parts = min(-(-stored.groups // kernel.span), max(kernel.parts, -(-wanted // tile_count)))
-    if choice.schedule.cycles < MIN_TASK_CYCLES:
+    if choice.schedule.cycles < MIN_SHARED_CYCLES:
         parts, grain = 1, tile_count
     else:
         grain = max(1, tile_count * parts // (2 * MAX_TASKS))

@@ -2,7 +2,8 @@
 
     output[c][i] = source[base[c] + table[i]]      (table[i] = -1, or base[c] = -1: zero)
 
-One micro-kernel serves them all, between any two layouts; the output's halo is part of its table.
+One micro-kernel serves them all, between any two layouts; the output's halo is part of its table. Blocks have many
+zeros, at their rims: these are in a list of their own, `holes`, and the table, which then is never -1, is read unseen.
 """
 
 from collections.abc import Sequence
@@ -36,6 +37,12 @@ def gather(
     table = np.where(places >= 0, pixels[np.maximum(places, 0)], -1).astype(np.int32)
     planes = int(base.size)
     tasks = chunks(planes, planes * output_layout.plane_elems)
+    data = {"base": base.astype(np.int32), "table": table}
+    params = {"planes": planes, "first": first_channel * output_layout.plane_elems, "tasks": tasks}
+    if not output_layout.planar:
+        holes = np.flatnonzero(table < 0).astype(np.int32)
+        data |= {"table": np.maximum(table, 0), "holes": holes}
+        params["hole_count"] = holes.size
     return Step(
         name=name,
         op=op,
@@ -45,8 +52,8 @@ def gather(
         work=Work(
             (source.channels, source.layout.height, source.layout.width), _shape(planes, output_layout)
         ),
-        data={"base": base.astype(np.int32), "table": table},
-        params={"planes": planes, "first": first_channel * output_layout.plane_elems, "tasks": tasks},
+        data=data,
+        params=params,
         tasks=tasks,
     )
 
