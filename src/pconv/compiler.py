@@ -170,7 +170,9 @@ def inspect(
     step = plan.all_steps[names.index(layer)]
     if stage == "plan":
         return describe_step(step)
-    return render_step(step, chosen) if chosen.arch == "opencl" else render_kernel(step)
+    return (
+        render_step(step, chosen) if chosen.arch == "opencl" else "\n".join(map(render_kernel, step.kernels))
+    )
 
 
 def _names(dense: Iterable[str]) -> frozenset[str]:

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from pconv.targets.detect import cpu_flags
 # Of the largest value, by type; what users are promised is 1e-4 for fp32.
 TOLERANCE = {"fp32": 1e-5, "fp16": 2e-2, "fp16-fp32acc": 5e-3}
 QEMU = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
+SMALL_L2 = 245_000
 OLDEST_CORE = "cortex-a53"
 
 # Reads all inputs, runs them on two threads, and writes all outputs, as floats without any header.
@@ -96,8 +98,19 @@ def random_feeds(view: GraphView, seed: int = 0) -> Feeds:
 
 
 def lowered(view: GraphView, target: Target) -> Plan:
-    """Lower as modelled; the registry's family of that name in Winograd's way, as `_points` picks."""
+    """Lower as modelled; the registry's families of that name in Winograd's way, as `_points` picks.
+
+    With a small L2 there are strips in small layers, the last one of which has fewer tiles.
+    """
+    if view.outputs[0].startswith("winograd_strips"):
+        return lower(view, replace(target, l2_bytes=SMALL_L2), pick=_strips)
     return lower(view, target, pick=_points if view.outputs[0].startswith("winograd") else pick_modelled)
+
+
+def _strips(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
+    """Pick a way in strips, where there is one."""
+    found = [choice for choice in choices if choice.winograd and choice.winograd.strip]
+    return _points(key, found or choices)
 
 
 def _points(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:

@@ -112,9 +112,10 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
     """Every kind, and every switch of a kind in all positions that the target has, occurs in the registry."""
     target = targets.get(name)
     kernels = [
-        step.kernel
+        kernel
         for family in FAMILIES.values()
         for step in lowered(network(family, probe=True), target).all_steps
+        for kernel in step.kernels
     ]
     positions = {
         "by_lane": {target.fma_by_lane},
@@ -137,6 +138,8 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
     assert {c.passes > 1 for c in convs} == {False, True}
     assert {c.block > 0 for c in convs} == {c.copies > 1 for c in convs} == {False, True}
     assert {c.parts > 1 for c in convs} == {c.points > 1 for c in convs} == {False, True}
+    transforms = [kernel for kernel in kernels if isinstance(kernel, k.WinogradInputKernel)]
+    assert {t.strip > 1 for t in transforms} == {False, target.strips}
     points = [c for c in convs if c.points > 1]
     assert {c.uniform for c in points} == {c.block > 0 for c in points} == {False, True}
     assert {min(c.group, 4) for c in convs} >= {1, 2, 4}

@@ -1,5 +1,7 @@
 """Winograd's transforms are exact but for rounding, and the model takes them where they can serve."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -126,9 +128,22 @@ def test_other_layers_run_directly(case: Case, target: Target) -> None:
     assert conv_kernel(case, target).points == 1
 
 
-def test_the_first_layer_of_a_resnet_takes_it_on_aarch64() -> None:
-    kernel = conv_kernel(conv("first", 3, 64, (224, 224), 7, stride=2), targets.get("aarch64"))
+@pytest.mark.parametrize("name", ["aarch64", "x86-64-v4"])
+def test_the_first_layer_of_a_resnet_takes_it(name: str) -> None:
+    kernel = conv_kernel(conv("first", 3, 64, (224, 224), 7, stride=2), targets.get(name))
     assert kernel.points == 49 and kernel.uniform
+
+
+def test_strips_keep_their_points_in_l2() -> None:
+    target = replace(targets.get("x86-64-v4"), l2_bytes=2 << 20)
+    plan = lower(network([conv("large", 64, 64, (224, 224))]), target)
+    (step,) = (s for s in plan.steps if s.name == "large")
+    assert step.around and step.tasks > 4
+    assert step.scratch_bytes == plan.scratch_bytes <= target.l2_bytes
+    assert step.scratch_bytes >= sum(t.nbytes for t in (step.around[0].output, step.around[1].inputs[0]))
+    assert not any(t.space == "scratch" for s in plan.steps for t in (*s.inputs, s.output))
+    covered = step.params["strip"] * step.tasks
+    assert 0 <= covered - step.params["tiles"] < step.params["strip"]
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -81,7 +81,7 @@ def _activation(kind: str) -> dict[str, AttrValue]:
     return {"activation": kind, **bounds.get(kind, {})}
 
 
-ONE, SMALL, ODD, WIDE, EVEN = (1, 1), (7, 5), (13, 13), (31, 17), (16, 16)
+ONE, SMALL, ODD, WIDE, EVEN, MANY = (1, 1), (7, 5), (13, 13), (31, 17), (16, 16), (72, 40)
 FREE = Sparsity(3.56, "scp8")
 SHARED = {g: Sparsity(3.56, "scp8", g) for g in (2, 4, 8, 16)}
 KERNELS = Sparsity(3.0)
@@ -178,6 +178,17 @@ _WINOGRAD = (
     conv("winograd_strided_free", 6, 5, ODD, 7, stride=2, pads=(0, 3, 3, 0), sparsity=Sparsity(2.0)),
     conv("winograd_deep", 900, 8, EVEN),
     conv("winograd_deep_free", 900, 8, EVEN, sparsity=FREE),
+)
+
+# The same on images of many tiles; where the target has strips, the tests pick these.
+_WINOGRAD_STRIPS = (
+    conv("winograd_strips", 8, 9, MANY, act="relu"),
+    conv("winograd_strips_residual", 9, 8, MANY, residual=True, act="clip"),
+    conv("winograd_strips_odd", 8, 8, (71, 37), pads=(0, 1, 2, 0), act="sigmoid"),
+    conv("winograd_strips_pool", 8, 9, MANY, pool=True, act="relu"),
+    conv("winograd_strips_free", 16, 9, MANY, sparsity=FREE, residual=True, act="relu"),
+    conv("winograd_strips_group4", 16, 12, (71, 37), sparsity=SHARED[4], act="relu"),
+    conv("winograd_strips_strided", 3, 12, MANY, 7, stride=2, act="relu"),
 )
 
 _DEPTHWISE = tuple(
@@ -284,6 +295,7 @@ FAMILIES: Mapping[str, tuple[Case, ...]] = MappingProxyType(
         "sparse": _SPARSE,
         "pointwise": _POINTWISE,
         "winograd": _WINOGRAD,
+        "winograd_strips": _WINOGRAD_STRIPS,
         "depthwise": _DEPTHWISE,
         "rows": _ROWS,
         "planes": _PLANES,

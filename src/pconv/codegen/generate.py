@@ -40,9 +40,10 @@ def generate(plan: Plan, *fallbacks: Plan) -> Program:
             text = render_plan(each, offsets[i], lines, names[i])
         else:
             text = render_model(plan, offsets[0], lines, names[1:])
-        kernels = {step.kernel.name: step for step in each.all_steps if step.kernel.name not in done}
+        kernels = {kernel.name: kernel for step in each.all_steps for kernel in step.kernels}
+        sources = {f"{names[i]}.c": text}
+        sources |= {f"{name}.c": render_kernel(k) for name, k in kernels.items() if name not in done}
         done |= kernels.keys()
-        sources = {f"{names[i]}.c": text, **{f"{k}.c": render_kernel(step) for k, step in kernels.items()}}
         variants.insert(0, Variant(sources, said, each.target))
     first = variants[0]
     return Program(first.sources, blob, first.manifest, first.target, tuple(variants[1:]))

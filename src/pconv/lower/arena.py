@@ -56,8 +56,10 @@ def plan_arena(steps: Sequence[Step]) -> tuple[tuple[Step, ...], int]:
     def settle(tensor: Tensor) -> Tensor:
         return replace(tensor, offset=offsets[tensor.name]) if tensor.space == "arena" else tensor
 
-    settled = (
-        replace(step, inputs=tuple(settle(t) for t in step.inputs), output=settle(step.output))
-        for step in steps
-    )
-    return tuple(settled), total
+    def settled(step: Step) -> Step:
+        around = (settled(step.around[0]), settled(step.around[1])) if step.around else None
+        return replace(
+            step, inputs=tuple(map(settle, step.inputs)), output=settle(step.output), around=around
+        )
+
+    return tuple(map(settled, steps)), total

@@ -38,6 +38,7 @@ class Choice:
         parts = [
             self.kind,
             *(["tile {}x{}".format(*self.winograd.size)] if self.winograd else []),
+            *([f"strip {self.winograd.strip}"] if self.winograd and self.winograd.strip else []),
             f"g{kernel.group}",
             f"{kernel.tile[0]}x{kernel.tile[1]}",
             "by table" if kernel.by_table else f"passes {kernel.passes}",
@@ -143,7 +144,7 @@ def _winograd(kind: str, bare: ConvKernel, shapes: Shapes, groups: int, target: 
         members = classes(shapes if way.skips else shapes.pointwise)
         name = "pattern-sparse Winograd" if way.skips and way.stride == 1 else kind
         for choice in _schedules(name, pointwise, shapes.pointwise, target, members, kernels):
-            cycles = way.points * choice.schedule.cycles + besides
+            cycles = way.points * way.strips(bare.computed) * choice.schedule.cycles + besides
             schedule = replace(choice.schedule, cycles=cycles)
             found.append(replace(choice, shapes=shapes, winograd=way, schedule=schedule))
     return found

@@ -158,7 +158,8 @@ class WinogradInputKernel:
 
     `computed` is the layout of the convolution's outputs, `pads` how far their taps reach above and to the left.
     `by_lane` says that a multiplication takes a factor from any lane, and that there are registers for a whole tile.
-    With `stride` 2 each channel is four: those of its even and odd rows and columns.
+    With `stride` 2 each channel is four: those of its even and odd rows and columns. A `strip` of so many tiles is done
+    at a time, for all planes; 0 stands for all tiles, plane by plane.
     """
 
     source: Layout
@@ -169,6 +170,7 @@ class WinogradInputKernel:
     by_lane: bool = False
     taps: int = 3
     stride: int = 1
+    strip: int = 0
 
     @property
     def name(self) -> str:
@@ -193,6 +195,7 @@ class WinogradOutputKernel:
     pool: bool
     by_lane: bool = False
     taps: int = 3
+    strip: int = 0
 
     @property
     def name(self) -> str:

@@ -14,15 +14,15 @@ from pconv.lower.kernels import Kernel
 from pconv.lower.layout import Layout
 from pconv.targets import Target
 
-Space = Literal["arena", "input", "output"]
+Space = Literal["arena", "input", "output", "scratch"]
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
     """Where a value lives.
 
-    `offset` is in bytes from the start of the arena, or the number of the model's input or output. A value is
-    `scale` times what is stored; without one it is what is stored, as in every type of today.
+    `offset` is in bytes from the start of the arena, or of a thread's scratch, or the number of the model's input or
+    output. A value is `scale` times what is stored; without one it is what is stored, as in every type of today.
     """
 
     name: str
@@ -71,7 +71,9 @@ class Work:
 class Step:
     """One call of a micro-kernel. `data` are constants by the names its kernel asks for, `params` integers.
 
-    With `once` it runs when the model is opened, not for each sample, and its output stays.
+    With `once` it runs when the model is opened, not for each sample, and its output stays. `around` are the steps of
+    Winograd's transforms where these and the multiplications take turns: each task is a strip of tiles, on which all
+    three work in the thread's scratch.
     """
 
     name: str
@@ -84,6 +86,25 @@ class Step:
     params: Mapping[str, int] = field(default_factory=dict)
     tasks: int = 1
     once: bool = False
+    around: "tuple[Step, Step] | None" = None
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """All micro-kernels that the step calls, in order."""
+        return (self.around[0].kernel, self.kernel, self.around[1].kernel) if self.around else (self.kernel,)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """What each thread needs for itself, a multiple of 64."""
+        return max(
+            (
+                t.offset + t.nbytes
+                for s in self.around or ()
+                for t in (*s.inputs, s.output)
+                if t.space == "scratch"
+            ),
+            default=0,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,3 +129,8 @@ class Plan:
     def all_steps(self) -> tuple[Step, ...]:
         """What runs once, and then what runs for each sample."""
         return *self.preparation, *self.steps
+
+    @property
+    def scratch_bytes(self) -> int:
+        """What each thread needs for itself, a multiple of 64."""
+        return max((step.scratch_bytes for step in self.steps), default=0)

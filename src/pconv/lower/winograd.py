@@ -37,6 +37,10 @@ LONG = 4
 NEAR_BYTES = 6 << 20
 """Points and products that stay in the caches from one step to the next, those of L3 included."""
 
+STRIP_SHARE = 0.45
+"""Of L2, what a strip's points, products and weights may take."""
+MIN_STRIPS = 4
+
 POINTS: Mapping[int, tuple[float, ...]] = MappingProxyType(
     {2: (0, 1, -1), 4: (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)}
 )
@@ -112,13 +116,15 @@ class Winograd:
     """A way to run a layer in tiles of `size` outputs (rows, columns).
 
     With `skips`, a point leaves out the kernels that have no weight there. A layer of `stride` 2 has four channels for
-    each of its own, and kernels of `taps` x `taps`: see `phases`.
+    each of its own, and kernels of `taps` x `taps`: see `phases`. A `strip` of so many vectors of tiles goes through
+    all three steps before the next, so that its points and products stay in L2; 0 stands for whole planes.
     """
 
     size: tuple[int, int]
     skips: bool = False
     taps: int = TAPS
     stride: int = 1
+    strip: int = 0
 
     @property
     def points(self) -> int:
@@ -143,16 +149,31 @@ class Winograd:
         return -(-height // mh), -(-width // mw)
 
     def layout(self, computed: Layout) -> Layout:
-        """Return the layout of one point of one channel: a vector for each tile of the block, in one row."""
-        rows, cols = self.tiles(computed)
+        """Return the layout of one point of one channel: a vector for each tile of the block or strip, in one row."""
+        count = self.strip or self.vectors(computed)
         return Layout(
-            computed.rows,
-            computed.cols * rows * cols,
-            *computed.geometry[:2],
-            1,
-            rows * cols,
-            dtype=computed.dtype,
+            computed.rows, computed.cols * count, *computed.geometry[:2], 1, count, dtype=computed.dtype
         )
+
+    def vectors(self, computed: Layout) -> int:
+        """Count the vectors of tiles of a plane."""
+        rows, cols = self.tiles(computed)
+        return rows * cols
+
+    def strips(self, computed: Layout) -> int:
+        """Count the strips of a plane."""
+        return -(-self.vectors(computed) // self.strip) if self.strip else 1
+
+    def stripped(self, bare: ConvKernel, shapes: Shapes, target: Target) -> "Winograd | None":
+        """Return the same way in strips that stay in L2, None where a plane has too few vectors for some of them."""
+        near = target.l2_bytes * STRIP_SHARE
+        weights = self.weights(shapes) * target.dtype.elem_bytes
+        room = near - weights if weights < near / 2 else near
+        each = self.points * (sum(shapes.ids.shape) + 2) * target.vector_bytes
+        fitting, count = max(1, int(room / each)), self.vectors(bare.computed)
+        if count < MIN_STRIPS * fitting:
+            return None
+        return replace(self, strip=-(-count // -(-count // fitting)))
 
     def pointwise(self, bare: ConvKernel, patterns: Sequence[Taps]) -> ConvKernel:
         """Return the convolution of the points that stands for the layer's, whose kernels have these patterns."""
@@ -174,11 +195,12 @@ class Winograd:
     def cycles(self, bare: ConvKernel, shapes: Shapes, target: Target) -> float:
         """Estimate what the layer takes besides its multiplications: transforms, and weights that nobody reuses."""
         layout, costs = self.layout(bare.computed), target.costs
-        planes = self.points * sum(shapes.ids.shape)
+        planes, strips = self.points * sum(shapes.ids.shape), self.strips(bare.computed)
         far = planes * layout.plane_bytes > NEAR_BYTES
-        weights = self.weights(shapes) * target.dtype.elem_bytes / LINE_BYTES
+        weights = self.weights(shapes) * target.dtype.elem_bytes
         each = costs.far_transform if far else costs.transform
-        return each * planes * layout.block_w + costs.stream * weights
+        times = strips if weights > target.l2_bytes / 2 else 1
+        return each * planes * layout.block_w * strips + costs.stream * weights / LINE_BYTES * times
 
 
 def strided(size: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], groups: int) -> bool:
@@ -211,16 +233,16 @@ def spacing(channels: int) -> int:
 
 
 def ways(bare: ConvKernel, groups: int, shapes: Shapes, target: Target) -> list[Winograd]:
-    """Return the tile that takes the fewest multiplications for a layer, without skipping and with it.
+    """Return the tile that takes the fewest multiplications for a layer, without skipping and with it, and in strips.
 
     Nothing where the layer is of another kind, or where there is nothing to skip.
     """
     plain = bare.size == (TAPS, TAPS) and bare.stride == bare.dilation == (1, 1) and groups == 1
-    apart = strided(bare.size, bare.stride, bare.dilation, groups) and target.fma_by_lane
+    apart = strided(bare.size, bare.stride, bare.dilation, groups)
     if not (plain or apart) or target.lanes == 1 or target.dtype != FP32 or bare.source.planar:
         return []
     if apart:
-        return [Winograd((4, 4), True, LONG, 2)]
+        return _and_stripped([Winograd((4, 4), True, LONG, 2)], bare, shapes, target)
     sizes = [m for m in TRANSFORMS if m % 2 == 0 or not bare.pool]
 
     def products(way: Winograd) -> int:
@@ -231,4 +253,11 @@ def ways(bare: ConvKernel, groups: int, shapes: Shapes, target: Target) -> list[
         for skips in (False, True)
     )
     gains = products(skipping) < products(whole)
-    return [whole, skipping] if gains else [whole]
+    return _and_stripped([whole, skipping] if gains else [whole], bare, shapes, target)
+
+
+def _and_stripped(found: list[Winograd], bare: ConvKernel, shapes: Shapes, target: Target) -> list[Winograd]:
+    """Add the same ways in strips, where the target's arena would leave its caches otherwise."""
+    if not target.strips:
+        return found
+    return [*found, *filter(None, (way.stripped(bare, shapes, target) for way in found))]

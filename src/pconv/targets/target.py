@@ -59,7 +59,8 @@ class Target:
     `dtype` is what the code stores and computes with, `supports` what else it could. `lanes_f32` are those of a
     whole register of floats, whatever the type.
 
-    `fma_by_lane` says that a multiply-add takes one factor from any lane of a register.
+    `fma_by_lane` says that a multiply-add takes one factor from any lane of a register. `strips` says that Winograd's
+    steps may take turns strip by strip: where what the caches do was measured.
 
     `spare_registers` are those that a tile may have more than there are (the compiler leaves a weight in memory), or
     must have less (it wants some to load ahead): with all taps of a pattern read in one pass, and in several.
@@ -90,6 +91,7 @@ class Target:
     l2_bytes: int
     cpu: str = ""
     fma_by_lane: bool = False
+    strips: bool = False
     spare_registers: tuple[int, int] = (1, -2)
     text_order: bool = False
     block_share: float = 0.5

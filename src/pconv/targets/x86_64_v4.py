@@ -18,6 +18,7 @@ X86_64_V4 = Target(
     l2_bytes=1 << 20,
     spare_registers=(-1, -2),
     text_order=True,
+    strips=True,
     fetches_ahead=True,
     block_share=0.8,
     kept_bytes=200 << 10,

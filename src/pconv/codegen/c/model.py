@@ -5,10 +5,11 @@ A plan for other CPUs is a file of its own, in which only the steps stand.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pconv.codegen.c import conv, gemm, interleave, planes, winograd
 from pconv.codegen.c.prelude import ctype
-from pconv.lower.kernels import ConvKernel, GemmKernel
+from pconv.lower.kernels import ConvKernel, GemmKernel, Kernel
 from pconv.lower.plan import Plan, Step, Tensor
 from pconv.targets.dtype import FP32
 
@@ -52,7 +53,7 @@ def render_plan(plan: Plan, places: Places, manifest: Sequence[str], name: str) 
 
 
 def _render_steps(plan: Plan, places: Places, manifest: Sequence[str], declared: str) -> str:
-    signatures = sorted({_signature(step) for step in plan.all_steps})
+    signatures = sorted({_signature(kernel) for step in plan.all_steps for kernel in step.kernels})
     parts = [
         f"/* {_comment(plan.name)}: what runs, in which order, on which memory. */\n",
         '#include "model.h"\n\n',
@@ -67,17 +68,17 @@ def _render_steps(plan: Plan, places: Places, manifest: Sequence[str], declared:
     parts.append("static const pconv_step steps[] = {\n" + "\n".join(rows) + "\n};\n")
     needs, once = f'PCONV_NEEDS("{",".join(plan.target.features)}")', len(plan.preparation)
     parts.append("static const char manifest[] =\n    " + "\n    ".join(map(json.dumps, manifest)) + ";\n")
+    sizes = f"{plan.arena_bytes}, {plan.scratch_bytes}"
     parts.append(
-        f"{declared} = {{{needs}, manifest, steps + {once}, {len(plan.steps)}, {plan.arena_bytes}, steps, {once}}};\n"
+        f"{declared} = {{{needs}, manifest, steps + {once}, {len(plan.steps)}, {sizes}, steps, {once}}};\n"
     )
     return "".join(parts)
 
 
-def render_kernel(step: Step) -> str:
-    """Return the C file of a step's micro-kernel."""
+def render_kernel(kernel: Kernel) -> str:
+    """Return the C file of a micro-kernel."""
     from pconv.lower import kernels as k
 
-    kernel = step.kernel
     match kernel:
         case k.ConvKernel():
             return conv.render(kernel)
@@ -107,13 +108,13 @@ def render_kernel(step: Step) -> str:
             return winograd.render_weights(kernel)
 
 
-def _signature(step: Step) -> str:
-    match step.kernel:
+def _signature(kernel: Kernel) -> str:
+    match kernel:
         case ConvKernel():
-            return conv.signature(step.kernel)
+            return conv.signature(kernel)
         case GemmKernel():
-            return gemm.signature(step.kernel)
-        case kernel:
+            return gemm.signature(kernel)
+        case _:
             return planes.signature(kernel)
 
 
@@ -122,6 +123,18 @@ def _args_types() -> str:
 
 
 def _step(i: int, step: Step, places: Mapping[str, int]) -> str:
+    work = step.work
+    return (
+        f"/* {_comment(step.name)} ({step.op}) {'x'.join(map(str, work.in_shape))} -> "
+        f"{'x'.join(map(str, work.out_shape))} */\n"
+        f"static void step_{i}(const pconv_frame *f, int32_t begin, int32_t end) {{\n"
+        f"{_in_strips(step, places) if step.around else _call(step, places)}"
+        "}\n"
+    )
+
+
+def _call(step: Step, places: Mapping[str, int], tasks: str = "begin, end", indent: str = "    ") -> str:
+    """Return the call of a step's micro-kernel, with its arguments declared before it."""
     pointers, numbers = _FIELDS.get(type(step.kernel), _PLANE_FIELDS)
     kind = {ConvKernel: "conv_args", GemmKernel: "gemm_args"}.get(type(step.kernel), "plane_args")
     fields = [f".{name} = (const void *)(f->weights + {places[name]})" for name in pointers if name in places]
@@ -131,18 +144,35 @@ def _step(i: int, step: Step, places: Mapping[str, int]) -> str:
         fields.append(f".weight = {inputs.pop(1)}")
     first, second = inputs[:2]
     operands = first if isinstance(step.kernel, GemmKernel) else f"{first}, {second}"
-    work = step.work
     return (
-        f"/* {_comment(step.name)} ({step.op}) {'x'.join(map(str, work.in_shape))} -> "
-        f"{'x'.join(map(str, work.out_shape))} */\n"
-        f"static void step_{i}(const pconv_frame *f, int32_t begin, int32_t end) {{\n"
-        f"    const {kind} args = {{{', '.join(fields) or '0'}}};\n"
-        f"    {step.kernel.name}({operands}, {_address(step.output)}, &args, begin, end);\n"
-        "}\n"
+        f"{indent}const {kind} args = {{{', '.join(fields) or '0'}}};\n"
+        f"{indent}{step.kernel.name}({operands}, {_address(step.output)}, &args, {tasks});\n"
+    )
+
+
+def _in_strips(step: Step, places: Mapping[str, int]) -> str:
+    """Return the loop over strips of tiles, in which three micro-kernels take turns."""
+    assert step.around
+    before, after = step.around
+    strip, tiles = step.params["strip"], step.params["tiles"]
+    points = replace(step, inputs=(before.output, step.inputs[1]), output=after.inputs[0])
+    calls = (
+        _call(before, places, "first, last", " " * 12),
+        _call(points, places, f"0, {step.params['each']}", " " * 12),
+        _call(after, places, "first, last", " " * 12),
+    )
+    return (
+        "    for (int32_t strip = begin; strip < end; strip++) {\n"
+        f"        const int32_t first = strip * {strip}, end_of_strip = first + {strip};\n"
+        f"        const int32_t last = end_of_strip < {tiles} ? end_of_strip : {tiles};\n"
+        + "".join(f"        {{\n{call}        }}\n" for call in calls)
+        + "    }\n"
     )
 
 
 def _address(tensor: Tensor) -> str:
+    if tensor.space == "scratch":
+        return f"(float *)(f->scratch + {tensor.offset})"
     if tensor.space == "arena":
         dtype = tensor.layout.dtype
         cast = "" if dtype == FP32 else f"({ctype(dtype)} *)"

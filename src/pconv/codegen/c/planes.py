@@ -92,6 +92,22 @@ def walk(
 """
 
 
+def walk_strip(
+    kernel: WinogradInputKernel | WinogradOutputKernel, lanes: int, helpers: str, body: str, exp: bool = False
+) -> str:
+    """Wrap `body`, which handles tiles `begin` to `end` of plane `c`, into a function over all planes."""
+    return f"""\
+/* {kernel.name} */
+{prelude(lanes, FP32, exp)}{ARGS}{helpers}\
+{signature(kernel)} {{
+    const plane_args *a = args;
+    (void)other;
+    for (int32_t c = 0; c < a->planes; c++) {{
+{body}    }}
+}}
+"""
+
+
 def render_gather(kernel: GatherKernel) -> str:
     """Return the C file of a gather, or of a plain copy of planes; a gather also converts between types."""
     elems, (read, written) = kernel.output.plane_elems, _types(kernel)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pconv.codegen.c.activation import apply_vector
-from pconv.codegen.c.halo import apply_mask, halo, masks
-from pconv.codegen.c.planes import fill, walk
+from pconv.codegen.c.halo import apply_mask, halo, masks, tile_halo
+from pconv.codegen.c.planes import fill, walk, walk_strip
 from pconv.codegen.c.prelude import needs_exp, number, table
 from pconv.lower.kernels import (
     INTERLEAVED,
@@ -111,6 +111,7 @@ def render_input(kernel: WinogradInputKernel) -> str:
 {head}\
     vf t[{len(down)}][{wide}];
     for (int j = 0; j < {wide}; j++, p += {step} * LANES) {{
+{_fetch_next_plane(kernel, high)}\
         {_named(f"LD(p + {i * step * src.row_vectors} * LANES)" for i in range(high))}
         {_sums(down[:, :high], "t[{}][j] = {};")}
     }}
@@ -127,8 +128,20 @@ def render_input(kernel: WinogradInputKernel) -> str:
         const float *plane = in + (size_t){channel} * {src.plane_elems} + ({start}) + {phase};
         float *points = out + (size_t)c * {out.plane_elems};
         const size_t apart = (size_t)a->apart * {out.plane_elems};
-{_each_tile(kernel.computed, kernel.size, f"({at}, points + tile, apart)")}"""
-    return walk(kernel, out.lanes, _HOLD + "".join(tiles) if kernel.by_lane else "".join(tiles), body)
+{_each_tile(kernel, f"({at}, points + tile, apart)")}"""
+    helpers = _HOLD + "".join(tiles) if kernel.by_lane else "".join(tiles)
+    return (walk_strip if kernel.strip else walk)(kernel, out.lanes, helpers, body)
+
+
+def _fetch_next_plane(kernel: WinogradInputKernel, rows: int) -> str:
+    """Return the fetches of a column of the next plane's tile: strips are too short for the CPU to see them coming."""
+    if not kernel.strip or kernel.stride > 1:
+        return ""
+    src = kernel.source
+    lines = (
+        f"__builtin_prefetch(p + {src.plane_elems + i * src.row_vectors * src.lanes});" for i in range(rows)
+    )
+    return f"        {' '.join(lines)}\n"
 
 
 def _phase(step: int, source: Layout) -> str:
@@ -191,10 +204,13 @@ static inline void tile_{rows}x{cols}(
         const float *points = in + (size_t)c * {src.plane_elems};
         float *o = out + (size_t)c * {out.plane_elems} + {out.base_elems};
         const size_t apart = (size_t)a->apart * {src.plane_elems};
-{_each_tile(kernel.computed, kernel.size, f"(points + tile, apart, {residual}, a->shift[c], o, {place})")}\
-{fill(out)}"""
-    helpers = masks(out) + halo(out) + (_HOLD if kernel.by_lane else "") + "".join(tiles)
-    return walk(kernel, out.lanes, helpers, body, exp=needs_exp(kernel.activation.kind))
+{_each_tile(kernel, f"(points + tile, apart, {residual}, a->shift[c], o, {place})")}\
+{"" if kernel.strip else fill(out)}"""
+    helpers = (
+        masks(out) + ("" if kernel.strip else halo(out)) + (_HOLD if kernel.by_lane else "") + "".join(tiles)
+    )
+    exp = needs_exp(kernel.activation.kind)
+    return (walk_strip if kernel.strip else walk)(kernel, out.lanes, helpers, body, exp=exp)
 
 
 def _output_at_once(down: Matrix, across: Matrix) -> Iterator[str]:
@@ -224,6 +240,24 @@ def _epilogue(kernel: WinogradOutputKernel, rows: int, cols: int, unit: int) -> 
             parts += [apply_vector(kernel.activation, v), apply_mask(out, v, y, x)]
             parts.append(f"ST(o + (({y}) * {out.row_vectors} + {x}) * LANES, {v});")
             yield " ".join(filter(None, parts))
+    if kernel.strip:
+        yield from _tile_halo(kernel, rows, cols, unit)
+
+
+def _tile_halo(kernel: WinogradOutputKernel, rows: int, cols: int, unit: int) -> list[str]:
+    """Return what a tile `v` at (y0, x0) owes to the halo of `o`, where no plane is ever done as a whole."""
+    out, (mh, mw) = kernel.output, kernel.size
+    high, wide = Winograd(kernel.size).tiles(kernel.computed)
+    height, width = kernel.computed.geometry[2:]
+    places = [
+        (y * mh // unit, x * mw // unit)
+        for y in range(high)
+        for x in range(wide)
+        if (min(mh, height - y * mh), min(mw, width - x * mw)) == (rows, cols)
+    ]
+    tile = f"o + (y0 * {out.row_vectors} + x0) * LANES"
+    shape = (rows // unit, cols // unit)
+    return tile_halo(out, shape, places, tile, lambda r, c: f"v[{r * unit}][{c * unit}]")
 
 
 def _shapes(computed: Layout, size: tuple[int, int]) -> list[tuple[int, int]]:
@@ -235,8 +269,9 @@ def _shapes(computed: Layout, size: tuple[int, int]) -> list[tuple[int, int]]:
     return [(rows, cols) for rows in heights for cols in widths]
 
 
-def _each_tile(computed: Layout, size: tuple[int, int], arguments: str) -> str:
-    """Return the loop over the tiles of a block, which calls the function of each tile's shape."""
+def _each_tile(kernel: WinogradInputKernel | WinogradOutputKernel, arguments: str) -> str:
+    """Return the loop over the tiles of a block or strip, which calls the function of each tile's shape."""
+    computed, size = kernel.computed, kernel.size
     high, wide = Winograd(size).tiles(computed)
     cases = []
     for rows, cols in _shapes(computed, size):
@@ -246,6 +281,14 @@ def _each_tile(computed: Layout, size: tuple[int, int], arguments: str) -> str:
             if have == m and block % m
         ]
         cases.append(f"if ({' && '.join(whole) or '1'}) tile_{rows}x{cols}{arguments};")
+    if kernel.strip:
+        return f"""\
+        for (int i = begin; i < end; i++) {{
+            const int y = i / {wide}, x = i % {wide};
+            const size_t tile = (size_t)(i - begin) * LANES;
+            {" else ".join(cases)}
+        }}
+"""
     return f"""\
         for (int y = 0; y < {high}; y++)
             for (int x = 0; x < {wide}; x++) {{

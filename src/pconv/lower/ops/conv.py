@@ -14,7 +14,7 @@ from pconv.lower.fkw import Walk, pack, pack_points
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import Layout, natural
 from pconv.lower.ops.pool import pool_through_table
-from pconv.lower.ops.winograd import from_points, products_of, to_points, weights_to_points
+from pconv.lower.ops.winograd import from_points, in_strips, products_of, to_points, weights_to_points
 from pconv.lower.plan import Step, Tensor, Work
 from pconv.lower.reorder import order_filters
 from pconv.lower.schedule import bound, tiles
@@ -37,7 +37,7 @@ def _source_layout(node: NodeView, ctx: Context, output: Layout) -> Layout:
     _, _, height, width = node.in_shape
     kh, kw = node.shapes[node.inputs[1]][2:]
     (sy, sx), (dy, dx) = node.ints("strides"), node.ints("dilations")
-    if ctx.target.fma_by_lane and strided((kh, kw), (sy, sx), (dy, dx), node.integer("group")):
+    if ctx.target.lanes > 1 and strided((kh, kw), (sy, sx), (dy, dx), node.integer("group")):
         kh, kw = 2 * LONG, 2 * LONG
     top, left = node.ints("pads")[:2]
     return replace(
@@ -186,10 +186,12 @@ def _convolve(
         return [Step(node.name, "Conv", kernel, tuple(inputs), output, work, data, params, tasks)]
     weights = weights_to_points(node.name, way, stored, choice.shapes.patterns, ctx.target.lanes)
     points = to_points(node.name, key, way, bare, inputs[0])
-    products = products_of(node.name, way, bare, output)
+    products = products_of(node.name, way, bare, points.output, output)
     operands = (points.output, weights.output)
     conv = Step(node.name, "Conv", kernel, operands, products, work, data, params, tasks)
     outputs = from_points(node.name, key, way, bare, bias, products, inputs[1:], output)
+    if way.strip:
+        return [weights, in_strips(way, bare, points, conv, outputs)]
     return [weights, points, conv, outputs]
 
 

@@ -1,6 +1,7 @@
 """The steps around the multiplications of a convolution in Winograd's way."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def weights_to_points(layer: str, way: Winograd, stored: Fkw, patterns: tuple[Ta
 def to_points(layer: str, key: str, way: Winograd, bare: ConvKernel, source: Tensor) -> Step:
     """Build the step that transforms a layer's input."""
     channels = source.channels * way.stride**2
-    points = _points(f"{layer}:transform", way, bare, channels)
+    points = _points(f"{layer}:transform", way, bare, channels, 0)
     kernel = WinogradInputKernel(
         source.layout,
         points.layout,
@@ -45,13 +46,14 @@ def to_points(layer: str, key: str, way: Winograd, bare: ConvKernel, source: Ten
         bare.by_lane,
         way.taps,
         way.stride,
+        way.strip,
     )
     return _step(points.name, key, kernel, (source,), points, channels, points, {})
 
 
-def products_of(layer: str, way: Winograd, bare: ConvKernel, output: Tensor) -> Tensor:
-    """Return where the products of a layer's points stand."""
-    return _points(f"{layer}:products", way, bare, output.channels)
+def products_of(layer: str, way: Winograd, bare: ConvKernel, points: Tensor, output: Tensor) -> Tensor:
+    """Return where the products of a layer's points stand: behind these, where both are in the scratch."""
+    return _points(f"{layer}:products", way, bare, output.channels, points.nbytes)
 
 
 def from_points(
@@ -75,13 +77,35 @@ def from_points(
         bare.pool,
         bare.by_lane,
         way.taps,
+        way.strip,
     )
     inputs = (products, *residual)
     return _step(f"{layer}:inverse", key, kernel, inputs, output, output.channels, products, {"shift": bias})
 
 
-def _points(name: str, way: Winograd, bare: ConvKernel, channels: int) -> Tensor:
-    return Tensor(name, way.points * spacing(channels), way.layout(bare.computed))
+def in_strips(way: Winograd, bare: ConvKernel, before: Step, conv: Step, after: Step) -> Step:
+    """Put the three steps of a layer together: strip by strip, in a thread's scratch."""
+    weights, (_, *residual) = conv.inputs[1], after.inputs
+    return replace(
+        conv,
+        inputs=(*before.inputs, weights, *residual),
+        output=after.output,
+        data={**conv.data, **after.data},
+        params={
+            **conv.params,
+            "grain": 1,
+            "each": conv.tasks,
+            "strip": way.strip,
+            "tiles": way.vectors(bare.computed),
+        },
+        tasks=way.strips(bare.computed),
+        around=(before, after),
+    )
+
+
+def _points(name: str, way: Winograd, bare: ConvKernel, channels: int, offset: int) -> Tensor:
+    points = Tensor(name, way.points * spacing(channels), way.layout(bare.computed))
+    return replace(points, space="scratch", offset=offset) if way.strip else points
 
 
 def _step(

@@ -11,6 +11,8 @@ typedef struct {
     const unsigned char *weights;
     const float *const *inputs;
     float *const *outputs;
+    unsigned char *scratch; /* of the first thread; inside a step, of the thread that runs it; 64-byte aligned */
+    size_t scratch_bytes;   /* of each thread */
 } pconv_frame;
 
 /* One layer: its tasks are independent, threads take at least `grain` at a time, a barrier ends the step. */
@@ -29,6 +31,7 @@ typedef struct {
     const pconv_step *steps;
     int32_t step_count;
     size_t arena_bytes;
+    size_t scratch_bytes; /* what a thread needs for itself, a multiple of 64 */
     const pconv_step *preparation; /* once, when the model is opened: what they write stays */
     int32_t preparation_count;
 } pconv_plan;

@@ -111,7 +111,9 @@ static void work(pool *p, int number) {
             i++;
             continue;
         }
-        p->step->run(p->frame, begin, begin + size);
+        pconv_frame own = *p->frame;
+        own.scratch += own.scratch_bytes * (size_t)number;
+        p->step->run(&own, begin, begin + size);
         done += size;
     }
     if (done && atomic_fetch_sub(&p->left, done) == done && atomic_load(&p->caller_sleeps)) {

@@ -3,6 +3,7 @@
 #include "pool.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #ifndef MAP_ANONYMOUS
@@ -17,6 +18,7 @@ struct pconv_model {
     void *mapping;
     size_t mapping_bytes;
     float *arena;
+    unsigned char *scratch; /* of all threads */
     const float **inputs; /* of the sample being run */
     float **outputs;
     int64_t *ns; /* per step; NULL unless profiling */
@@ -62,6 +64,21 @@ static int map_arena(pconv_model *m) {
     return 1;
 }
 
+/* Reserve what so many threads need for themselves; 0 when there is no memory, and then all stays as it was. */
+static int reserve_scratch(pconv_model *m, int threads) {
+    void *scratch = NULL;
+    size_t bytes = m->plan->scratch_bytes * (size_t)threads;
+    if (bytes && posix_memalign(&scratch, PCONV_SLACK_BYTES, bytes)) return 0;
+    if (bytes) memset(scratch, 0, bytes); /* a strip's surplus vectors are computed too: no NaNs, which are slow */
+    free(m->scratch);
+    m->scratch = scratch;
+    return 1;
+}
+
+static pconv_frame frame_of(const pconv_model *m) {
+    return (pconv_frame){m->arena, pconv_weights, m->inputs, m->outputs, m->scratch, m->plan->scratch_bytes};
+}
+
 static const char *open_model(pconv_model **out, int threads) {
     if (threads < 1 || threads > PCONV_MAX_THREADS) return "threads must be 1 to 64";
     const pconv_plan *plan = pconv_chosen();
@@ -73,8 +90,8 @@ static const char *open_model(pconv_model **out, int threads) {
     m->inputs = calloc((size_t)pconv_inputs_count + 1, sizeof *m->inputs);
     m->outputs = calloc((size_t)pconv_outputs_count + 1, sizeof *m->outputs);
     m->pool = pool_open(threads);
-    if (!m->inputs || !m->outputs || !m->pool || !map_arena(m)) return "out of memory";
-    pconv_frame frame = {m->arena, pconv_weights, m->inputs, m->outputs};
+    if (!m->inputs || !m->outputs || !m->pool || !map_arena(m) || !reserve_scratch(m, threads)) return "out of memory";
+    pconv_frame frame = frame_of(m);
     for (int32_t i = 0; i < plan->preparation_count; i++) pool_run(m->pool, &plan->preparation[i], &frame);
     return NULL;
 }
@@ -96,6 +113,7 @@ void pconv_close(pconv_model *m) {
     if (!m) return;
     pool_close(m->pool);
     if (m->mapping != MAP_FAILED) munmap(m->mapping, m->mapping_bytes);
+    free(m->scratch);
     free(m->inputs);
     free(m->outputs);
     free(m->ns);
@@ -103,7 +121,7 @@ void pconv_close(pconv_model *m) {
 }
 
 static void run_sample(pconv_model *m) {
-    pconv_frame frame = {m->arena, pconv_weights, m->inputs, m->outputs};
+    pconv_frame frame = frame_of(m);
     for (int32_t i = 0; i < m->plan->step_count; i++) {
         int64_t begin = m->ns ? now_ns() : 0;
         pool_run(m->pool, &m->plan->steps[i], &frame);
@@ -126,7 +144,7 @@ int pconv_run(pconv_model *m, const float *const *inputs, float *const *outputs,
 }
 
 int pconv_set_threads(pconv_model *m, int threads) {
-    if (!m || threads < 1 || threads > PCONV_MAX_THREADS) return -1;
+    if (!m || threads < 1 || threads > PCONV_MAX_THREADS || !reserve_scratch(m, threads)) return -1;
     return pool_resize(m->pool, threads);
 }
 
