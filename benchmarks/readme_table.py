@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 import speed_tables
+from pconv import units
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "foundation.json"
@@ -103,7 +104,7 @@ def _rows(results: list[Record]) -> Iterable[str]:
 def _cell(ms: float | None, base_ms: float | None) -> str:
     if ms is None:
         return "-"
-    shown = f"{ms:.0f} ms" if ms >= 100 else f"{ms:.1f} ms"
+    shown = units.milliseconds(ms)
     return shown if base_ms is None else f"{shown} ({base_ms / ms:.2f}x)"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+from pconv import units
 from pconv.bench.peers import PEERS
 
 RESULTS = Path(__file__).parent / "results"
@@ -68,7 +69,7 @@ def network_table(name: str, record: Record) -> str:
     for result in first:
         times = [find(record, n, result["engine"], _key(result)) for n in counts]
         cells = [
-            "-" if r is None else f"{milliseconds(r['median_ms'])} ({_times(bases[n], r)})"
+            "-" if r is None else f"{units.milliseconds(r['median_ms'])} ({_times(bases[n], r)})"
             for n, r in zip(counts, times, strict=True)
         ]
         executed, equivalent = gflops(record, result)
@@ -260,11 +261,6 @@ def variant_label(variant: Record) -> str:
         return "dense"
     shared = f" in groups of {variant['group']}" if variant["group"] > 1 else ""
     return f"{variant['rate']:g}x{shared}"
-
-
-def milliseconds(value: float) -> str:
-    """Write a time with three significant digits."""
-    return f"{value:.0f} ms" if value >= 100 else f"{value:.1f} ms" if value >= 10 else f"{value:.2f} ms"
 
 
 def _times(slower: Record | None, faster: Record | None) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pconv.codegen.generate import manifest, pack_constants
+from pconv.codegen.constants import pack_constants
+from pconv.codegen.manifest import manifest
 from pconv.codegen.opencl import conv, gemm, planes
 from pconv.codegen.opencl.frame import Text, render_kernel
 from pconv.codegen.opencl.numeric import NUMERICS, Numeric

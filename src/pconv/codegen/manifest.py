@@ -1,0 +1,74 @@
+"""What a program says of itself: how to feed it, and each step with what it costs and why it runs so."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pconv._version import __version__
+from pconv.lower.plan import Plan, Step, Tensor
+
+FORMAT = 2
+ABI = 1
+
+
+def manifest(plan: Plan, weights_bytes: int) -> dict[str, Any]:
+    """Return what a program says of itself."""
+    target = plan.target
+
+    def tensors(names: Sequence[str], shapes: tuple[tuple[int, ...], ...]) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "shape": list(shape), "dtype": "float32"}
+            for name, shape in zip(names, shapes, strict=True)
+        ]
+
+    return {
+        "format": FORMAT,
+        "abi": ABI,
+        "pconv": __version__,
+        "target": {
+            "name": target.name,
+            "arch": target.arch,
+            "os": target.os,
+            "features": list(target.features),
+            "dtype": target.dtype.name,
+        },
+        "model": {"name": plan.name},
+        "inputs": tensors([t.name for t in plan.inputs], plan.input_shapes),
+        "outputs": tensors(plan.output_names, plan.output_shapes),
+        "arena_bytes": plan.arena_bytes,
+        "weights_bytes": weights_bytes,
+        "layers": [_layer(step) for step in plan.steps],
+    }
+
+
+def _layer(step: Step) -> dict[str, Any]:
+    work = step.work
+    return {
+        "name": step.name,
+        "op": step.op,
+        "micro_kernel": step.kernel.name,
+        "in_shape": list(work.in_shape),
+        "out_shape": list(work.out_shape),
+        "kernel": list(work.kernel),
+        "stride": list(work.stride),
+        "macs": work.macs,
+        "dense_macs": work.dense_macs,
+        "weights_bytes": work.weights_bytes,
+        "index_bytes": work.index_bytes,
+        "patterns": work.patterns,
+        "group": work.group,
+        "reason": work.reason,
+        "runner_up": work.runner_up,
+        "bound": work.bound,
+        "modelled_cycles": round(work.modelled_cycles),
+        "idle_lanes": round(step.output.layout.idle_share, 4),
+        "in": [_stored(tensor) for tensor in step.inputs],
+        "out": _stored(step.output),
+        "weights": {"dtype": work.weights_stored, "scales": work.weight_scales}
+        if work.weights_stored
+        else None,
+    }
+
+
+def _stored(tensor: Tensor) -> dict[str, Any]:
+    """Say what a tensor's memory holds: a value is `scale` times that, or just that."""
+    return {"dtype": tensor.layout.dtype.stored, "scale": tensor.scale}
