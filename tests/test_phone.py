@@ -2,9 +2,9 @@
 
 import json
 import os
-import platform
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,9 +12,9 @@ import pytest
 
 from pconv.cli import main
 
-pytestmark = [pytest.mark.cc, pytest.mark.torch, pytest.mark.slow]
+pytestmark = [pytest.mark.cc, pytest.mark.torch, pytest.mark.qemu, pytest.mark.slow]
 DOC = (Path(__file__).parents[1] / "docs" / "phone.md").read_text(encoding="utf-8")
-# What stands for the phone of the text: this machine's own CPU, and a core that it has.
+# What stands for the phone of the text: a folder, an emulator, and a core that this machine has.
 HERE = {"SERIAL": "fake", "4-7": "0"}
 
 
@@ -27,8 +27,9 @@ def test_ten_commands(
     assert len(lines) == 10
     fake = Path(__file__).parent / "devices" / "fake_adb.py"
     (tmp_path / "phone").mkdir()
-    abi = "x86_64" if platform.machine() == "x86_64" else "arm64-v8a"
-    phone = {"devices": ["fake\tdevice model:Folder"], "root": str(tmp_path / "phone"), "abi": abi}
+    qemu = shutil.which("qemu-aarch64") or pytest.fail("this test needs qemu-aarch64 (Debian: qemu-user)")
+    phone = {"devices": ["fake\tdevice model:Folder"], "root": str(tmp_path / "phone"), "abi": "arm64-v8a"}
+    phone["runner"] = f"{qemu} -cpu cortex-a76"
     monkeypatch.setenv("FAKE_ADB", json.dumps(phone))
     monkeypatch.setenv("PCONV_ADB", shlex.join([sys.executable, str(fake)]))
     monkeypatch.chdir(tmp_path)

@@ -270,34 +270,35 @@ class Objects:
         return self._run([*map(str, (*self.own, *runtime)), "-o", str(made), *flags], name, made)
 
     def _run(self, arguments: list[str], name: str, made: Path, command: tuple[str, ...] = ()) -> Path:
-        """Run the compiler (or `command`); return the file that it made."""
-        command = command or self.compiler.command
-        done = subprocess.run(
-            [*command, *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            cwd=self.work,
-            env=toolchain.environment(self.cache.root / "zig", self.work / "zig"),
-        )
-        if done.returncode == 0 and made.is_file():
-            return made
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        said = next(
-            (line for line in lines if "error" in line.lower()), lines[0] if lines else "it said nothing"
-        )
-        if "No space left on device" in done.stderr:
-            raise BuildError(
-                f"{self.cache.root}: no space left on device. Free some, or name another directory in "
-                "PCONV_CACHE."
-            )
-        raise BuildError(
-            f"{name}: {' '.join(command)} failed (exit code {done.returncode}): {said}. The C "
-            f"text is kept in {self._keep()}; try another compiler with PCONV_CC, or report this as a bug."
-        )
+        return call_compiler(command or self.compiler.command, arguments, made, self.work, self.cache, name)
 
-    def _keep(self) -> Path:
-        """Copy the C text to where it outlives this build."""
-        kept = self.cache.root / "failed" / self.work.name
-        shutil.copytree(self.work, kept, ignore=shutil.ignore_patterns("zig", "*.o", "*.bin"))
-        return kept
+
+def call_compiler(
+    command: tuple[str, ...], arguments: list[str], made: Path, work: Path, cache: Cache, name: str = ""
+) -> Path:
+    """Run a compiler in `work`; return the file that it `made`. An error begins with `name`, by default that file's.
+
+    Raises: BuildError when it fails; the C text in `work` is kept then.
+    """
+    done = subprocess.run(
+        [*command, *arguments],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        cwd=work,
+        env=toolchain.environment(cache.root / "zig", work / "zig"),
+    )
+    if done.returncode == 0 and made.is_file():
+        return made
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    said = next((line for line in lines if "error" in line.lower()), lines[0] if lines else "it said nothing")
+    if "No space left on device" in done.stderr:
+        raise BuildError(
+            f"{cache.root}: no space left on device. Free some, or name another directory in PCONV_CACHE."
+        )
+    kept = cache.root / "failed" / work.name
+    shutil.copytree(work, kept, ignore=shutil.ignore_patterns("zig", "*.o", "*.bin"))
+    raise BuildError(
+        f"{name or made.name}: {' '.join(command)} failed (exit code {done.returncode}): {said}. The C "
+        f"text is kept in {kept}; try another compiler with PCONV_CC, or report this as a bug."
+    )

@@ -8,6 +8,7 @@ from pconv.cache import Cache
 from pconv.codegen.opencl import SOURCE
 from pconv.codegen.program import Program
 from pconv.runtime.opencl_file import MAGIC, write_opencl_file
+from pconv.runtime.seal import seal
 
 
 def pack(program: Program, cache: Cache) -> Path:
@@ -24,5 +25,6 @@ def pack(program: Program, cache: Cache) -> Path:
         with cache.scratch() as work:
             with (work / "model").open("wb") as file:
                 write_opencl_file(file, program.manifest, source, program.weights)
+            seal(work / "model")
             found = cache.store(key, work / "model")
     return found

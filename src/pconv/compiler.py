@@ -242,7 +242,7 @@ def _tuning(target: Target, native: bool, path: str | os.PathLike[str] | None) -
             raise BuildError(
                 f"{path}: no such tuning file; make one with `pconv tune --tuning`, or leave it out."
             )
-        return tuning.load(Path(path), target, None if native or target.arch == "opencl" else tuning.ANY)
+        return tuning.load(Path(path), target, None if native else tuning.ANY)
     here = native or bool(target.arch == "opencl" and target.cpu)
     return tuning.load(tuning.default_path(target), target) if here else None
 

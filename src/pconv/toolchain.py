@@ -79,6 +79,11 @@ class Toolchain:
         """Return the flags that link a static executable without a C library, for Linux and Android."""
         return ("-static", *(_zig_target(target) if self.zig else ("-no-pie",)), *_ANDROID_LINK)
 
+    def bionic_executable_flags(self, target: Target) -> tuple[str, ...]:
+        """Return the flags that link an executable which Android's loader starts, with libraries named apart."""
+        loader = ("-pie", "-Wl,--dynamic-linker,/system/bin/linker64")
+        return (*loader, *(_zig_target(target) if self.zig else ()), *_ANDROID_LINK)
+
     @property
     def archiver(self) -> tuple[str, ...]:
         """Return the command that makes static libraries."""

@@ -13,14 +13,33 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pconv import targets
 from pconv.build import build, build_bench
 from pconv.codegen.program import Program
 from pconv.devices import Device
 from pconv.errors import DeviceError
+from pconv.gpu_bench import build_gpu_bench
 from pconv.runtime import load
 
 CHECKS = 15
 """Calls of a whole network whose median is its latency."""
+
+
+def push_bench(program: Program, device: Device, file: str, cc: str | None = None) -> list[str]:
+    """Compile pconv_bench for a program, and push it as `file`; a GPU's model lies beside it.
+
+    Returns: the options that it has to be run with.
+    Raises: BuildError as `build` does; DeviceError when the device fails.
+    """
+    with TemporaryDirectory(prefix="pconv-") as name:
+        folder = Path(name)
+        if program.target.arch != "opencl":
+            device.push(build_bench(program, folder / file, cc=cc), file)
+            return []
+        model = f"{file}.pcl"
+        device.push(build_gpu_bench(targets.get(device.platform), folder / file, cc=cc), file)
+        device.push(build(program, out=folder / model), model)
+        return ["--model", model, "--cache", "."]
 
 
 class Trial(Protocol):
@@ -70,9 +89,8 @@ class There:
         self, program: Program, device: Device, file: str, threads: int, cpus: str, cc: str | None
     ) -> None:
         self._device, self._file = device, file
-        self._options = ["--threads", str(threads), *(("--cpus", cpus) if cpus else ())]
-        with TemporaryDirectory(prefix="pconv-") as folder:
-            device.push(build_bench(program, Path(folder) / file, cc=cc), file)
+        self._options = push_bench(program, device, file, cc)
+        self._options += ["--threads", str(threads), *(("--cpus", cpus) if cpus else ())]
         self.said: dict[str, Any] = {}
 
     def profile(self) -> NDArray[np.float64]:
@@ -84,8 +102,9 @@ class There:
         return float(median(self._run(warmup=1, repeat=3)["samples_ns"])) / 1e6
 
     def cpu(self) -> str:
-        """Name the device's processor."""
-        return str((self.said or self._run(warmup=0, repeat=1))["cpu"])
+        """Name the device's processor, or its GPU where that runs the network."""
+        said = self.said or self._run(warmup=0, repeat=1)
+        return str(said.get("gpu") or said["cpu"])
 
     def close(self) -> None:
         """Leave the file to the device, which removes its folder."""

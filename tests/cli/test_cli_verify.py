@@ -134,11 +134,39 @@ def test_compiled(cli, model: Path, tmp_path: Path) -> None:
     assert "its bytes changed after it was compiled. Copy or compile" in json.loads(ran.out)["problems"][0]
     made.write_bytes(whole[:-100])
     ran = cli("verify", made)
-    assert (
-        ran.code == 2 and "m.so: it does not say what its bytes should be; allowed a library for" in ran.err
-    )
+    assert ran.code == 2 and "m.so: it does not say what its bytes should be; allowed a .pcl file," in ran.err
     ran = cli("verify", tmp_path / "absent.so")
     assert ran.code == 2 and "absent.so: cannot be read (No such file or directory)" in ran.err
+
+
+def changed(path: Path, at: int) -> Path:
+    """Write a copy of a file, one bit of it changed."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    other = path.with_name(f"changed{path.suffix}")
+    other.write_bytes(data)
+    return other
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "at"),
+    [("opencl", "m.pcl", 200), ("macos-arm64", "m.dylib", 9000), ("android-arm64", "m.so", 9000)],
+)
+def test_compiled_for_others(cli, model: Path, tmp_path: Path, target: str, name: str, at: int) -> None:
+    made = tmp_path / name
+    assert cli("compile", model, "-o", made, "--target", target).code == 0
+    ran = cli("verify", made)
+    assert ran.code == 0 and f"{name}: its bytes are those that were compiled" in ran.out
+    ran = cli("verify", changed(made, at))
+    assert ran.code == 1 and "its bytes changed after it was compiled. Copy or compile" in ran.out
+
+
+def test_a_file_that_nothing_signed(cli, model: Path, tmp_path: Path) -> None:
+    made = tmp_path / "m.dylib"
+    assert cli("compile", model, "-o", made, "--target", "macos-x86_64").code == 0
+    ran = cli("verify", made)
+    assert ran.code == 2
+    assert "allowed a .pcl file, or a library for Linux, Android or macOS on arm64, neither" in ran.err
 
 
 def test_against_a_dense_model(cli, pruned: Path, model: Path) -> None:

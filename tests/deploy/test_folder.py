@@ -123,12 +123,21 @@ def test_example_compiles_from_the_folder_alone(
     assert (failed.returncode, failed.stderr) == (2, "/nope: not 2048 float32 numbers\n")
 
 
-def cmake(folder: Path, made: Path) -> Path:
+def cmake(folder: Path, made: Path, *options: str) -> Path:
     """Build what is in the folder; return where."""
     if not (shutil.which("cmake") and shutil.which("make") and shutil.which("gcc")):
         pytest.fail("this test needs cmake, make and gcc (Debian: packages of these names)")
     for command in (
-        ["cmake", "-S", folder, "-B", made, "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_C_FLAGS=-Wall -Werror"],
+        [
+            "cmake",
+            "-S",
+            folder,
+            "-B",
+            made,
+            "-DCMAKE_BUILD_TYPE=Release",
+            "-DCMAKE_C_FLAGS=-Wall -Werror",
+            *options,
+        ],
         ["cmake", "--build", made],
     ):
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CC": "gcc"})
@@ -147,6 +156,22 @@ def test_cmake_builds_the_folder(folder: Exported, tmp_path: Path) -> None:
         [made / "pconv_bench", "--repeat", "1"], capture_output=True, text=True, check=True
     )
     assert json.loads(bench.stdout)["manifest"]["model"] == {"name": "affine"}
+
+
+def test_cmake_as_for_android(make_program: Maker, tmp_path: Path) -> None:
+    """What the NDK's toolchain file says, said to this machine's compiler; a stand-in of jni.h."""
+    platform, abi = ("android-x86_64", "x86_64") if HERE == "linux-x86_64" else ("android-arm64", "arm64-v8a")
+    out = write_folder(make_program(platform), tmp_path / "out", name="net").folder
+    said = ["-DANDROID=1", f"-DCMAKE_C_FLAGS=-Wall -Werror -I{Path(__file__).parent}"]
+    made = cmake(out, tmp_path / "build", *said, f"-DANDROID_ABI={abi}")
+    for file in ("libnet.so", "libnet_jni.so", "pconv_bench", "classify"):
+        listed = subprocess.run(["readelf", "-lW", made / file], capture_output=True, text=True, check=True)
+        loaded = [line.split()[-1] for line in listed.stdout.splitlines() if line.split()[:1] == ["LOAD"]]
+        assert loaded and set(loaded) == {"0x4000"}, file
+    assert "Java_pconv_Net_nativeRun" in symbols(made / "libnet_jni.so", "-D", "--defined-only")
+    command = ["cmake", "-S", out, "-B", tmp_path / "other", *said, "-DANDROID_ABI=armeabi-v7a"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CC": "gcc"})
+    assert done.returncode and f"net was exported for {platform}, not for ABI armeabi-v7a." in done.stderr
 
 
 def test_two_models_in_one_program(

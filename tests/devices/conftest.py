@@ -37,6 +37,31 @@ def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Phone:
     return plug_in
 
 
+# What Android's C library does when a program begins.
+INIT_C = """
+#include <stdlib.h>
+
+void __libc_init(long *stack, void (*at_exit)(void), int (*main)(int, char **, char **), const void *structors) {
+    (void)at_exit, (void)structors;
+    exit(main((int)stack[0], (char **)(stack + 1), (char **)(stack + 2 + stack[0])));
+}
+"""
+
+
+@pytest.fixture
+def bionic(tmp_path: Path) -> str:
+    """Return the command that starts a program for Android on x86-64 with this machine's loader and C library."""
+    folder = tmp_path / "bionic"
+    folder.mkdir()
+    (folder / "init.c").write_text(INIT_C)
+    subprocess.run(["gcc", "-shared", "-fPIC", folder / "init.c", "-o", folder / "init.so"], check=True)
+    for name in ("libc", "libdl"):
+        with Path("/proc/self/maps").open() as maps:
+            libc = next(Path(line.split()[-1]) for line in maps if "/libc.so" in line or "/libc-" in line)
+        (folder / f"{name}.so").symlink_to(libc if name == "libc" else libc.with_name("libdl.so.2"))
+    return f"/lib64/ld-linux-x86-64.so.2 --preload {folder}/init.so --library-path {folder}"
+
+
 @pytest.fixture(scope="session")
 def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run sshd on loopback with keys of its own; return the ssh command that reaches it as host `board`."""

@@ -1,6 +1,7 @@
 """`pconv bench --device`: the model runs over there and here, answers are compared, both times are shown."""
 
 import json
+import platform
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,42 @@ def test_bench_over_ssh(
     assert {layer["name"] for layer in result["device"]["said"]["layers"]} >= {"conv1", "fc"}
 
 
+@pytest.mark.opencl
+def test_bench_a_gpu_over_ssh(
+    ssh_server: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setenv("PCONV_SSH", ssh_server)
+    arguments = ["--device", "ssh:board", "--target", "opencl-fp16", "--json", tmp_path / "said.json"]
+    code, _, err = run_cli(capsys, "bench", model, *arguments)
+    assert code == 0, err
+    (result,) = json.loads((tmp_path / "said.json").read_text())["results"]
+    said = result["device"]["said"]
+    assert f"ssh:board: on {said['gpu']}" in err and ", driver " in said["gpu"]
+    assert said["manifest"]["target"]["name"] == "opencl-fp16" and 0 < result["max_rel_err"] <= 2e-2
+    layers = said["manifest"]["layers"]
+    assert [layer["name"] for layer in said["layers"]] == [layer["name"] for layer in layers]
+    assert all(layer["ns"] > 0 for layer in said["layers"])
+
+
+@pytest.mark.opencl
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="needs the loader of x86-64")
+def test_bench_a_phones_gpu(phone: Phone, model: Path, bionic: str, capsys) -> None:
+    """What Android's loader would start; this machine's stands for it."""
+    root = phone(READY, abi="x86_64", runner=bionic)
+    code, out, err = run_cli(capsys, "bench", model, "--device", NAME, "--target", "opencl", "--json", "-")
+    assert code == 0, err
+    (result,) = json.loads(out)["results"]
+    assert result["device"]["platform"] == "android-x86_64" and result["max_rel_err"] <= 1e-4
+    assert list(root.iterdir()) == []
+
+
+def test_a_phone_without_opencl(ssh_server: str, model: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("PCONV_OPENCL_LIBRARY", "/nowhere.so")
+    code, out, err = run_cli(capsys, "bench", model, "--device", "local", "--target", "opencl")
+    assert (code, out) == (2, "")
+    assert "local: pconv_bench failed: open: OpenCL: this machine has no libOpenCL." in err
+
+
 def test_devices(phone: Phone, ssh_server: str, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setenv("PCONV_SSH", ssh_server)
     phone(READY, "x\tunauthorized")
@@ -105,6 +142,12 @@ def test_devices(phone: Phone, ssh_server: str, monkeypatch: pytest.MonkeyPatch,
     [
         (["--device", "adb:nope"], "adb:nope: no such device is connected; connected: adb:emulator-5554."),
         (["--device", "usb"], "device 'usb': no such kind; allowed adb:SERIAL, ssh:HOST, local."),
+        (["--cpu", "aarch64"], "bench: --cpu is for a device, the comparison here is in fp32 for this"),
+        (
+            ["--device", "local", "--target", "linux-x86_64"],
+            "--target linux-x86_64: the device's platform is its own; allowed a GPU's, opencl, opencl-fp16",
+        ),
+        (["--device", "local", "--cpu", "cortex-a76"], "cpu 'cortex-a76' is none of linux-"),
         (["--cpus", "0"], "bench: --cpus pins cores of a device; add --device"),
         (["--device", NAME], f"{NAME}: pconv_bench failed: open: this CPU lacks instructions"),
         (["--device", "local", "--cpus", "999"], "local: pconv_bench failed: 999: the system does not let"),

@@ -11,6 +11,8 @@ from test_bench_on import NAME, READY, model, run_cli
 from pconv import targets, tuning
 from pconv.devices import Finished, connect
 from pconv.errors import DeviceError
+from pconv.runtime.opencl_device import device_identity
+from pconv.runtime.opencl_file import read_opencl_file
 from pconv.trial import There
 from pconv.tune import tune
 
@@ -72,10 +74,29 @@ def test_records_are_for_the_devices_processor(
     assert tuning.load(file, target).missing.startswith("not tuned: the records are for CPU 0x41 0xd0b")
 
 
+@pytest.mark.opencl
+def test_tune_a_gpu_over_ssh(
+    ssh_server: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """The records are those of its GPU and driver, and any machine compiles with them."""
+    monkeypatch.setenv("PCONV_SSH", ssh_server)
+    file = tmp_path / "gpu.json"
+    monkeypatch.setattr("pconv.tune._milliseconds", lambda *_: [2.0, 1.0])  # so that it is worth recording
+    options = ["--target", "opencl-fp16", "--tuning", file]
+    code, _, err = run_cli(capsys, "tune", model, "--device", "ssh:board", "--seconds", "1", *options)
+    assert code == 0, err
+    cpu = json.loads(file.read_text())["cpu"]
+    assert cpu == f"{device_identity()}, opencl-fp16"
+    monkeypatch.setattr("pconv.compiler.device_identity", lambda: "another GPU")
+    code, _, err = run_cli(capsys, "compile", model, *options, "-o", tmp_path / "m.pcl")
+    assert code == 0, err
+    reasons = [layer["reason"] for layer in read_opencl_file(tmp_path / "m.pcl").manifest["layers"]]
+    assert any("tuned: " in reason for reason in reasons)
+
+
 def test_a_device_that_prints_no_result(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
     phone(READY, abi="arm64-v8a")
-    monkeypatch.setattr("pconv.trial.build_bench", lambda program, out, cc: out)
-    monkeypatch.setattr("pconv.devices.shell.ShellDevice.push", lambda *_: None)
+    monkeypatch.setattr("pconv.trial.push_bench", lambda *_: [])
     monkeypatch.setattr(
         "pconv.devices.shell.ShellDevice.run", lambda *_, **__: Finished(139, "", "Segmentation fault")
     )

@@ -37,6 +37,7 @@ def test_an_app_on_gpu_and_cpu(tmp_path: Path) -> None:
             "small.pcl",
             "auto.c",
             "auto.h",
+            "bench_gpu.c",
             "opencl.c",
             "opencl.h",
             "opencl_api.h",

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pconv.bench.compare import MAX_REL_ERR, max_rel_err, random_inputs
-from pconv.build import build_bench
 from pconv.compiler import generate_program
 from pconv.devices import Device, Finished
 from pconv.errors import DeviceError
+from pconv.trial import push_bench
 
 EXECUTABLE = "pconv_bench"
 HALF_MAX_REL_ERR = 2e-2
@@ -74,38 +74,44 @@ def measure(
     settings: Sequence[Settings],
     *,
     compression: float = 1.0,
+    target: str | None = None,
     cpu: str | None = None,
     dtype: str | None = None,
+    tuned: Path | None = None,
     on_event: Event = lambda text, share: None,
 ) -> list[Measured]:
     """Compile an ONNX file for a device, push it, and time it there, once for each of the settings.
+
+    `target` is the device's CPU by default, or one for its GPU; `cpu`, `dtype`, `tuned` are as for `pconv.compile`.
 
     Raises: DeviceError when the device fails; else as compiling does.
     """
     on_event(f"compiling for {device.name}", None)
     # This machine's own target is the best for it; another machine gets what all of its kind run.
-    target = "native" if device.name == "local" else device.platform
-    program = generate_program(path, target=target, cpu=cpu, dtype=dtype)
+    here = device.name == "local" and cpu is None
+    target = target or ("native" if here else device.platform)
+    program = generate_program(path, target=target, cpu=cpu, dtype=dtype, tuned=tuned)
     with TemporaryDirectory(prefix="pconv-") as name:
         folder = Path(name)
         shapes = {t["name"]: tuple(t["shape"]) for t in program.manifest["inputs"]}
         tensors = random_inputs(shapes).values()
         (folder / "input").write_bytes(b"".join(tensor.tobytes() for tensor in tensors))
-        build_bench(program, folder / EXECUTABLE)
         on_event(f"pushing to {device.name}", None)
-        device.push(folder / EXECUTABLE, EXECUTABLE)
+        options = push_bench(program, device, EXECUTABLE)
         device.push(folder / "input", "input")
         measured = []
         for chosen in settings:
             on_event(f"running on {device.name}, threads {chosen.threads}", None)
-            said, outputs = _run(device, chosen, folder / "output")
+            said, outputs = _run(device, chosen, options, folder / "output")
             measured.append(Measured(device.name, device.platform, compression, said, outputs))
     return measured
 
 
-def _run(device: Device, settings: Settings, output: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
+def _run(
+    device: Device, settings: Settings, options: Sequence[str], output: Path
+) -> tuple[dict[str, Any], NDArray[np.float32]]:
     files = ("--input", "input", "--output", "output")
-    done = device.run(EXECUTABLE, *settings.arguments(), *files, timeout_s=settings.timeout_s)
+    done = device.run(EXECUTABLE, *options, *settings.arguments(), *files, timeout_s=settings.timeout_s)
     said = _read(device, done)
     device.pull("output", output)
     return said, np.fromfile(output, np.float32)

@@ -18,7 +18,9 @@ pconv bench vgg16 --compression 8 --group 4 --threads 1,2 --seconds 30 --json vg
 
 pconv bench pruned.onnx --peers all
 
-pconv bench pruned.onnx --device adb:SERIAL --threads 4 --cpus 4-7
+pconv bench pruned.onnx --device adb:SERIAL --threads 4 --cpus 4-7 --cpu cortex-a76
+
+pconv bench pruned.onnx --device adb:SERIAL --target opencl-fp16
 """
 
 
@@ -53,8 +55,18 @@ def bench(
     cpus: Annotated[
         str | None, typer.Option(metavar="LIST", help="With --device: run on these cores only, such as 4-7.")
     ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=r"With --device: its GPU, as opencl, opencl-fp16 or opencl-fp16-math. \[default: its CPU]",
+            rich_help_panel=options.BUILD,
+        ),
+    ] = None,
+    cpu: options.Cpu = None,
     dtype: options.DType = None,
     input: options.Shapes = None,
+    tuning: options.Tuning = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write all samples to a file; - is stdout.")
     ] = None,
@@ -67,7 +79,8 @@ def bench(
     A peer that is not installed, or cannot run the model, is left out with the reason; a model that a peer
     has to convert is converted once and kept, which may take minutes.
 
-    With --device the model runs there and in pconv here, layer by layer, without peers; --dtype is the device's.
+    With --device the model runs there and in pconv here, layer by layer, without peers; --target, --cpu, --dtype and
+    --tuning say what is compiled for the device, as in `pconv compile`.
     """
     from pconv.bench import peers as peer_room
     from pconv.bench import session
@@ -79,7 +92,7 @@ def bench(
         raise PconvError("bench: pruning options without a rate; add --compression, e.g. --compression 8.")
     counts = options.thread_counts(threads)
     if device is None:
-        devices.refuse_without_device(cpus, dtype)
+        devices.refuse_without_device(cpus, {"target": target, "cpu": cpu, "dtype": dtype, "tuning": tuning})
     ready, missing = peer_room.split(peer_room.named(peers))
     for reason in missing.values():
         console.note(f"skipped: {reason}")
@@ -96,7 +109,8 @@ def bench(
         if compression is not None:
             files.append((models.pruned(found, settings, folder, track).path, compression))
         if device is not None:
-            there = devices.bench_on(device, files, counts, cpus, track, dtype)
+            build = {"target": target, "cpu": cpu, "dtype": dtype, "tuned": tuning}
+            there = devices.bench_on(device, files, counts, cpus, track, build)
             if file is not None:
                 console.write(file, devices.as_json(there) + "\n", "--json")
             (print(devices.as_json(there)) if to_stdout else devices.show(there))

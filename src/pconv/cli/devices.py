@@ -1,7 +1,7 @@
 """`pconv devices` lists where a model may run, and shows what `pconv bench --device` measured there."""
 
 import json as json_module
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ import typer
 
 from pconv import units
 from pconv.cli import console, options
-from pconv.errors import PconvError
+from pconv.errors import DeviceError, PconvError
 
 if TYPE_CHECKING:
     from pconv.bench.on_device import Measured
@@ -20,7 +20,7 @@ pconv devices
 
 pconv bench resnet18 --compression 8 --device adb:emulator-5554 --threads 4
 
-pconv bench pruned.onnx --device ssh:raspberrypi
+pconv bench pruned.onnx --device ssh:raspberrypi --target opencl-fp16
 """
 
 
@@ -53,20 +53,26 @@ def bench_on(
     threads: Sequence[int],
     cpus: str | None,
     track: console.Tracker,
-    dtype: str | None = None,
+    build: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Time every file on the device and on this machine, and compare the answers.
+    """Time every file on the device, compiled as `build` says, and on this machine, and compare the answers.
 
-    Raises: DeviceError when the device is not ready or answers something else.
+    Raises: DeviceError when the device is not ready or answers something else, or `build` names no GPU's target.
     """
     from pconv import devices as room
+    from pconv import targets
     from pconv.bench import machine, on_device
 
+    if build["target"] not in (None, *targets.devices()):
+        raise DeviceError(
+            f"--target {build['target']}: the device's platform is its own; allowed a GPU's, "
+            f"{', '.join(targets.devices())}. Leave it out for the CPU."
+        )
     results = []
     with room.connect(name) as there, room.connect("local") as here:
         for path, rate in files:
             settings = [on_device.Settings(threads=count, cpus=cpus or "") for count in threads]
-            far = on_device.measure(path, there, settings, compression=rate, dtype=dtype, on_event=track)
+            far = on_device.measure(path, there, settings, compression=rate, on_event=track, **build)
             settings = [on_device.Settings(threads=count) for count in threads]
             near = on_device.measure(path, here, settings, compression=rate, on_event=track)
             for f, n in zip(far, near, strict=True):
@@ -111,6 +117,8 @@ def _show_layers(far: "Measured", near: "Measured") -> None:
         beside = f"{host[name]:.3f}" if name in host else "-"
         table.add_row(name, f"{ms:.3f}", beside, kernels.get(name, ""))
     console.stdout().print(table)
+    if "gpu" in far.said:
+        console.note(f"{far.device}: on {far.said['gpu']}")
     after = far.said["after"]
     if after["temperature_mc"]:
         warmest = max(after["temperature_mc"].values()) / 1000
@@ -120,15 +128,16 @@ def _show_layers(far: "Measured", near: "Measured") -> None:
         console.note(f"{far.device}: {cores}")
 
 
-def refuse_without_device(cpus: str | None, dtype: str | None) -> None:
-    """Say that --cpus and --dtype need --device.
+def refuse_without_device(cpus: str | None, build: Mapping[str, Any]) -> None:
+    """Say that --cpus and what is compiled for a device need --device.
 
     Raises: PconvError when one was given.
     """
     if cpus is not None:
         raise PconvError("bench: --cpus pins cores of a device; add --device, e.g. --device adb:SERIAL.")
-    if dtype is not None:
-        raise PconvError(
-            "bench: --dtype is what a device computes with, the comparison here is in fp32; add --device, e.g. "
-            "--device adb:SERIAL."
-        )
+    for name, value in build.items():
+        if value is not None:
+            raise PconvError(
+                f"bench: --{name} is for a device, the comparison here is in fp32 for this machine; add --device, "
+                "e.g. --device adb:SERIAL."
+            )

@@ -48,6 +48,14 @@ def export(
     input: options.Shapes = None,
     cc: options.Compiler = None,
     tuning: options.Tuning = None,
+    gpu_tuning: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help=r"The records of `pconv tune` for the GPU. \[default: none of another machine's]",
+            rich_help_panel=options.BUILD,
+        ),
+    ] = None,
     dense: options.Dense = None,
     compression: options.Compression = None,
     patterns: options.Patterns = None,
@@ -80,7 +88,9 @@ def export(
             program,
             output,
             name=name or found.name,
-            gpu=generate_program(found.path, target=gpu, progress=track.steps, **said) if gpu else None,
+            gpu=generate_program(found.path, target=gpu, tuned=gpu_tuning, progress=track.steps, **said)
+            if gpu
+            else None,
             cc=cc,
             progress=track.steps,
         )

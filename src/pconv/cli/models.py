@@ -21,7 +21,7 @@ Shapes = Mapping[str, tuple[int, ...]] | None
 """The shapes of inputs that a file leaves open, by name."""
 
 COMPILED_SUFFIXES = (".so", ".dylib", ".pcl")
-COMPILED_BEGINNINGS = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"PCONVCL1")
+COMPILED_BEGINNINGS = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"PCONVCL")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ pconv tune pruned.onnx --target opencl
 
 pconv tune pruned.onnx --device adb:SERIAL --cpus 4-7 --cpu cortex-a76 --tuning phone.json
 
+pconv tune pruned.onnx --device adb:SERIAL --target opencl-fp16 --tuning phone_gpu.json
+
 pconv tune pruned.onnx --tuning board.json && pconv compile pruned.onnx -o net.so --tuning board.json
 """
 

@@ -59,8 +59,8 @@ def verify(
     Pruning writes a sparsity map into the file: a promise of what stays zero. Training, exporting or another tool may
     break it, and one weight in a pruned place costs a whole kernel. Every broken promise is listed.
 
-    Of a compiled model (.so): its bytes are those that the compiler wrote. Loading finds a file that is cut off, not
-    one whose bytes changed.
+    Of a compiled model (.so, .pcl; .dylib for arm64): its bytes are those that the compiler wrote. Loading finds a
+    file that is cut off, not one whose bytes changed.
     """
     if models.is_compiled(model):
         _verify_compiled(Path(model), json)
@@ -128,8 +128,8 @@ def _verify_compiled(path: Path, json: bool) -> None:
     whole = is_whole(path)
     if whole is None:
         raise ArtefactError(
-            f"{path}: it does not say what its bytes should be; allowed a library for Linux or Android, neither "
-            "stripped nor cut off. Compare it with the file that `pconv compile` wrote."
+            f"{path}: it does not say what its bytes should be; allowed a .pcl file, or a library for Linux, Android "
+            "or macOS on arm64, neither stripped nor cut off. Compare it with the file that `pconv compile` wrote."
         )
     problems = (
         [] if whole else [f"{path}: its bytes changed after it was compiled. Copy or compile it again."]

@@ -10,18 +10,19 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from pconv import targets
 from pconv.build import NATIVE, RUNTIME_SOURCES, build, compiled
 from pconv.codegen.program import Program, Variant, manifest_lines
 from pconv.deploy import names
 from pconv.errors import BuildError
 from pconv.files import make_way, unwritable
+from pconv.gpu_bench import build_gpu_bench
 from pconv.progress import Progress
-from pconv.targets import devices
-from pconv.targets.platforms import platform_of
+from pconv.targets.platforms import Platform, platform_of
 from pconv.toolchain import COMMON_FLAGS
 
 TEMPLATES = Path(__file__).parent / "templates"
-GPU_SOURCES = ("opencl.h", "opencl.c", "opencl_api.h", "opencl_half.h", "auto.h", "auto.c")
+GPU_SOURCES = ("opencl.h", "opencl.c", "opencl_api.h", "opencl_half.h", "auto.h", "auto.c", "bench_gpu.c")
 _SUFFIX = {"linux": ".so", "android": ".so", "macos": ".dylib"}
 _MARK = Path("src", "weights.bin")
 _ADVICE = "Name another folder with -o."
@@ -59,7 +60,9 @@ def write_folder(
     if platform is None:
         raise BuildError(f"target {target.name}: it cannot be exported; allowed CPUs, e.g. android-arm64.")
     if gpu is not None and gpu.target.arch != "opencl":
-        raise BuildError(f"GPU {gpu.target.name!r}: no target for one; allowed {', '.join(devices())}.")
+        raise BuildError(
+            f"GPU {gpu.target.name!r}: no target for one; allowed {', '.join(targets.devices())}."
+        )
     if gpu is not None and target.os not in _SUFFIX:
         raise BuildError(
             f"target {platform.name}: apps there have no OpenCL; export it without a GPU's model."
@@ -70,8 +73,8 @@ def write_folder(
         _write_sources(program, prefix, draft / "src")
         _write_manifests(program, draft / "manifest")
         if gpu is not None:
-            binaries.append(_write_gpu(gpu, prefix, draft / "gpu"))
-        values = _values(program, prefix, platform.name, binaries)
+            binaries += _write_gpu(gpu, platform, prefix, draft, cc)
+        values = _values(program, prefix, platform, binaries)
         _write_templates(values | {"GPU": gpu.target.name if gpu else ""}, draft)
         files = tuple(sorted(path.relative_to(draft) for path in draft.rglob("*") if path.is_file()))
     return Exported(Path(out), prefix, platform.name, files)
@@ -98,7 +101,7 @@ def _write_sources(program: Program, name: str, folder: Path) -> None:
     folder.mkdir()
     for file, text in program.files.items():
         (folder / file).write_text(text)
-    for file in (*RUNTIME_SOURCES, "model.h", "pool.h", "weights.c", "bench.c"):
+    for file in (*RUNTIME_SOURCES, "model.h", "pool.h", "weights.c", "bench.h", "bench.c"):
         shutil.copyfile(NATIVE / file, folder / file)
     for file, new in (("names.h", names.renames(program, name)), ("static_names.h", names.interface(name))):
         (folder / file).write_text("".join(f"#define {old} {new[old]}\n" for old in new))
@@ -112,12 +115,15 @@ def _write_manifests(program: Program, folder: Path) -> None:
         (folder / f"{variant.target.name}.json").write_text(f"{text}\n")
 
 
-def _write_gpu(program: Program, name: str, folder: Path) -> str:
-    folder.mkdir()
-    build(program, out=folder / f"{name}.pcl")
+def _write_gpu(program: Program, platform: Platform, name: str, folder: Path, cc: str | None) -> list[str]:
+    """Write a GPU's model, what runs it from C, and what times it."""
+    model, bench = Path("gpu", f"{name}.pcl"), Path("bin", platform.name, "pconv_gpu_bench")
+    (folder / model).parent.mkdir()
+    build(program, out=folder / model)
+    build_gpu_bench(targets.get(platform.name), folder / bench, cc=cc)
     for file in GPU_SOURCES:
-        shutil.copyfile(NATIVE / file, folder / file)
-    return f"gpu/{name}.pcl"
+        shutil.copyfile(NATIVE / file, folder / "gpu" / file)
+    return [str(model), str(bench)]
 
 
 def _write_templates(values: dict[str, str], folder: Path) -> None:
@@ -130,20 +136,21 @@ def _write_templates(values: dict[str, str], folder: Path) -> None:
             place.write_text(_fill(template.read_text(), values))
 
 
-def _values(program: Program, name: str, platform: str, binaries: Sequence[str]) -> dict[str, str]:
+def _values(program: Program, name: str, platform: Platform, binaries: Sequence[str]) -> dict[str, str]:
     """Return what stands for each @PLACE@ of the templates."""
-    manifest, targets = program.manifest, [variant.target for variant in program.variants]
+    manifest, several = program.manifest, [variant.target for variant in program.variants]
     layers = manifest["layers"]
     return {
         "NAME": name,
         "UPPER": name.upper(),
         "CLASS": names.class_name(name),
         "MODEL": str(manifest["model"]["name"]),
-        "PLATFORM": platform,
-        "CPU": ", else ".join(f"{t.name} on {t.cpu}" if t.cpu else t.name for t in targets),
+        "PLATFORM": platform.name,
+        "ABI": platform.android_abi,
+        "CPU": ", else ".join(f"{t.name} on {t.cpu}" if t.cpu else t.name for t in several),
         "VERSION": str(manifest.get("pconv", "")),
         "FUNCTIONS": names.declarations(name),
-        "FEATURES": ", ".join(targets[-1].features),
+        "FEATURES": ", ".join(several[-1].features),
         "COMMON_FLAGS": " ".join(f for f in COMMON_FLAGS if f not in ("-fPIC", "-g0", "-std=gnu11")),
         "SOURCES": "\n".join(map(_cmake_sources, program.variants)),
         "RUNTIME": "\n    ".join(f"src/{file}" for file in RUNTIME_SOURCES),

@@ -1,13 +1,15 @@
 """A model compiled for OpenCL as one file, which C reads as easily as Python (native/opencl.c).
 
-    "PCONVCL1"                                     8 bytes
+    "PCONVCL2"                                     8 bytes
     sizes of the four parts, 64-bit little-endian  32 bytes
     manifest (JSON), launches, kernels (OpenCL C), constants; each ends with zeros to a multiple of 64
+    the hash of all that (seal.py)                 a line
 
 The launches repeat what the manifest says of them as lines of words, so that C needs no JSON:
 
     model ELEM_BYTES ARENA_ELEMS
     input|output ELEMS DIM...
+    layer NAME
     launch KERNEL GLOBAL_X GLOBAL_Y LOCAL SHARED IN AT ADD AT OUT AT ARGUMENT...
 """
 
@@ -20,9 +22,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pconv.errors import ArtefactError
+from pconv.runtime.seal import LINE_BYTES
 
 FORMAT = 2
-MAGIC = b"PCONVCL1"
+MAGIC = b"PCONVCL2"
 ALIGN = 64
 _SIZES = struct.Struct("<4Q")
 _AGAIN = "Compile the model again with this pconv."
@@ -38,10 +41,10 @@ class OpenclFile:
 
 
 def is_opencl_file(path: Path) -> bool:
-    """Tell whether a file is one of these, by its first bytes."""
+    """Tell whether a file is one of these, of any version, by its first bytes."""
     try:
         with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
+            return file.read(len(MAGIC))[:-1] == MAGIC[:-1]
     except OSError:
         return False
 
@@ -49,7 +52,7 @@ def is_opencl_file(path: Path) -> bool:
 def write_opencl_file(
     file: BinaryIO, manifest: dict[str, Any], source: str, constants: bytes | bytearray | memoryview
 ) -> None:
-    """Write a compiled model; equal models give equal bytes."""
+    """Write a compiled model, yet to be sealed; equal models give equal bytes."""
     parts = (json.dumps(manifest).encode(), _launch_lines(manifest).encode(), source.encode(), constants)
     file.write(MAGIC + _SIZES.pack(*map(len, parts)) + bytes(ALIGN - len(MAGIC) - _SIZES.size))
     for part in parts:
@@ -82,14 +85,14 @@ def read_opencl_file(path: Path) -> OpenclFile:
 
 def _parts(data: bytes) -> list[bytes]:
     if data[: len(MAGIC)] != MAGIC:
-        raise ValueError("it does not begin as one")
+        raise ValueError("it is of another version")
     sizes = _SIZES.unpack_from(data, len(MAGIC))
     parts, at = [], ALIGN
     for size in sizes:
         parts.append(data[at : at + size])
         at += size + ALIGN - size % ALIGN
-    if at != len(data):
-        raise ValueError(f"{len(data)} bytes instead of {at}")
+    if at + LINE_BYTES != len(data):
+        raise ValueError(f"{len(data)} bytes instead of {at + LINE_BYTES}")
     return parts
 
 
@@ -98,8 +101,9 @@ def _launch_lines(manifest: Mapping[str, Any]) -> str:
     lines: list[tuple[Any, ...]] = [("model", said["elem_bytes"], said["arena_elems"])]
     for kind in ("input", "output"):
         lines += [(kind, prod(t["shape"]), *t["shape"]) for t in manifest[f"{kind}s"]]
-    for launch in said["launches"]:
+    for layer, launch in zip(manifest["layers"], said["launches"], strict=True):
         operands = (*launch["in"], *launch["add"], *launch["out"])
         sizes = (*launch["global"], launch["local"][0], int(launch["shared"]))
+        lines.append(("layer", " ".join(layer["name"].split())))
         lines.append(("launch", launch["kernel"], *sizes, *operands, *launch["args"]))
     return "".join(" ".join(map(str, line)) + "\n" for line in lines)

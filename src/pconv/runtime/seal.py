@@ -1,5 +1,6 @@
 """The last line of a compiled model's file: the hash of all bytes before it. Loaders read no further than they need.
 
+A file for macOS has none, because what follows its end would not pass Apple's signing; its own signature serves.
 Loading does not look at it: hashing takes several times as long as mapping the file. `pconv verify` does.
 """
 
@@ -8,9 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pconv.errors import ArtefactError
+from pconv.runtime import mach_pages
 
 _WORD = b"\npconv sha256 "
-_BYTES = len(_WORD) + 64 + 1
+LINE_BYTES = len(_WORD) + 64 + 1
 _PIECE = 1 << 20
 
 
@@ -23,16 +25,19 @@ def seal(path: Path) -> None:
 
 
 def is_whole(path: Path) -> bool | None:
-    """Tell whether a file's bytes are those that were sealed; None where there is no such line.
+    """Tell whether a file's bytes are those that were sealed, or signed; None where it is neither.
 
     Raises: ArtefactError when it cannot be read.
     """
     try:
-        size = path.stat().st_size
         with path.open("rb") as file:
-            file.seek(max(0, size - _BYTES))
+            if file.read(len(mach_pages.MAGIC)) == mach_pages.MAGIC:
+                file.seek(0)
+                return mach_pages.pages_are_whole(file.read())
+            size = file.seek(0, 2)
+            file.seek(max(0, size - LINE_BYTES))
             said = file.read()
-            return said == _line(file, size - _BYTES) if said.startswith(_WORD) else None
+            return said == _line(file, size - LINE_BYTES) if said.startswith(_WORD) else None
     except OSError as error:
         raise ArtefactError(
             f"{path}: cannot be read ({error.strerror}). Name a compiled model's file."
@@ -41,7 +46,7 @@ def is_whole(path: Path) -> bool | None:
 
 def is_cut(tail: bytes) -> bool:
     """Tell whether what follows a library in its file is a line that does not end."""
-    return 0 < len(tail) < _BYTES and _WORD.startswith(tail[: len(_WORD)])
+    return 0 < len(tail) < LINE_BYTES and _WORD.startswith(tail[: len(_WORD)])
 
 
 def _line(file: BinaryIO, size: int) -> bytes:

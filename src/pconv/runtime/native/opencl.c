@@ -8,8 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAGIC "PCONVCL1"
+#define MAGIC "PCONVCL2"
 #define HEADER_BYTES 64
+#define SEAL_BYTES 79 /* the last line: a hash, which loading does not look at */
 #define OPTIONS "-cl-std=CL1.2 -cl-mad-enable"
 #define MAX_BUFFERS 64
 #define MAX_WORD 256
@@ -18,6 +19,7 @@
 typedef struct {
     cl_object kernel;
     size_t global[2], local[2];
+    char *layer; /* its name */
 } launch;
 
 typedef struct {
@@ -28,7 +30,8 @@ typedef struct {
 struct pconv_gpu {
     opencl_api cl;
     cl_object device, context, queue, timed_queue, program, constants;
-    char name[MAX_WORD];
+    char name[MAX_WORD], identity[4 * MAX_WORD];
+    char *layer; /* what the next launch is called */
     size_t elem_bytes;
     int counts[2]; /* inputs, outputs */
     int64_t elems[2][MAX_BUFFERS];
@@ -62,10 +65,17 @@ static int split(parts *p, const unsigned char *pcl, size_t bytes) {
         at += sizes[i] + HEADER_BYTES - sizes[i] % HEADER_BYTES;
     }
     *p = (parts){found[0], found[1], found[2], found[3], sizes[2], sizes[3]};
-    return at == bytes;
+    return at + SEAL_BYTES == bytes;
 }
 
 /* --- device and program --------------------------------------------------------------------------------------- */
+
+/* Cut spaces off both ends, which some drivers leave. */
+static const char *trimmed(char *text) {
+    while (*text == ' ') text++;
+    for (size_t n = strlen(text); n && text[n - 1] == ' ';) text[--n] = 0;
+    return text;
+}
 
 /* The first GPU of all platforms, else the first device of any kind. */
 static int choose_device(pconv_gpu *g) {
@@ -79,16 +89,24 @@ static int choose_device(pconv_gpu *g) {
     return 0;
 }
 
+/* Write down what the device is: as pconv's Python says it too, so that what was tuned through either serves both. */
+static void identify(pconv_gpu *g) {
+    char platform[MAX_WORD] = "", driver[MAX_WORD] = "";
+    cl_object of = NULL;
+    g->cl.GetDeviceInfo(g->device, CL_DEVICE_NAME, sizeof g->name - 1, g->name, NULL);
+    g->cl.GetDeviceInfo(g->device, CL_DRIVER_VERSION, sizeof driver - 1, driver, NULL);
+    g->cl.GetDeviceInfo(g->device, CL_DEVICE_PLATFORM, sizeof of, &of, NULL);
+    if (of) g->cl.GetPlatformInfo(of, CL_PLATFORM_NAME, sizeof platform - 1, platform, NULL);
+    snprintf(g->identity, sizeof g->identity, "%s: %s, driver %s", trimmed(platform), trimmed(g->name), trimmed(driver));
+}
+
 static uint64_t hash(uint64_t seed, const char *text, size_t bytes) {
     for (size_t i = 0; i < bytes; i++) seed = (seed ^ (unsigned char)text[i]) * 1099511628211u;
     return seed;
 }
 
 static void binary_path(const pconv_gpu *g, const parts *p, const char *cache, char *path) {
-    char driver[MAX_WORD] = "";
-    g->cl.GetDeviceInfo(g->device, CL_DRIVER_VERSION, sizeof driver - 1, driver, NULL);
-    uint64_t key = hash(14695981039346656037u, g->name, strlen(g->name));
-    key = hash(key, driver, strlen(driver));
+    uint64_t key = hash(14695981039346656037u, g->identity, strlen(g->identity));
     key = hash(hash(key, OPTIONS, sizeof OPTIONS), p->source, p->source_bytes);
     snprintf(path, MAX_PATH_BYTES, "%s/pconv-%016" PRIx64 ".clbin", cache, key);
 }
@@ -214,6 +232,7 @@ static int read_launch(pconv_gpu *g, const char *line) {
         g->launches = more;
     }
     launch *l = &g->launches[g->launch_count];
+    l->layer = NULL;
     l->kernel = g->cl.CreateKernel(g->program, word, NULL);
     if (!l->kernel) return 0;
     g->launch_count++;
@@ -233,14 +252,24 @@ static int read_launch(pconv_gpu *g, const char *line) {
     size_t limit = 0, local = (size_t)sizes[2];
     g->cl.GetKernelWorkGroupInfo(l->kernel, g->device, CL_KERNEL_WORK_GROUP_SIZE, sizeof limit, &limit, NULL);
     while (local > limit && local % 2 == 0 && !sizes[3]) local /= 2;
-    *l = (launch){l->kernel, {(size_t)sizes[0], (size_t)sizes[1]}, {local, 1}};
-    return good && local <= limit;
+    *l = (launch){l->kernel, {(size_t)sizes[0], (size_t)sizes[1]}, {local, 1}, g->layer};
+    g->layer = NULL;
+    return good && l->layer && local <= limit;
+}
+
+/* Keep the name of the layer that the next line launches: all that is left of this line. */
+static int read_layer(pconv_gpu *g, const char *line) {
+    size_t n = strcspn(++line, "\n");
+    free(g->layer);
+    g->layer = calloc(1, n + 1);
+    return g->layer && memcpy(g->layer, line, n);
 }
 
 static int read_line(pconv_gpu *g, const char *line) {
     char word[MAX_WORD];
     uint64_t elem_bytes, elems;
     if (!next_word(&line, word)) return 0;
+    if (!strcmp(word, "layer")) return read_layer(g, line);
     if (!strcmp(word, "launch")) return read_launch(g, line);
     if (!strcmp(word, "input")) return read_tensor(g, line, 0);
     if (!strcmp(word, "output")) return read_tensor(g, line, 1);
@@ -265,7 +294,7 @@ static int read_launches(pconv_gpu *g, const char *text) {
 static int open_gpu(pconv_gpu *g, const parts *p, const char *cache, char *error, size_t error_len) {
     if (!opencl_load(&g->cl)) return fail(error, error_len, "OpenCL: this machine has no libOpenCL", "");
     if (!choose_device(g)) return fail(error, error_len, "OpenCL: this machine has no device", "");
-    g->cl.GetDeviceInfo(g->device, CL_DEVICE_NAME, sizeof g->name - 1, g->name, NULL);
+    identify(g);
     cl_ulong limit = 0;
     g->cl.GetDeviceInfo(g->device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof limit, &limit, NULL);
     if (p->constants_bytes > limit) return fail(error, error_len, "OpenCL: the weights are too large for", g->name);
@@ -293,6 +322,13 @@ pconv_gpu *pconv_gpu_open(const void *pcl, size_t pcl_bytes, const char *cache, 
     pconv_gpu_close(g);
     return NULL;
 }
+
+const char *pconv_gpu_manifest(const void *pcl, size_t pcl_bytes) {
+    parts p;
+    return pcl && split(&p, pcl, pcl_bytes) ? p.manifest : NULL;
+}
+
+const char *pconv_gpu_identity(const pconv_gpu *g) { return g->identity; }
 
 const char *pconv_gpu_device(const pconv_gpu *g) { return g->name; }
 
@@ -362,9 +398,16 @@ int pconv_gpu_times(const pconv_gpu *g, int64_t *ns, int capacity) {
     return g->launch_count;
 }
 
+const char *pconv_gpu_layer(const pconv_gpu *g, int i) {
+    return i >= 0 && i < g->launch_count ? g->launches[i].layer : NULL;
+}
+
 void pconv_gpu_close(pconv_gpu *g) {
     if (!g) return;
-    for (int i = 0; i < g->launch_count; i++) g->cl.ReleaseKernel(g->launches[i].kernel);
+    for (int i = 0; i < g->launch_count; i++) {
+        g->cl.ReleaseKernel(g->launches[i].kernel);
+        free(g->launches[i].layer);
+    }
     for (int kind = 0; kind < 2; kind++)
         for (int i = 0; i < g->counts[kind]; i++)
             if (g->buffers[kind][i]) g->cl.ReleaseMemObject(g->buffers[kind][i]);
@@ -376,6 +419,7 @@ void pconv_gpu_close(pconv_gpu *g) {
     if (g->context) g->cl.ReleaseContext(g->context);
     /* The library stays loaded: drivers do not take being unloaded well. */
     free(g->launches);
+    free(g->layer);
     free(g->staging);
     free(g->ns);
     free(g);

@@ -21,8 +21,14 @@ typedef struct pconv_gpu pconv_gpu;
    `cache`, which must exist (NULL: compile them every time). NULL on failure, and why in `error`. */
 pconv_gpu *pconv_gpu_open(const void *pcl, size_t pcl_bytes, const char *cache, char *error, size_t error_len);
 
+/* What the file says of the model, as JSON: a part of `pcl`. NULL when it is no whole one. */
+const char *pconv_gpu_manifest(const void *pcl, size_t pcl_bytes);
+
 /* The device's name; lives as long as the model. */
 const char *pconv_gpu_device(const pconv_gpu *);
+
+/* What measurements hold for: the names of platform and device, and the driver's version. Lives as long. */
+const char *pconv_gpu_identity(const pconv_gpu *);
 
 /* The elements of one sample of the i-th input (output), -1 when there is none. */
 int64_t pconv_gpu_elems(const pconv_gpu *, int is_output, int i);
@@ -35,6 +41,9 @@ int pconv_gpu_profile(pconv_gpu *, int on);
 
 /* Copy at most `capacity` times of the last profiled run, in order of execution; their full number. */
 int pconv_gpu_times(const pconv_gpu *, int64_t *ns, int capacity);
+
+/* The name of the i-th layer in that order, NULL when there is none; lives as long as the model. */
+const char *pconv_gpu_layer(const pconv_gpu *, int i);
 
 /* Free the model; NULL is fine. */
 void pconv_gpu_close(pconv_gpu *);

@@ -15,10 +15,11 @@ typedef void *cl_object; /* platforms, devices, contexts, queues, buffers, progr
 enum {
     CL_SUCCESS = 0,
     CL_TRUE = 1,
+    CL_PLATFORM_NAME = 0x0902,
     CL_DEVICE_MAX_MEM_ALLOC_SIZE = 0x1010,
     CL_DEVICE_NAME = 0x102B,
     CL_DRIVER_VERSION = 0x102D,
-    CL_DEVICE_EXTENSIONS = 0x1030,
+    CL_DEVICE_PLATFORM = 0x1031,
     CL_PROGRAM_BINARY_SIZES = 0x1165,
     CL_PROGRAM_BINARIES = 0x1166,
     CL_PROGRAM_BUILD_LOG = 0x1183,
@@ -35,6 +36,7 @@ enum {
 
 #define OPENCL_FUNCTIONS(F) \
     F(cl_int, GetPlatformIDs, (cl_uint, cl_object *, cl_uint *)) \
+    F(cl_int, GetPlatformInfo, (cl_object, cl_uint, size_t, void *, size_t *)) \
     F(cl_int, GetDeviceIDs, (cl_object, cl_bits, cl_uint, cl_object *, cl_uint *)) \
     F(cl_int, GetDeviceInfo, (cl_object, cl_uint, size_t, void *, size_t *)) \
     F(cl_object, CreateContext, (const void *, cl_uint, const cl_object *, void *, void *, cl_int *)) \
