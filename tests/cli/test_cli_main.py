@@ -1,5 +1,6 @@
 """Exit codes, one-line errors, and help that teaches."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -126,3 +127,14 @@ def test_unknown_model_offers_the_nearest(cli, tmp_path: Path) -> None:
 def test_entry_point_is_main() -> None:
     assert callable(cli_module.main)
     assert compile_module.EPILOG
+
+
+@pytest.mark.parametrize("arguments", [["--json"], ["--stage", "graph"], ["--stage", "sparsity"]])
+def test_a_reader_that_goes_away_is_no_error(model: Path, arguments: list[str]) -> None:
+    """As in `pconv inspect MODEL | head -1`: nobody reads what is printed, and nothing is said of it."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "pconv", "inspect", str(model), *arguments]
+    with os.fdopen(writer, "wb") as nobody:
+        done = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "")

@@ -74,7 +74,10 @@ def _options(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 a bug of ours, 2 something to correct, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 a bug of ours, 2 something to correct, 130 interrupted.
+
+    Where whoever reads the output goes away, as `head` does, it is 1 too, and nothing is said.
+    """
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = [argument for argument in given if argument != "--debug"]
     debug = len(arguments) < len(given) or os.environ.get("PCONV_DEBUG", "0") not in ("", "0")
