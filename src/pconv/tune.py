@@ -96,9 +96,9 @@ def tune(
     """Search the fastest schedule of every convolution on this machine, and record those that gain.
 
     `target` is this machine's CPU by default; "opencl" (or a variant) tunes for its OpenCL device; `dtype` is as for
-    `pconv.compile`. With `device`,
-    everything runs there, on the cores `cpus` where they are named, and the records are those of its processor.
-    `seconds` bounds the search, compiling included: a round that has begun is finished, one is made at least.
+    `pconv.compile`. With `device`, everything runs there, on the cores `cpus` where they are named, and the records are
+    those of its processor. `seconds` bounds the search, compiling included: a round that has begun is finished, one is
+    made at least.
     `path` is the tuning file, by default this machine's own, which `pconv.compile` reads.
 
     Raises: as `compile` does; BuildError when the file cannot be written, or the target is another machine's and no

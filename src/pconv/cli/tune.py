@@ -101,7 +101,7 @@ def tune(
         return
     table = console.table("layer", "schedule", "of the modelled time")
     for key, record in sorted(result.improved.items(), key=lambda item: item[1].ratio):
-        table.add_row(key.rpartition(" ")[0], record.schedule, f"{record.ratio:.2f}")
+        table.add_row(key.partition(" (")[0], record.schedule, f"{record.ratio:.2f}")
     if result.improved:
         console.stdout().print(table)
     gain = result.modelled_ms / result.tuned_ms
