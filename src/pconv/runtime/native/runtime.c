@@ -3,7 +3,6 @@
 #include "pool.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #ifndef MAP_ANONYMOUS
@@ -12,13 +11,17 @@
 
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 
+/* Memory on a huge page's border, zero at first, with slack before and behind. */
+typedef struct {
+    void *mapping; /* NULL where nothing was taken */
+    size_t mapping_bytes;
+    unsigned char *first;
+} block;
+
 struct pconv_model {
     const pconv_plan *plan;
     pool *pool;
-    void *mapping;
-    size_t mapping_bytes;
-    float *arena;
-    unsigned char *scratch; /* of all threads */
+    block arena, scratch; /* the scratch of all threads */
     const float **inputs; /* of the sample being run */
     float **outputs;
     int64_t *ns; /* per step; NULL unless profiling */
@@ -50,33 +53,34 @@ static size_t elems(const pconv_tensor *tensor) {
     return n;
 }
 
-/* Reserve the arena on a huge page's border, with slack before and behind; 0 when there is no memory. */
-static int map_arena(pconv_model *m) {
-    m->mapping_bytes = HUGE_PAGE_BYTES + m->plan->arena_bytes + PCONV_SLACK_BYTES;
-    m->mapping = mmap(NULL, m->mapping_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (m->mapping == MAP_FAILED) return 0;
+static void unmap(block *b) {
+    if (b->mapping) munmap(b->mapping, b->mapping_bytes);
+}
+
+/* Take so many bytes instead of what a block had; 0 when there is no memory, and then it stays as it was. */
+static int map(block *b, size_t bytes) {
+    size_t all = HUGE_PAGE_BYTES + bytes + PCONV_SLACK_BYTES;
+    void *mapping = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapping == MAP_FAILED) return 0;
+    unmap(b);
     /* Mappings begin on a multiple of the slack, so the next border behind it is never too far. */
-    uintptr_t first = (uintptr_t)m->mapping + PCONV_SLACK_BYTES;
-    m->arena = (float *)((first + HUGE_PAGE_BYTES - 1) & ~(uintptr_t)(HUGE_PAGE_BYTES - 1));
+    uintptr_t first = (uintptr_t)mapping + PCONV_SLACK_BYTES + HUGE_PAGE_BYTES - 1;
+    *b = (block){mapping, all, (unsigned char *)(first & ~(uintptr_t)(HUGE_PAGE_BYTES - 1))};
 #ifdef MADV_HUGEPAGE
-    if (m->plan->arena_bytes >= HUGE_PAGE_BYTES) madvise(m->mapping, m->mapping_bytes, MADV_HUGEPAGE);
+    if (bytes >= HUGE_PAGE_BYTES / 4) madvise(mapping, all, MADV_HUGEPAGE);
 #endif
     return 1;
 }
 
-/* Reserve what so many threads need for themselves; 0 when there is no memory, and then all stays as it was. */
+/* The same for what so many threads need for themselves. */
 static int reserve_scratch(pconv_model *m, int threads) {
-    void *scratch = NULL;
-    size_t bytes = m->plan->scratch_bytes * (size_t)threads;
-    if (bytes && posix_memalign(&scratch, PCONV_SLACK_BYTES, bytes)) return 0;
-    if (bytes) memset(scratch, 0, bytes); /* a strip's surplus vectors are computed too: no NaNs, which are slow */
-    free(m->scratch);
-    m->scratch = scratch;
-    return 1;
+    return !m->plan->scratch_bytes || map(&m->scratch, m->plan->scratch_bytes * (size_t)threads);
 }
 
 static pconv_frame frame_of(const pconv_model *m) {
-    return (pconv_frame){m->arena, pconv_weights, m->inputs, m->outputs, m->scratch, m->plan->scratch_bytes};
+    return (pconv_frame){
+        (float *)m->arena.first, pconv_weights, m->inputs, m->outputs, m->scratch.first, m->plan->scratch_bytes,
+    };
 }
 
 static const char *open_model(pconv_model **out, int threads) {
@@ -86,11 +90,11 @@ static const char *open_model(pconv_model **out, int threads) {
     pconv_model *m = *out = calloc(1, sizeof *m);
     if (!m) return "out of memory";
     m->plan = plan;
-    m->mapping = MAP_FAILED;
     m->inputs = calloc((size_t)pconv_inputs_count + 1, sizeof *m->inputs);
     m->outputs = calloc((size_t)pconv_outputs_count + 1, sizeof *m->outputs);
     m->pool = pool_open(threads);
-    if (!m->inputs || !m->outputs || !m->pool || !map_arena(m) || !reserve_scratch(m, threads)) return "out of memory";
+    if (!m->inputs || !m->outputs || !m->pool) return "out of memory";
+    if (!map(&m->arena, plan->arena_bytes) || !reserve_scratch(m, threads)) return "out of memory";
     pconv_frame frame = frame_of(m);
     for (int32_t i = 0; i < plan->preparation_count; i++) pool_run(m->pool, &plan->preparation[i], &frame);
     return NULL;
@@ -112,8 +116,8 @@ pconv_model *pconv_open(int threads, char *error, size_t error_len) {
 void pconv_close(pconv_model *m) {
     if (!m) return;
     pool_close(m->pool);
-    if (m->mapping != MAP_FAILED) munmap(m->mapping, m->mapping_bytes);
-    free(m->scratch);
+    unmap(&m->arena);
+    unmap(&m->scratch);
     free(m->inputs);
     free(m->outputs);
     free(m->ns);
