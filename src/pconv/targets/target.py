@@ -15,7 +15,8 @@ class Costs:
     `overlap` is the n of (fma^n + memory^n)^(1/n): 1 where loads and multiply-adds share the issue slots.
     `burst` is the latency of multiply-adds that follow each other on one accumulator. `load` is for a load
     from L1, `row` for each row of input under a tile, `loop` for a kernel, `run` for a pattern and
-    `surprise` for the end of a run that is mispredicted, `store` for a vector of output, `group` for a
+    `surprise` for the end of a run that is mispredicted, fewer where a layer has fewer turns of loops than
+    are `remembered`, `store` for a vector of output, `group` for a
     group of filters; `l2_line` for a line from L2, and `far_line` from beyond, `far_weights` for one of
     weights, `far_store` for a line of an output that leaves L2, `far_row` for each stretch of it. Where
     groups take turns on a block of channels, `visit` is for a turn, `put_aside` for a vector of sums kept
@@ -31,6 +32,7 @@ class Costs:
     loop: float = 2.0
     run: float = 6.0
     surprise: float = 0.0
+    remembered: float = 1.0
     store: float = 2.0
     group: float = 30.0
     l2_line: float = 1.2

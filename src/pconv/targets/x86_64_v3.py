@@ -29,6 +29,7 @@ X86_64_V3 = Target(
         loop=0.679,
         run=1.05,
         surprise=6.39,
+        remembered=8000,
         store=3.76,
         group=0.0,
         l2_line=2.4,
