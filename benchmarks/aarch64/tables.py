@@ -1,7 +1,7 @@
 """What docs/aarch64.md shows of the counts."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +55,17 @@ def _millions(count: int) -> str:
 
 
 def _loops(case: Record) -> Iterator[str]:
-    yield "| inner loop of | instructions | multiply-adds | loads | cycles each multiply-add | share of ours |"
-    yield "|---|---|---|---|---|---|"
-    for row in case["results"]:
-        if row["engine"] == "pconv":
-            yield from _hottest(row["layers"], row["instructions"])
+    yield "| ours | inner loop of | instructions | multiply-adds | loads | cycles each multiply-add | share |"
+    yield "|---|---|---|---|---|---|---|"
+    for dtype in TYPES:
+        for row in case["results"]:
+            if (row["engine"], row["dtype"]) == ("pconv", dtype):
+                yield from _hottest(row)
 
 
-def _hottest(layers: Sequence[Record], whole: int) -> Iterator[str]:
+def _hottest(row: Record) -> Iterator[str]:
     """Give the micro-kernels that execute most, layers that share one together."""
+    layers, whole = row["layers"], row["instructions"]
     total: dict[str, int] = {}
     loops = {layer["micro_kernel"]: layer["inner_loop"] for layer in layers}
     for layer in layers:
@@ -72,7 +74,7 @@ def _hottest(layers: Sequence[Record], whole: int) -> Iterator[str]:
     for name in [name for name in ranked if loops[name]][:SHOWN_LOOPS]:
         loop = loops[name]
         numbers = (str(loop[key]) for key in ("instructions", "fmla", "loads"))
-        cells = [f"`{name.rpartition('_')[0]}`", *numbers, f"{loop['cycles_per_fmla']:.3f}"]
+        cells = [row["kind"], f"`{name.rpartition('_')[0]}`", *numbers, f"{loop['cycles_per_fmla']:.3f}"]
         yield f"| {' | '.join(cells)} | {total[name] / whole:.0%} |"
 
 

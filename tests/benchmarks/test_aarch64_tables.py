@@ -45,4 +45,4 @@ def test_shares_are_of_ncnns_and_layers_of_one_micro_kernel_stand_together(table
     text = tables.render({"cases": {"net": case}, "emulated": emulated})
     assert "| pconv, groups of 4 | fp32 | 5.00 | 0.500 | 0.45 | 4.00 | 1.00 | 0.20 | 3e-07 |" in text
     assert "| ncnn | fp32 | 10.00 | 1.000 |  |" in text
-    assert "| `f32_conv` | 73 | 56 | 14 | 0.504 | 80% |" in text and "gather" not in text
+    assert "| groups of 4 | `f32_conv` | 73 | 56 | 14 | 0.504 | 80% |" in text and "gather" not in text

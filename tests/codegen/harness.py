@@ -149,8 +149,16 @@ def run_under_qemu(
     core: str = OLDEST_CORE,
 ) -> Results:
     """Compile for AArch64, and run the program in the emulator of a core."""
-    program = generate(lowered(view, target or targets.get("aarch64")))
-    main = build_executable(program, MAIN_C, work / "main", cache=cache)
+    return run_main(build_for_qemu(view, cache, work, target or targets.get("aarch64")), view, feeds, core)
+
+
+def build_for_qemu(view: GraphView, cache: Cache, work: Path, target: Target) -> Path:
+    """Compile for AArch64; return the program."""
+    return build_executable(generate(lowered(view, target)), MAIN_C, work / "main", cache=cache)
+
+
+def run_main(main: Path, view: GraphView, feeds: Feeds, core: str) -> Results:
+    """Run a program in the emulator of a core."""
     data = b"".join(feeds[name].tobytes() for name in view.inputs)
     done = subprocess.run([*QEMU, "-cpu", core, str(main)], input=data, capture_output=True)
     assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr.decode()}"

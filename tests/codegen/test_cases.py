@@ -66,6 +66,17 @@ def test_halves_on_aarch64(family: str, session_cache: Cache, tmp_path: Path) ->
 
 
 @pytest.mark.qemu
+@pytest.mark.parametrize(("dtype", "core"), [("fp32", "cortex-a53"), ("fp16", "max")])
+def test_loads_ahead_for_a_core_in_order(dtype: str, core: str, session_cache: Cache, tmp_path: Path) -> None:
+    view, target = network(_cases(ONE_OF_EACH), probe=True), targets.get("aarch64", "cortex-a55", dtype)
+    plan = lowered(view, target)
+    ahead = [step.kernel for step in plan.steps if isinstance(step.kernel, k.ConvKernel)]
+    assert all(kernel.ahead for kernel in ahead) and {len(c.patterns[0]) > 1 for c in ahead} == {False, True}
+    feeds = random_feeds(view)
+    assert_right(view, feeds, run_under_qemu(view, session_cache, feeds, tmp_path, target, core), dtype)
+
+
+@pytest.mark.qemu
 def test_halves_summed_as_floats_on_the_oldest_core(session_cache: Cache, tmp_path: Path) -> None:
     view, target = network(_cases(ONE_OF_EACH), probe=True), targets.get("aarch64", dtype="fp16-fp32acc")
     feeds = random_feeds(view)
@@ -119,6 +130,7 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
     ]
     positions = {
         "by_lane": {target.fma_by_lane},
+        "ahead": {target.in_order},
         "by_table": {False, target.text_order},
         "prefetch_next": {False, not target.fma_by_lane},
         "prefetch_output": {False, not target.fma_by_lane},

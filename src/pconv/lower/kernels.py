@@ -59,7 +59,8 @@ class ConvKernel:
     `prefetch_next` fetches the next tile's input while this one is computed, `prefetch_output` the lines that the
     epilogue will write, `prefetch_kernel` the next kernel's input, from L2 to L1, and `prefetch_weights` weights that
     come from beyond L2. `work_group` is a GPU's: how many work items, each with a tile, run together. `by_lane` says
-    that weights are loaded a register at a time, and a multiply-add takes one of its lanes. `widen_after` so many
+    that weights are loaded a register at a time, and a multiply-add takes one of its lanes; `ahead`, that a load stands
+    before the multiply-adds of the one before, for a core that waits for it. `widen_after` so many
     multiply-adds, or a few more, sums of halves are added to sums of floats, which wait on the stack; 0 stands for
     never. `by_table` says that one loop runs kernels of every shape, whose taps' places stand in a table; else each
     shape has a loop of its own.
@@ -92,6 +93,7 @@ class ConvKernel:
     prefetch_weights: bool = False
     work_group: int = 0
     by_lane: bool = False
+    ahead: bool = False
     widen_after: int = 0
     by_table: bool = False
     parts: int = 1

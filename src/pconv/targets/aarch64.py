@@ -68,11 +68,12 @@ class _Core:
     l1_bytes: int
     l2_bytes: int
     load: float = 1.0
+    in_order: bool = False
 
 
 # Sources: Arm's software optimization guides; for apple-m1, what is published of its measurements.
 _CORES = (
-    _Core("cortex-a55", 1, 2, 32 << 10, 128 << 10, load=3.0),  # in order, 64 bits of load a cycle
+    _Core("cortex-a55", 1, 2, 32 << 10, 128 << 10, load=3.0, in_order=True),  # 64 bits of load a cycle
     _Core("cortex-a76", 2, 4, 64 << 10, 256 << 10),
     _Core("cortex-x1", 4, 5, 64 << 10, 1 << 20),
     _Core("neoverse-n1", 2, 4, 64 << 10, 1 << 20),
@@ -88,6 +89,9 @@ def _tuned(core: _Core) -> Target:
         fma_units=core.fma_units,
         cflags=(*AARCH64.cflags, f"-mtune={core.name}"),
         zig_cflags=(*AARCH64.zig_cflags, "-Xclang", "-tune-cpu", "-Xclang", core.name),
+        in_order=core.in_order,
+        # Two pairs of what is loaded wait beside the sums.
+        spare_registers=(-3, -4) if core.in_order else AARCH64.spare_registers,
         l1_bytes=core.l1_bytes,
         l2_bytes=core.l2_bytes,
         costs=_costs(core.width, core.load),

@@ -64,6 +64,8 @@ class Target:
     `fma_by_lane` says that a multiply-add takes one factor from any lane of a register. `strips` says that Winograd's
     steps may take turns strip by strip: where what the caches do was measured.
 
+    `in_order` says that an instruction that waits for a load stops all that follow it.
+
     `spare_registers` are those that a tile may have more than there are (the compiler leaves a weight in memory), or
     must have less (it wants some to load ahead): with all taps of a pattern read in one pass, and in several.
 
@@ -94,6 +96,7 @@ class Target:
     cpu: str = ""
     fma_by_lane: bool = False
     strips: bool = False
+    in_order: bool = False
     spare_registers: tuple[int, int] = (1, -2)
     text_order: bool = False
     block_share: float = 0.5

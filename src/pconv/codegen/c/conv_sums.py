@@ -241,7 +241,8 @@ def _by_lane(
     """Return a run of taps whose weights stay side by side in registers: a multiply-add names register and lane.
 
     `first` is the kernel's first weight. Neighbouring vectors are loaded in pairs where two registers are free, from
-    a pointer that moves when it is too far behind for that; or three or four at a time, which move it along.
+    a pointer that moves when it is too far behind for that; or three or four at a time, which move it along. With
+    `ahead`, multiply-adds stand behind the load after their own.
     """
     g, lanes, origin = kernel.group, kernel.source.lanes, tap_offset(kernel, 0, 0)
     start = first + chunk[0] * g
@@ -259,6 +260,8 @@ def _by_lane(
     # A pointer of its own for each run: what another one loaded would be kept, without a register to spare.
     move = f"k + {base * lanes}; HIDE(p)" if kernel.passes > 1 else "k"
     yield f"                {{ const {ctype(kernel.source.dtype)} *p = {move};"
+    # Kernels of one tap load as many registers at a time as there are.
+    ahead, waiting = kernel.ahead and len(kernel.patterns[0]) > 1, list[str]()
     while done < len(loads):
         some = loads[done : done + (next(pieces) if widest > 2 else 2)]
         if widest == 2:
@@ -267,7 +270,7 @@ def _by_lane(
             # Short of registers, the compiler reads a single filter's weights again, and of several moves sums about.
             if not neighbours or (g > 1 and accumulators + len(live) + 2 > REGISTERS):
                 some = some[:1]
-        done += len(some)
+        first_of, done = done, done + len(some)
         places = [load.offset - origin for load in some]
         multiple = len(some) > 2
         if places[-1] - base >= REACH or (multiple and places[0] != base):
@@ -276,17 +279,18 @@ def _by_lane(
         for w in sorted(weights(some) - loaded):
             yield f"                vf w{w} = LD(w + {start + w * lanes});"
             loaded.add(w)
+        x = f"x{first_of}_" if ahead else "x"
         if multiple:
-            names = [f"x.v[{i}]" for i in range(len(some))]
-            x = f"vf{len(some)} x = LD{len(some)}(p); p += {len(some) * lanes}; HIDE(p)"
+            names = [f"{x}.v[{i}]" for i in range(len(some))]
+            text = f"vf{len(some)} {x} = LD{len(some)}(p); p += {len(some) * lanes}; HIDE(p)"
             base += len(some)
         else:
-            names = [f"x{i}" for i in range(len(some))]
+            names = [f"{x}{i}" for i in range(len(some))]
             loads_text = (
                 f"{name} = LD(p + {(place - base) * lanes})"
                 for name, place in zip(names, places, strict=True)
             )
-            x = f"vf {', '.join(loads_text)}"
+            text = f"vf {', '.join(loads_text)}"
         uses = (
             (name, v, f, first + t * g + f)
             for name, load in zip(names, some, strict=True)
@@ -297,5 +301,11 @@ def _by_lane(
             f"{acc(f, v, copy)} += {name} * LANE(w{(at - start) // lanes}, {(at - start) % lanes});"
             for name, v, f, at in uses
         )
-        yield f"                {{ {x}; {sums} }}"
+        if not ahead:
+            yield f"                {{ {text}; {sums} }}"
+            continue
+        yield f"                {text};"
+        yield from waiting
+        waiting = [f"                {sums}"]
+    yield from waiting
     yield "                }"

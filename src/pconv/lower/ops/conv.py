@@ -107,6 +107,7 @@ def _bare(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
         activation=activation_of(node),
         pool=pool,
         by_lane=ctx.target.fma_by_lane,
+        ahead=ctx.target.fma_by_lane and ctx.target.in_order,
     )
 
 
