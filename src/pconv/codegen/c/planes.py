@@ -72,37 +72,29 @@ def walk(
     dtype: DType = FP32,
     exp: bool = False,
     before: str = "",
+    strip: bool = False,
 ) -> str:
     """Wrap `body`, which handles plane `c`, into a function over a range of tasks; `dtype` is that of its vectors.
 
-    `before` stands before the first plane, number `from`.
+    `before` stands before the first plane, number `from`. Of a `strip`, `body` handles tiles `begin` to `end` of plane
+    `c`, and the function all planes.
     """
+    first, last, bounds = "0", "a->planes", ""
+    if not strip:
+        first, last = "from", "to"
+        bounds = """\
+    int32_t from = (int32_t)((int64_t)a->planes * begin / a->tasks);
+    int32_t to = (int32_t)((int64_t)a->planes * end / a->tasks);
+"""
     return f"""\
 /* {kernel.name} */
 {prelude(lanes, dtype, exp)}{ARGS}{helpers}\
 {signature(kernel)} {{
     const plane_args *a = args;
-    int32_t from = (int32_t)((int64_t)a->planes * begin / a->tasks);
-    int32_t to = (int32_t)((int64_t)a->planes * end / a->tasks);
+{bounds}\
     (void)other;
 {before}\
-    for (int32_t c = from; c < to; c++) {{
-{body}    }}
-}}
-"""
-
-
-def walk_strip(
-    kernel: WinogradInputKernel | WinogradOutputKernel, lanes: int, helpers: str, body: str, exp: bool = False
-) -> str:
-    """Wrap `body`, which handles tiles `begin` to `end` of plane `c`, into a function over all planes."""
-    return f"""\
-/* {kernel.name} */
-{prelude(lanes, FP32, exp)}{ARGS}{helpers}\
-{signature(kernel)} {{
-    const plane_args *a = args;
-    (void)other;
-    for (int32_t c = 0; c < a->planes; c++) {{
+    for (int32_t c = {first}; c < {last}; c++) {{
 {body}    }}
 }}
 """

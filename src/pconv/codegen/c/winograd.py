@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pconv.codegen.c.activation import apply_vector
 from pconv.codegen.c.halo import apply_mask, halo, masks, tile_halo
-from pconv.codegen.c.planes import fill, walk, walk_strip
+from pconv.codegen.c.planes import fill, walk
 from pconv.codegen.c.prelude import needs_exp, number, table
 from pconv.lower.kernels import (
     INTERLEAVED,
@@ -130,7 +130,7 @@ def render_input(kernel: WinogradInputKernel) -> str:
         const size_t apart = (size_t)a->apart * {out.plane_elems};
 {_each_tile(kernel, f"({at}, points + tile, apart)")}"""
     helpers = _HOLD + "".join(tiles) if kernel.by_lane else "".join(tiles)
-    return (walk_strip if kernel.strip else walk)(kernel, out.lanes, helpers, body)
+    return walk(kernel, out.lanes, helpers, body, strip=kernel.strip > 0)
 
 
 def _fetch_next_plane(kernel: WinogradInputKernel, rows: int) -> str:
@@ -210,7 +210,7 @@ static inline void tile_{rows}x{cols}(
         masks(out) + ("" if kernel.strip else halo(out)) + (_HOLD if kernel.by_lane else "") + "".join(tiles)
     )
     exp = needs_exp(kernel.activation.kind)
-    return (walk_strip if kernel.strip else walk)(kernel, out.lanes, helpers, body, exp=exp)
+    return walk(kernel, out.lanes, helpers, body, exp=exp, strip=kernel.strip > 0)
 
 
 def _output_at_once(down: Matrix, across: Matrix) -> Iterator[str]:
