@@ -125,7 +125,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--rates", type=float, nargs="+", choices=RATES, default=RATES, help="of 3x3 layers")
     parser.add_argument("--optimiser", default="adam", help="adam (default) or sgd")
-    parser.add_argument("--lrs", type=float, nargs="+", default=[1e-3, 2e-3], help="rates to choose from")
+    parser.add_argument("--lrs", type=float, nargs="+", default=[3e-3, 6e-3], help="rates to choose from")
     parser.add_argument("--ema", type=float, default=0.99, help="decay of the averaged weights")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--patterns", default="centre3")

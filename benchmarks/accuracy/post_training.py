@@ -142,9 +142,14 @@ class Denoising:
 
     def images(self) -> Tensor:
         """Give CIFAR-10's pictures in grey with noise, as large as they are: scaled up, they lack fine detail."""
-        pixels = torch.from_numpy(cifar10().train.pixels[:16384]).float() / 255
-        grey = (pixels * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+        grey = self.grey(cifar10().train.pixels[:16384])
         return grey + SIGMA * torch.randn(grey.shape, generator=torch.Generator().manual_seed(1))
+
+    @staticmethod
+    def grey(pixels: Any) -> Tensor:
+        """Give the brightness, from 0 to 1, of pictures in red, green and blue: [n, 3, h, w] -> [n, 1, h, w]."""
+        shares = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+        return (torch.from_numpy(pixels).float() / 255 * shares).sum(1, keepdim=True)
 
     @staticmethod
     def vary(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -170,7 +175,7 @@ class Denoising:
             noisy = clean + SIGMA * torch.randn(clean.shape, generator=draw)
             with torch.no_grad():
                 noises = dense(noisy), module(noisy), torch.from_numpy(engine(noisy.numpy()))
-            rows.append([_psnr(noisy - noise, clean) for noise in noises])
+            rows.append([psnr(noisy - noise, clean) for noise in noises])
         whole, pruned, compiled = np.asarray(rows).T
         assert np.abs(pruned - compiled).max() < MAX_PSNR_DIFFERENCE_DB, "compiled: another PSNR"
         change = pruned - whole
@@ -192,7 +197,8 @@ def _right(module: nn.Module, images: Images) -> Any:
         )
 
 
-def _psnr(image: Tensor, clean: Tensor) -> float:
+def psnr(image: Tensor, clean: Tensor) -> float:
+    """Give the peak signal-to-noise ratio in dB of an image from 0 to 1."""
     return -10 * math.log10(float((image.clamp(0, 1) - clean).square().mean()))
 
 

@@ -127,7 +127,7 @@ def train(
         float | None,
         _option(
             metavar="RATE",
-            text=r"Peak learning rate. \[default: 0.1; with --weights 0.03, or 0.001 for adam]",
+            text=r"Peak learning rate. \[default: 0.1; with --weights 0.03, or 0.003 for adam]",
         ),
     ] = None,
     warmup: Annotated[

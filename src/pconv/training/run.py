@@ -22,7 +22,7 @@ from pconv.training.log import Event, OnEvent
 from pconv.training.loop import Loop, epoch_steps
 from pconv.training.settings import Settings
 
-TUNING_LR = {"sgd": 0.03, "adam": 1e-3}
+TUNING_LR = {"sgd": 0.03, "adam": 3e-3}
 
 
 def default_settings(*, tuning: bool, distill: bool, **given: Any) -> Settings:
