@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import numpy_helper
 
 import pconv
 from graph.models import make, node, normalise, rand
@@ -19,6 +20,7 @@ from pconv.bench.case import Sparsity
 from pconv.cache import Cache
 from pconv.errors import ArtefactError, BuildError, ModelError
 from pconv.files import PIECE
+from pconv.sparsity import METADATA_KEY, SparsityMap
 
 pytestmark = pytest.mark.cc
 
@@ -110,6 +112,59 @@ def test_without_the_cache_it_is_lowered_anew(model: Path, lowered: list[object]
     again = compiler.compile_file(model, cache=False)
     assert len(lowered) == 2
     assert again.read_bytes() == first.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda proto, said: fill_in(proto, "block2.w"),
+            "block2: 1 pruned weights are no longer zero, the first at [",
+        ),
+        (
+            lambda proto, said: fill_in(proto, "block1.w", "block2.w"),
+            "block1: 1 pruned weights are no longer zero, the first at [",
+        ),
+        (
+            lambda proto, said: say(proto, said.replace("[16,16,3,3]", "[16,32,3,3]")),
+            "sparsity map: cannot be",
+        ),
+        (lambda proto, said: say(proto, said.replace("block2", "block3")), "block3: the map has this layer"),
+    ],
+)
+def test_weights_that_do_not_fit_their_map_are_warned_of_every_time(
+    model: Path, caplog: pytest.LogCaptureFixture, change: Callable[[onnx.ModelProto, str], None], said: str
+) -> None:
+    proto = onnx.load(model)
+    weights = {t.name.removesuffix(".w"): numpy_helper.to_array(t) for t in proto.graph.initializer}
+    promise = SparsityMap.detect({name: w for name, w in weights.items() if w.ndim == 4}).to_json()
+    say(proto, promise)
+    onnx.save(proto, model)
+    compiler.compile_file(model)
+    assert not caplog.messages
+    change(proto, promise)
+    onnx.save(proto, model)
+    first = compiler.compile_file(model)
+    assert compiler.compile_file(model).read_bytes() == first.read_bytes()
+    (one, again) = caplog.messages
+    assert one == again
+    assert one.startswith(f"{model}: its weights do not fit its sparsity map: {said}")
+    assert "compiled as it is" in one and "`pconv verify` lists every layer." in one
+    assert ("(and 1 more)" in one) == said.startswith("block1")
+
+
+def say(proto: onnx.ModelProto, sparsity: str) -> None:
+    del proto.metadata_props[:]
+    proto.metadata_props.add(key=METADATA_KEY, value=sparsity)
+
+
+def fill_in(proto: onnx.ModelProto, *names: str) -> None:
+    """Put one weight where there is none."""
+    for tensor in proto.graph.initializer:
+        if tensor.name in names:
+            weight = numpy_helper.to_array(tensor).copy()
+            weight[tuple(np.argwhere(weight == 0)[0])] = 0.1
+            tensor.CopyFrom(numpy_helper.from_array(weight, tensor.name))
 
 
 def test_weights_in_other_files_take_no_short_cut(lowered: list[object], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The whole lower half as one function: model in, engine out."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -22,6 +23,8 @@ from pconv.tuning import Tuning
 if TYPE_CHECKING:
     from pconv.codegen.program import Program
     from pconv.lower import Plan
+
+log = logging.getLogger("pconv.compiler")
 
 Job = tuple[Target, Tuning | None]
 """What to compile for, and what tuning knows about it."""
@@ -96,9 +99,9 @@ def compile_file(
         from pconv.build import build
         from pconv.codegen import generate
 
-        program = generate(*_lower(model, inputs, jobs, dense, progress))
-        library = build(program, cc=cc, cache=store, progress=progress)
-        if shortcut is not None:
+        plans, kept = _lower(model, inputs, jobs, dense, progress)
+        library = build(generate(*plans), cc=cc, cache=store, progress=progress)
+        if shortcut is not None and kept:  # a short cut would be silent on what is not
             library = store.link(shortcut, library)
     if out is None:
         return library
@@ -124,7 +127,8 @@ def generate_program(
     from pconv.codegen import generate
 
     jobs = _jobs(target, cpu, dtype, tuned)
-    return generate(*_lower(model, inputs, jobs, _names(dense), progress))
+    plans, _ = _lower(model, inputs, jobs, _names(dense), progress)
+    return generate(*plans)
 
 
 def inspect(
@@ -156,7 +160,7 @@ def inspect(
 
     chosen = choose_target(target, cpu, dtype)
     records = _tuning(chosen, target in (None, "native"), tuned)
-    (plan,) = _lower(model, inputs, [(chosen, records)], _names(dense), None)
+    ((plan,), _) = _lower(model, inputs, [(chosen, records)], _names(dense), None)
     if stage == "plan" and layer is None:
         return describe_plan(plan)
     names = [step.name for step in plan.all_steps]
@@ -196,18 +200,41 @@ def _lower(
     jobs: Sequence[Job],
     dense: frozenset[str],
     progress: Progress | None,
-) -> "list[Plan]":
+) -> "tuple[list[Plan], bool]":
+    """Return a plan for each job, and whether the weights keep what the model's own sparsity map says."""
+    from pconv import graph
     from pconv.lower import lower
     from pconv.lower.choice import pick_modelled
 
-    view = read_model(model, inputs)
+    loaded = graph.load(model, inputs=inputs)
+    kept = _keeps_promises(loaded, model)
+    view = graph.view(graph.normalise(loaded))
     names = [node.name for node in view.nodes]
     for name in sorted(dense):
         if name not in names:
             raise ModelError(_unknown_layer(name, names))
-    return [
+    plans = [
         lower(view, target, dense, progress, tuned.pick if tuned else pick_modelled) for target, tuned in jobs
     ]
+    return plans, kept
+
+
+def _keeps_promises(loaded: Any, model: Any) -> bool:
+    """Warn where weights do not fit the map in the model's metadata: the answers stay right, the speed may not."""
+    from pconv.graph.prune import broken_promises
+
+    problems = broken_promises(loaded)
+    if problems:
+        who = f"{model}: its" if isinstance(model, (str, os.PathLike)) else "the model's"
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        log.warning(
+            "%s weights do not fit its sparsity map: %s%s. It is compiled as it is, slower where zeros were filled "
+            "in; prune it again, or train with the zeros held. `pconv verify` lists every layer.",
+            who,
+            problems[0].rstrip("."),
+            more,
+        )
+    return not problems
 
 
 def choose_target(name: str | None = None, cpu: str | None = None, dtype: str | None = None) -> Target:

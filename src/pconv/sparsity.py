@@ -291,9 +291,9 @@ def _filled_in(layer: LayerSparsity, weights: NDArray[Any] | None) -> list[str]:
         return ["the map has this layer, the weights do not"]
     if weights.shape != layer.shape:
         return [f"weights have shape {list(weights.shape)}; the map says {list(layer.shape)}"]
-    filled = np.argwhere((weights != 0) & ~layer.mask())
-    if not len(filled):
+    if not (LayerSparsity.detect(weights).bits & ~layer.bits).any():
         return []
+    filled = np.argwhere((weights != 0) & ~layer.mask())
     return [f"{len(filled)} pruned weights are no longer zero, the first at {filled[0].tolist()}"]
 
 

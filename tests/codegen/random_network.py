@@ -108,5 +108,7 @@ def _draw_conv(
     if fitting and random.random() < 0.6:
         return case, [x, random.choice(fitting)]
     if all(side % 2 == 0 for side in out_shape(case)[2:]) and activation["activation"] in RISING:
-        case = replace(case, attrs={**attrs, "pool": "max2x2"})
+        # Elu with a negative depth falls, and is not pooled.
+        elu: Attrs = {"act_min": 0.5} if activation["activation"] == "elu" else {}
+        case = replace(case, attrs={**attrs, **elu, "pool": "max2x2"})
     return case, [x]

@@ -123,6 +123,13 @@ def test_other_pools_stay(attrs, conv_attrs):
     assert ops(view) == ["Conv", "MaxPool"]
 
 
+@pytest.mark.parametrize("alpha, fused", [(0.5, True), (0.0, True), (-0.5, False)])
+def test_pool_fuses_with_elu_only_where_that_never_falls(alpha, fused):
+    pool = node("MaxPool", "e", "y", kernel_shape=[2, 2], strides=[2, 2])
+    view = run([conv("x w b", "c"), node("Elu", "c", "e", alpha=alpha), pool])
+    assert ops(view) == (["Conv"] if fused else ["Conv", "MaxPool"])
+
+
 def test_pool_stays_where_the_convolution_has_a_residual_or_two_readers():
     pool = node("MaxPool", "s", "y", kernel_shape=[2, 2], strides=[2, 2])
     assert ops(run([conv("x w b", "c"), node("Add", "c x", "s"), pool])) == ["Conv", "MaxPool"]

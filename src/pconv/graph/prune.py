@@ -156,6 +156,15 @@ def read_sparsity(model: ir.Model) -> SparsityMap | None:
     return None if text is None else SparsityMap.from_json(text)
 
 
+def broken_promises(model: ir.Model) -> list[str]:
+    """List where the weights do not fit the map in the model's metadata; nothing where there is no map."""
+    try:
+        promised = read_sparsity(model)
+    except ModelError as error:
+        return [str(error)]
+    return [] if promised is None else promised.verify(layer_weights(model), balance=False)
+
+
 def write_sparsity(model: ir.Model, sparsity: SparsityMap) -> None:
     """Put a map into a model's metadata, in place."""
     model.metadata_props[METADATA_KEY] = sparsity.to_json()

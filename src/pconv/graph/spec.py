@@ -10,6 +10,12 @@ DOMAIN = "pconv"
 RISING = ("none", "relu", "clip", "tanh", "sigmoid", "elu", "erf", "softplus", "exp", "sqrt")
 ACTIVATIONS = (*RISING, "leaky", "hardswish", "silu")
 
+
+def never_falls(activation: str, act_min: float) -> bool:
+    """Say whether a larger number never gives a smaller one; elu turns round where its depth is negative."""
+    return activation in RISING and (activation != "elu" or act_min >= 0)
+
+
 AttrValue = int | float | str | tuple[int, ...]
 Attrs = dict[str, AttrValue]
 

@@ -5,9 +5,9 @@ Conv -> MaxPool(2x2, stride 2)    =>    Conv(pool="max2x2")
 
 import onnx_ir as ir
 
-from ..edit import absorb, get, ints, is_op, put, sole_consumer
+from ..edit import absorb, ints, is_op, put, sole_consumer
 from ..site import shape_of
-from ..spec import RISING
+from ..spec import never_falls
 
 
 def fuse_pool(graph: ir.Graph) -> None:
@@ -16,7 +16,10 @@ def fuse_pool(graph: ir.Graph) -> None:
     The kernels pool before they activate, which is the same where an activation never falls.
     """
     for node in list(graph):
-        if not is_op(node, "Conv") or len(node.inputs) != 3 or get(node, "activation") not in RISING:
+        if not is_op(node, "Conv") or len(node.inputs) != 3:
+            continue
+        activation = node.attributes["activation"].as_string()
+        if not never_falls(activation, node.attributes["act_min"].as_float()):
             continue
         after = sole_consumer(node)
         if is_op(after, "MaxPool") and after is not None and _is_plain(after) and _is_even(node):
