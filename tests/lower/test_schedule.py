@@ -118,10 +118,19 @@ def test_what_is_far_is_fetched_ahead_where_that_pays(target: Target) -> None:
 
     far = target.l2_bytes // (len(KERNEL.patterns[0]) * target.dtype.elem_bytes)
     pays = target.fetches_ahead
-    assert {weights for _, weights in fetched(2, far // 4)} == {False}
+    assert {weights for _, weights in fetched(2, far // 16)} == {False}
     assert {weights for _, weights in fetched(2, far)} == {pays}
     assert {kernel for kernel, _ in fetched(2, 64)} == {False}
     assert pays == any(kernel for kernel, _ in fetched(4096, 4096))
+
+
+def test_single_taps_are_fetched_ahead_where_filters_share_them() -> None:
+    target = targets.get("x86-64-v4")
+    bare = replace(KERNEL, size=(1, 1), pads=(0, 0), patterns=(((0, 0),),))
+    ways = [s.kernel for s in schedules(bare, target, 4096, 16384, (16,) * 4)]
+    assert {k.prefetch_kernel for k in ways if k.group < 3} == {False}
+    assert any(k.prefetch_kernel for k in ways if k.group >= 3)
+    assert {k.fetched for k in ways if k.copies == 1} == {4}
 
 
 def test_shared_filters_are_computed_together() -> None:

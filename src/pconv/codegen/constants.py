@@ -13,7 +13,7 @@ def pack_constants(
 ) -> tuple[bytearray, list[dict[str, int]]]:
     """Lay the constants of all steps out, 64-byte aligned; what is equal is stored once.
 
-    Behind the last there is room: fetching ahead reads a list's entry past the end, though not what it points to.
+    Behind the last there is room: fetching ahead reads a list's entries past the end, though not what it points to.
 
     Returns: the bytes, and for each step the offset of each constant by its name.
     """

@@ -35,6 +35,10 @@ SINGLE_TAPS = 4
 """Kernels of one tap in a turn of a loop, where weights are loaded a register at a time."""
 
 
+SOON = 3
+"""Kernels of one tap that are passed over when the input of the next ones is fetched."""
+
+
 def digest(spec: object) -> str:
     """Return six hexadecimal digits that tell one spec from another."""
     return hashlib.sha256(repr(spec).encode()).hexdigest()[:6]
@@ -57,7 +61,7 @@ class ConvKernel:
     `block` is how many input channels are summed up before the accumulators are put aside and the next of `span` groups
     use the same input, which then is in L1; 0 stands for all of them.
     `prefetch_next` fetches the next tile's input while this one is computed, `prefetch_output` the lines that the
-    epilogue will write, `prefetch_kernel` the next kernel's input, from L2 to L1, and `prefetch_weights` weights that
+    epilogue will write, `prefetch_kernel` a later kernel's input, from L2 to L1, and `prefetch_weights` weights that
     come from beyond L2. `work_group` is a GPU's: how many work items, each with a tile, run together. `by_lane` says
     that weights are loaded a register at a time, and a multiply-add takes one of its lanes; `ahead`, that a load stands
     before the multiply-adds of the one before, for a core that waits for it. `widen_after` so many
@@ -109,6 +113,11 @@ class ConvKernel:
     def turn(self) -> int:
         """Kernels that one turn of a loop handles; those of one tap share a register of weights."""
         return max(self.copies, SINGLE_TAPS if self.by_lane and len(self.patterns[0]) == 1 else 1)
+
+    @property
+    def fetched(self) -> int:
+        """How many kernels ahead the input is fetched: those of one tap are done before it would arrive."""
+        return self.turn + (SOON if len(self.patterns[0]) == 1 else 0)
 
     @property
     def computed(self) -> Layout:

@@ -22,6 +22,10 @@ MAX_COPIES = 4
 MANY_TILES = 32
 RANKED = 24
 MAX_FILLED = 1.34
+MANY_WEIGHTS = 8
+"""The part of L2 from which on weights are fetched ahead is one in so many."""
+FETCHING_GROUP = 3
+"""Filters that share a vector at least, where kernels of one tap are fetched ahead."""
 SHARES = 4
 """Tasks that a layer has at least, tiles times spans of groups: threads share it in those."""
 
@@ -109,7 +113,9 @@ def bound(schedule: Schedule, target: Target, channels: int, kernels: int) -> st
 def _prefetch(kernel: ConvKernel, target: Target, channels: int, filters: int, kernels: int) -> ConvKernel:
     """Fetch ahead what will not be in L2: the next tile's input where there are many tiles, output, and weights.
 
-    And what will not be in L1, of the next kernel of a pattern: of single taps there would be as many fetches as loads.
+    Weights leave L2 before a network comes back to them: fetching pays where a layer has so many that they are not read
+    again and again. What will not be in L1 of a kernel's input to come is fetched too; of single taps there are as many
+    fetches as loads, which pays where each vector serves a group of filters.
     """
     far = target.l2_bytes // 2
     weights = target.dtype.elem_bytes * kernels * len(kernel.patterns[0]) * kernel.points
@@ -119,10 +125,10 @@ def _prefetch(kernel: ConvKernel, target: Target, channels: int, filters: int, k
         and len(tiles(kernel)) >= MANY_TILES
         and channels * kernel.source.plane_bytes > far,
         prefetch_output=not kernel.by_lane and filters * kernel.output.plane_bytes > far,
-        prefetch_weights=target.fetches_ahead and weights > far,
+        prefetch_weights=target.fetches_ahead and weights > target.l2_bytes // MANY_WEIGHTS,
         prefetch_kernel=target.fetches_ahead
         and not kernel.by_table
-        and len(kernel.patterns[0]) > 1
+        and (len(kernel.patterns[0]) > 1 or (kernel.group >= FETCHING_GROUP and not kernel.uniform))
         and beyond_l1(kernel, target, channels),
     )
 

@@ -189,7 +189,8 @@ def _kernel(kernel: ConvKernel, shape: tuple[int, int], pattern: int, i: int, tu
     if kernel.prefetch_weights:
         yield f"                {prefetch_weights(kernel.source.dtype, taps * kernel.group, i)}"
     if kernel.prefetch_kernel:
-        yield f"                const {t} *soon = in + (size_t)index[{kernel.turn - 1}] * {kernel.source.plane_elems};"
+        entry = f"index[{kernel.fetched - 1}]"
+        yield f"                const {t} *soon = in + (size_t){entry} * {kernel.source.plane_elems};"
     fetched: set[int] = set()
     for chunk in cut_taps(taps, kernel.passes):
         loads = load_program(kernel, chunk, pattern, shape)
