@@ -35,8 +35,8 @@ def offered(path: Path) -> dict[str, list[str]]:
     return seen
 
 
-def records_of_last_choices(path: Path) -> dict[str, Record]:
-    return {key: Record(names[-1], 0.5, 1.0, 1, len(names)) for key, names in offered(path).items()}
+def records_of_last_choices(path: Path, threads: int = 1) -> dict[str, Record]:
+    return {key: Record(names[-1], 0.5, 1.0, threads, len(names)) for key, names in offered(path).items()}
 
 
 def test_names_tell_the_choices_of_a_layer_apart(model: Path) -> None:
@@ -59,7 +59,9 @@ def test_a_recorded_choice_runs_and_is_named(model: Path, tmp_path: Path) -> Non
     np.testing.assert_allclose(tuned(x), plain(x), rtol=1e-4, atol=1e-4)
     reasons = [layer["reason"] for layer in tuned.manifest["layers"] if layer["op"] == "Conv"]
     assert len(reasons) == 2
-    assert all(reason.endswith("tuned: 0.50 of the modelled schedule's time") for reason in reasons)
+    assert all(
+        reason.endswith("tuned: 0.50 of the modelled schedule's time on 1 thread") for reason in reasons
+    )
     kernels = [[layer["micro_kernel"] for layer in e.manifest["layers"]] for e in (plain, tuned)]
     assert kernels[0] != kernels[1]
 
@@ -74,6 +76,12 @@ def test_this_machines_records_are_found(
     Tuning(tuning.cpu_name(NATIVE)).merged(records_of_last_choices(model)).save(path)
     assert inspect(model, "plan").count("tuned: 0.50") == 2
     assert "tuned: 0.50" not in inspect(model, "plan", target="linux-aarch64")
+
+
+def test_the_report_says_with_how_many_threads_it_was_tuned(model: Path, tmp_path: Path) -> None:
+    records = records_of_last_choices(model, threads=2)
+    path = Tuning(tuning.cpu_name(NATIVE)).merged(records).save(tmp_path / "t.json")
+    assert inspect(model, "plan", tuned=path).count("of the modelled schedule's time on 2 threads") == 2
 
 
 @pytest.mark.parametrize(

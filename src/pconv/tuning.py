@@ -2,7 +2,8 @@
 
 One JSON file per CPU, in the cache directory or wherever it was copied to. A record holds for one CPU, one version
 of the generator and one layer key (shape, layouts, class of sparsity; `pconv.lower.choice.layer_key`), and serves
-every network that has such a layer. A layer without a record runs as modelled, and its report says why.
+every network that has such a layer. It is not of one number of threads, as compiled code is not: the report says with
+how many it was measured. A layer without a record runs as modelled, and its report says why.
 """
 
 import json
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 GENERATOR = 1
-"""Raise it when a change of schedules or C text makes old measurements worthless."""
+"""Raise it when a change of schedules or C text makes old measurements worthless.
+
+By hand, as most changes do not: a hash of the sources would throw hours of tuning away for a comment.
+"""
 
 ANY = "any"
 """Whatever processor it will be."""
@@ -56,7 +60,7 @@ class Tuning:
             return choices[0], self.missing or seen
         for choice in choices:
             if choice.name == record.schedule:
-                return choice, f"tuned: {record.ratio:.2f} of the modelled schedule's time"
+                return choice, _taken(record)
         return choices[0], f"tuned to {record.schedule!r}, which is no longer offered; tune again"
 
     def merged(self, records: Mapping[str, Record]) -> "Tuning":
@@ -76,6 +80,11 @@ class Tuning:
         """
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return write_atomically(path, self.dumps().encode(), "Name another file with --tuning.")
+
+
+def _taken(record: Record) -> str:
+    threads = f"{record.threads} thread" + "s" * (record.threads != 1)
+    return f"tuned: {record.ratio:.2f} of the modelled schedule's time on {threads}"
 
 
 def cpu_name(target: Target, processor: str | None = None) -> str:

@@ -19,7 +19,7 @@ __all__ = ["ALL", "PEERS", "Call", "Inputs", "Outputs", "Peer", "environments", 
 
 ALL = "all"
 
-# The first one that takes part gives the answers that all others are compared with.
+# The first exact one that takes part gives the answers that all others are compared with.
 PEERS: Mapping[str, Peer] = {
     peer.name: peer
     for peer in (
@@ -47,13 +47,14 @@ def get(name: str) -> Peer:
 
 
 def named(text: str) -> list[str]:
-    """Read a list of names as a person writes it: `openvino,ncnn`, or `all`.
+    """Read a list of names as a person writes it, `openvino,ncnn` or `all`; they come in the order of PEERS.
 
     Raises: PconvError for an unknown name.
     """
     if text.strip() == ALL:
         return list(PEERS)
-    return [get(name.strip()).name for name in text.split(",") if name.strip()]
+    given = {get(name.strip()).name for name in text.split(",") if name.strip()}
+    return [name for name in PEERS if name in given]
 
 
 def split(names: Sequence[str]) -> tuple[list[Peer], dict[str, str]]:

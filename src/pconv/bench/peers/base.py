@@ -69,7 +69,7 @@ class Peer(ABC):
         """Say whether it has yet to make something else of this model, which takes its time."""
         return False
 
-    def keep(self, folder: Path, make: Callable[[Path], None]) -> Path:
+    def keep(self, folder: Path, make: Callable[[Path], object]) -> Path:
         """Return a folder of the cache; `make` fills it where there is none, whole or not at all."""
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)

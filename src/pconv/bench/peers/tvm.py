@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pconv.bench.peers.base import Call, Peer, keeping_last
+from pconv.bench.peers.base import Call, Peer, keeping_last, put_copy
 from pconv.bench.peers.environment import Environment
 from pconv.errors import PconvError
 
@@ -38,7 +38,7 @@ class Tvm(Peer):
         if not (folder / LIBRARY).is_file():
             raise PconvError(
                 f"it is not tuned for this model and {threads} thread{'s' * (threads > 1)}; "
-                f"python -m pconv.bench.peers tune MODEL --threads {threads}"
+                f"python -m pconv.bench.peers tune {self._copy(path)} --threads {threads}"
             )
         os.environ["TVM_NUM_THREADS"] = str(threads)
         import tvm
@@ -51,6 +51,10 @@ class Tvm(Peer):
             return [y.numpy() for y in ([found] if hasattr(found, "numpy") else found)]
 
         return keeping_last(lambda inputs: [tvm.runtime.tensor(x) for x in inputs.values()], run)
+
+    def _copy(self, path: Path) -> Path:
+        """Keep the model for tuning: that of a network by name, or with sizes fixed, is gone after the comparison."""
+        return self.keep(self.folder(path, "model"), lambda draft: put_copy(path, draft)) / "model.onnx"
 
     def tuned(self, path: Path, threads: int) -> Path:
         """Name the folder of the tuned library, and of the record of how it was tuned."""
