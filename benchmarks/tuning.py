@@ -1,6 +1,7 @@
 """How good the untuned default is: zoo networks as modelled and as tuned, timed in turns.
 
-python benchmarks/tuning.py [--seconds 60]      writes results/tuning.json
+python benchmarks/tuning.py [--seconds 60]      writes results/tuning.json and the table of docs/kernels.md
+python benchmarks/tuning.py --table             only rewrites the table
 
 Every network is tuned into a file of its own, so that nothing carries over; a ratio of 1.00 says that tuning found
 nothing worth keeping.
@@ -10,6 +11,7 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from pconv import zoo
 from pconv.bench import machine, timing
@@ -19,6 +21,8 @@ from pconv.recipe import Recipe
 from pconv.tune import tune
 
 RESULTS = Path(__file__).parent / "results" / "tuning.json"
+PAGE = Path(__file__).parents[1] / "docs" / "kernels.md"
+BEGIN, END = "<!-- tuning:begin -->\n", "<!-- tuning:end -->"
 NETWORKS = (
     ("vgg16", Recipe(compression_rate=8.0)),
     ("resnet18", Recipe(compression_rate=8.0, rate_1x1=4.0)),
@@ -31,13 +35,23 @@ NETWORKS = (
 
 
 def main() -> None:
-    """Tune every network and write what it gained."""
+    """Tune every network, write what it gained, and the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="time for each network")
-    seconds = parser.parse_args().seconds
-    results = []
+    parser.add_argument("--table", action="store_true", help="measure nothing")
+    asked = parser.parse_args()
+    if not asked.table:
+        RESULTS.write_text(json.dumps(measure(asked.seconds), indent=1) + "\n", encoding="utf-8")
+        print(f"wrote {RESULTS}")
+    PAGE.write_text(with_table(PAGE.read_text("utf-8"), json.loads(RESULTS.read_text("utf-8"))), "utf-8")
+    print(f"wrote {PAGE}")
+
+
+def measure(seconds: float) -> dict[str, Any]:
+    """Tune each network for so long."""
+    results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, timing.alone():
         for name, recipe in NETWORKS:
             file = Path(folder) / f"{name}.onnx"
@@ -60,12 +74,32 @@ def main() -> None:
                 }
             )
             print(json.dumps(results[-1]), flush=True)
-    document = {
+    return {
         "machine": machine.record(("numpy",), compiler=machine.compiler()),
         "settings": {"seconds": seconds, "threads": 1},
         "results": results,
     }
-    RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def render(document: dict[str, Any]) -> str:
+    """Give the table: what the untuned default takes, and what tuning found."""
+    lines = ["| network | compression | groups of | modelled | tuned | rounds |", "|---|---|---|---|---|---|"]
+    for one in document["results"]:
+        dense = one["compression"] == 1
+        tuned = f"{one['tuned_ms']:.2f} ms ({one['modelled_over_tuned']:.2f}x)"
+        cells = [
+            one["model"],
+            *(("dense", "-") if dense else (f"{one['compression']:g}x", str(one["group"]))),
+        ]
+        lines.append(f"| {' | '.join(cells)} | {one['modelled_ms']:.2f} ms | {tuned} | {one['rounds']} |")
+    said, seconds = document["machine"], document["settings"]["seconds"]
+    return "\n".join([*lines, "", f"{said['cpu']}, 1 thread, {seconds:g} s of tuning for each network.", ""])
+
+
+def with_table(text: str, document: dict[str, Any]) -> str:
+    """Put the table between the marks of a text."""
+    before, _, rest = text.partition(BEGIN)
+    return before + BEGIN + render(document) + END + rest.partition(END)[2]
 
 
 if __name__ == "__main__":
