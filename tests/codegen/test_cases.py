@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lower.test_schedule import assert_fits
 from pconv import targets
 from pconv.bench.case import Case, network
 from pconv.bench.registry import FAMILIES
@@ -120,7 +121,9 @@ def test_with_the_hosts_compiler(session_cache: Cache) -> None:
 
 @pytest.mark.parametrize("name", targets.names())
 def test_no_micro_kernel_is_without_a_case(name: str) -> None:
-    """Every kind, and every switch of a kind in all positions that the target has, occurs in the registry."""
+    """Every kind, and every switch of a kind in all positions that the target has, occurs in the registry, and fits
+    the registers.
+    """
     target = targets.get(name)
     kernels = [
         kernel
@@ -146,6 +149,8 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
             wanted = positions.get(switch, {False, True})
             assert {getattr(kernel, switch) for kernel in made} == wanted, f"{kind.__name__}.{switch}"
     convs = [kernel for kernel in kernels if isinstance(kernel, k.ConvKernel)]
+    for conv in convs:
+        assert_fits(conv, target)
     assert {c.residual is None for c in convs} == {False, True}
     assert {c.passes > 1 for c in convs} == {False, True}
     assert {c.block > 0 for c in convs} == {c.copies > 1 for c in convs} == {False, True}

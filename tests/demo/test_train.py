@@ -107,7 +107,8 @@ def test_accuracy_takes_modules_and_functions(images: data.Images) -> None:
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_published_weights_give_published_accuracy(data_folder: Path) -> None:
+def test_published_weights_on_published_images(data_folder: Path) -> None:
+    """All ten thousand images are scored in tests/e2e, compiled: 91.73 %."""
     model = zoo.create("resnet20_cifar", weights=data_folder / "cifar10_resnets" / "resnet20.pth")
     test = data._cifar_images(*data._cifar_part(data_folder / "cifar10" / "test.npz"))
-    assert round(100 * train.accuracy(model, test), 2) == 91.73
+    assert train.accuracy(model, test.part(slice(0, 2000))) == 1825 / 2000

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pconv import zoo
+from pconv.zoo import vgg
 
 pytestmark = pytest.mark.torch
 
@@ -86,6 +87,13 @@ STATE_KEYS = {
     "resnet56_cifar": _resnet((9, 9, 9), 2, (), "linear"),
     "dncnn": (key for i in range(0, 33, 2) for key in _keys(f"model.{i}", WEIGHT_BIAS)),
 }
+
+
+def test_both_vgg16_have_one_classifier() -> None:
+    with torch.device("meta"):
+        plain, normed = (vgg.build(1000, batch_norm) for batch_norm in (False, True))
+    assert str(plain.classifier) == str(normed.classifier)
+    assert str(plain.features) != str(normed.features)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
