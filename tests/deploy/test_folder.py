@@ -97,7 +97,7 @@ def test_files(folder: Exported) -> None:
     }
     for path in folder.files:
         if path.suffix in (".md", ".txt", ".h", ".kt", ".swift", ".modulemap", ".c"):
-            assert not re.search(r"@[A-Z_]+@", (folder.folder / path).read_text()), path
+            assert not re.search(r"@[A-Z_]+( [a-z ]+)?@", (folder.folder / path).read_text()), path
     assert (folder.folder / "example" / "classify.c").read_text().count("\n") <= 60
 
 
@@ -262,8 +262,17 @@ def test_jni_bridge_compiles(android: Exported, compile_c: Callable[..., Path]) 
     assert re.findall(r"external fun native(\w+)", kotlin) == ["Open", "Run", "Close"]
 
 
+def test_advice_is_for_the_platform(folder: Exported, android: Exported) -> None:
+    linux, phone = ((made.folder / "README.md").read_text() for made in (folder, android))
+    assert "adb push" in phone and "Gradle" in phone and "SWIFT" not in phone
+    assert f"    bin/{HERE}/pconv_bench" in linux and "adb push" not in linux and "SWIFT" not in linux
+
+
 def test_ios_has_a_static_library_only(make_program: Maker, tmp_path: Path) -> None:
     made = write_folder(make_program("ios-arm64"), tmp_path / "out")
+    assert (
+        "SWIFT_INCLUDE_PATHS" in (readme := (made.folder / "README.md").read_text()) and "adb" not in readme
+    )
     assert [str(p) for p in made.files if p.parts[0] in ("lib", "bin")] == ["lib/ios-arm64/libaffine.a"]
     swift = (made.folder / "swift" / "Affine.swift").read_text()
     assert "import CAffine" in swift and "affine_open(threads, &why, why.count)" in swift

@@ -1,6 +1,7 @@
 """Write the folder: libraries from the build, C text from the program, the rest from templates."""
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 GPU_SOURCES = ("opencl.h", "opencl.c", "opencl_api.h", "opencl_half.h", "auto.h", "auto.c", "bench_gpu.c")
 _SUFFIX = {"linux": ".so", "android": ".so", "macos": ".dylib"}
 _MARK = Path("src", "weights.bin")
+_BLOCK = re.compile(r"^@ONLY ([a-z ]+)@\n(.*?)^@END@\n", re.DOTALL | re.MULTILINE)
 _ADVICE = "Name another folder with -o."
 
 
@@ -146,6 +148,7 @@ def _values(program: Program, name: str, platform: Platform, binaries: Sequence[
         "CLASS": names.class_name(name),
         "MODEL": str(manifest["model"]["name"]),
         "PLATFORM": platform.name,
+        "OS": program.target.os,
         "ABI": platform.android_abi,
         "CPU": ", else ".join(f"{t.name} on {t.cpu}" if t.cpu else t.name for t in several),
         "VERSION": str(manifest.get("pconv", "")),
@@ -178,6 +181,8 @@ def _elems(tensors: Sequence[dict[str, Any]]) -> str:
 
 
 def _fill(text: str, values: dict[str, str]) -> str:
+    """Put values in their places, and leave out the blocks that are for other systems only."""
+    text = _BLOCK.sub(lambda block: block[2] if values["OS"] in block[1].split() else "", text)
     for place, value in values.items():
         text = text.replace(f"@{place}@", value)
     return text

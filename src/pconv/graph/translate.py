@@ -137,9 +137,8 @@ def _unknown(node: ir.Node, name: str, source: ir.Graph) -> UnsupportedError:
     )
     also = f", and so are {', '.join(others)} elsewhere in the model" if others else ""
     return UnsupportedError(
-        f"{name} ({_kind(node)}): this operator is unsupported{hint}{also}; "
-        f"supported: {', '.join(sorted(CONVERTERS))}. "
-        "Replace it in the model before the export."
+        f"{name} ({_kind(node)}): this operator is unsupported{hint}{also}; allowed: the {len(CONVERTERS)} that "
+        "docs/operators.md lists. Replace it in the model before the export."
     )
 
 
