@@ -27,6 +27,7 @@ TOLERANCE = {"fp32": 1e-5, "fp16": 2e-2, "fp16-fp32acc": 5e-3}
 QEMU = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
 SMALL_L2 = 245_000
 OLDEST_CORE = "cortex-a53"
+EVERY_CORE = {"fp32": (OLDEST_CORE, "cortex-a76", "max"), "fp16": ("cortex-a76", "max")}
 
 # Reads all inputs, runs them on two threads, and writes all outputs, as floats without any header.
 MAIN_C = """
@@ -146,10 +147,15 @@ def run_under_qemu(
     feeds: Feeds,
     work: Path,
     target: Target | None = None,
-    core: str = OLDEST_CORE,
+    cores: Sequence[str] = (OLDEST_CORE,),
 ) -> Results:
-    """Compile for AArch64, and run the program in the emulator of a core."""
-    return run_main(build_for_qemu(view, cache, work, target or targets.get("aarch64")), view, feeds, core)
+    """Compile for AArch64, and run the program in the emulators of some cores, which must agree to the bit."""
+    main = build_for_qemu(view, cache, work, target or targets.get("aarch64"))
+    results, *others = [run_main(main, view, feeds, core) for core in cores]
+    for core, other in zip(cores[1:], others, strict=True):
+        for name in view.outputs:
+            np.testing.assert_array_equal(other[name], results[name], err_msg=f"{name}: {core} differs")
+    return results
 
 
 def build_for_qemu(view: GraphView, cache: Cache, work: Path, target: Target) -> Path:

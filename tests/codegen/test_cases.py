@@ -20,7 +20,16 @@ from pconv.lower import lower
 from pconv.runtime import Engine
 from pconv.targets import Target
 
-from .harness import HOSTS, assert_right, host_targets, lowered, random_feeds, run_here, run_under_qemu
+from .harness import (
+    EVERY_CORE,
+    HOSTS,
+    assert_right,
+    host_targets,
+    lowered,
+    random_feeds,
+    run_here,
+    run_under_qemu,
+)
 
 ONE_OF_EACH = (
     "group4_s2 free_pool dense_pool_partial pointwise_deep depthwise_3x3s2 gemm_odd gemm_sparse_odd maxpool3s2_pads "
@@ -50,20 +59,12 @@ def test_on_this_machine(target: Target, family: str, session_cache: Cache) -> N
 
 @pytest.mark.qemu
 @pytest.mark.parametrize("family", FAMILIES)
-def test_on_aarch64(family: str, session_cache: Cache, tmp_path: Path) -> None:
-    view = network(FAMILIES[family], probe=True)
+@pytest.mark.parametrize("dtype", EVERY_CORE)
+def test_on_aarch64(dtype: str, family: str, session_cache: Cache, tmp_path: Path) -> None:
+    view, target = network(FAMILIES[family], probe=True), targets.get("aarch64", dtype=dtype)
     feeds = random_feeds(view)
-    assert_right(view, feeds, run_under_qemu(view, session_cache, feeds, tmp_path))
-
-
-@pytest.mark.qemu
-@pytest.mark.parametrize("family", FAMILIES)
-def test_halves_on_aarch64(family: str, session_cache: Cache, tmp_path: Path) -> None:
-    view, target = network(FAMILIES[family], probe=True), targets.get("aarch64", dtype="fp16")
-    feeds = random_feeds(view)
-    assert_right(
-        view, feeds, run_under_qemu(view, session_cache, feeds, tmp_path, target, "cortex-a76"), "fp16"
-    )
+    results = run_under_qemu(view, session_cache, feeds, tmp_path, target, EVERY_CORE[dtype])
+    assert_right(view, feeds, results, dtype)
 
 
 @pytest.mark.qemu
@@ -74,7 +75,7 @@ def test_loads_ahead_for_a_core_in_order(dtype: str, core: str, session_cache: C
     ahead = [step.kernel for step in plan.steps if isinstance(step.kernel, k.ConvKernel)]
     assert all(kernel.ahead for kernel in ahead) and {len(c.patterns[0]) > 1 for c in ahead} == {False, True}
     feeds = random_feeds(view)
-    assert_right(view, feeds, run_under_qemu(view, session_cache, feeds, tmp_path, target, core), dtype)
+    assert_right(view, feeds, run_under_qemu(view, session_cache, feeds, tmp_path, target, [core]), dtype)
 
 
 @pytest.mark.qemu

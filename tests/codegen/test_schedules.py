@@ -18,7 +18,7 @@ from pconv.lower.kernels import ConvKernel
 from pconv.lower.schedule import GROUPS, Schedule
 from pconv.targets import Target
 
-from .harness import assert_right, host_targets, random_feeds, run_here, run_under_qemu
+from .harness import EVERY_CORE, assert_right, host_targets, random_feeds, run_here, run_under_qemu
 
 BASE = (
     *("dense_wide", "dense_residual", "dense_s2_odd", "dense_dilation2", "dense_pool", "dense_2x2"),
@@ -76,5 +76,5 @@ def test_any_schedule_on_aarch64(
     monkeypatch.setattr(choice, "rank_schedules", any_tile(3))
     view, target = network_of_all(), targets.get("aarch64", dtype="fp16")
     feeds = random_feeds(view)
-    results = run_under_qemu(view, session_cache, feeds, tmp_path, target, "cortex-a76")
+    results = run_under_qemu(view, session_cache, feeds, tmp_path, target, EVERY_CORE["fp16"])
     assert_right(view, feeds, results, "fp16")

@@ -1,13 +1,12 @@
-"""A network compiled for AArch64 and run in an emulator gives ONNX Runtime's answers; halves are in test_zoo.py."""
+"""A dense network compiled for AArch64 and run in an emulator gives ONNX Runtime's answers; pruned: test_zoo.py."""
 
 from pathlib import Path
 
 import pytest
 
 from codegen.harness import run_under_qemu
-from pconv import Recipe, graph, zoo
+from pconv import graph, zoo
 from pconv.cache import Cache
-from pconv.graph.prune import prune_model, save
 
 from .conftest import Judge, draw, rel_err
 
@@ -19,14 +18,9 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("compression_rate", [1.0, 8.0])
-def test_resnet20(compression_rate: float, judge: Judge, session_cache: Cache, tmp_path: Path) -> None:
+def test_resnet20(judge: Judge, session_cache: Cache, tmp_path: Path) -> None:
     name = "resnet20_cifar"
-    path = tmp_path / "net.onnx"
-    model = graph.load(zoo.create(name), inputs=zoo.input_shape(name))
-    if compression_rate > 1:
-        model, _ = prune_model(model, Recipe(compression_rate=compression_rate))
-    save(model, path)
+    path = zoo.to_onnx(name, tmp_path / "net.onnx")
     view = graph.view(graph.normalise(graph.load(path)))
     feeds = {view.inputs[0]: draw(zoo.input_shape(name))}
     results = run_under_qemu(view, session_cache, feeds, tmp_path)

@@ -1,4 +1,7 @@
-"""Every network of the zoo, dense and pruned 8x, gives ONNX Runtime's answers; pruned, on AArch64 as well."""
+"""Every network of the zoo, dense and pruned 8x, gives ONNX Runtime's answers; pruned, on AArch64 too.
+
+Their kernels for GPUs are validated; test_zoo.py of the OpenCL tests runs some.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,11 +11,15 @@ import numpy as np
 import pytest
 
 import pconv
-from codegen.harness import build_for_qemu, run_main
+from codegen.harness import EVERY_CORE, run_under_qemu
+from opencl.spirv import validate
 from pconv import targets, zoo
 from pconv.cache import Cache
-from pconv.graph import load, normalise, view
+from pconv.codegen import generate
+from pconv.codegen.opencl import SOURCE, render_step
+from pconv.graph import GraphView, load, normalise, view
 from pconv.graph.prune import prune_model, save
+from pconv.lower import lower
 
 from .conftest import Judge, draw, rel_err
 
@@ -32,6 +39,14 @@ class Files:
     dense: Path
     pruned: Path
     compression_rate: float
+
+
+@dataclass(frozen=True)
+class Small:
+    """A pruned network for small images, as a file and as what is compiled."""
+
+    path: Path
+    graph: GraphView
 
 
 @pytest.fixture(scope="module", params=zoo.names())
@@ -75,26 +90,38 @@ def test_outputs(files: Files, kind: str, judge: Judge) -> None:
         assert size_bytes <= 1.15 * files.dense.stat().st_size / files.compression_rate
 
 
-@pytest.mark.qemu
-@pytest.mark.parametrize(
-    ("dtype", "cores"), [("fp32", ("cortex-a53", "max")), ("fp16", ("cortex-a76", "max"))]
-)
-def test_on_aarch64(
-    files: Files, dtype: str, cores: tuple[str, ...], judge: Judge, session_cache: Cache, tmp_path: Path
-) -> None:
-    """On small images, since the emulator is slow; of networks that take none, the convolutions."""
+@pytest.fixture(scope="module")
+def small(files: Files) -> Iterator[Small]:
+    """Make the pruned network for small images, since emulators are slow; if it takes none, its convolutions."""
     shape = (1, zoo.input_shape(files.name)[1], 32, 32)
     if files.name in LARGE:
         dense = load(zoo.create(files.name).features, inputs=shape)
         model, _ = prune_model(dense, pconv.Recipe(compression_rate=8.0))
     else:
         model = load(files.pruned, inputs=shape)
-    path = tmp_path / "small.onnx"
+    path = files.pruned.with_name("small.onnx")
     save(model, path)
-    graph = view(normalise(model))
-    feeds = {graph.inputs[0]: draw(shape)}
-    (expected,) = judge(path, feeds)
-    main = build_for_qemu(graph, session_cache, tmp_path, targets.get("aarch64", dtype=dtype))
-    for core in cores:
-        results = run_main(main, graph, feeds, core)
-        assert rel_err(results[graph.outputs[0]], expected) <= (1e-4 if dtype == "fp32" else 2e-2), core
+    yield Small(path, view(normalise(model)))
+
+
+@pytest.mark.qemu
+def test_on_aarch64(small: Small, judge: Judge, session_cache: Cache, tmp_path: Path) -> None:
+    graph = small.graph
+    feeds = {name: draw(graph.shapes[name]) for name in graph.inputs}
+    (expected,) = judge(small.path, feeds)
+    for dtype, allowed in (("fp32", 1e-4), ("fp16", 2e-2)):
+        target = targets.get("aarch64", dtype=dtype)
+        results = run_under_qemu(graph, session_cache, feeds, tmp_path, target, EVERY_CORE[dtype])
+        assert rel_err(results[graph.outputs[0]], expected) <= allowed, dtype
+
+
+@pytest.mark.parametrize("name", targets.devices())
+def test_kernels_of_devices(name: str, small: Small, tmp_path: Path) -> None:
+    """Those of the pruned network, and those that only its dense layers have."""
+    graph, target = small.graph, targets.get(name)
+    source = generate(lower(graph, target)).sources[SOURCE]
+    convs = frozenset(node.name for node in graph.nodes if node.op == "Conv")
+    for step in lower(graph, target, convs).steps:
+        text = render_step(step, target)
+        source += "" if text in source else f"\n{text}"
+    validate(source, tmp_path)
