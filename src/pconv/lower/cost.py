@@ -81,14 +81,15 @@ def kernel_terms(
     if not kernel.block and beyond_l1(kernel, target, channels, tile):
         fits_l2 = channels * rows * cols * target.vector_bytes <= 0.6 * target.l2_bytes
         line = target.costs.l2_line if fits_l2 else target.costs.far_line
+    # Of Winograd's points, `Winograd.cycles` counts the way of weights that are fetched ahead.
+    near = weights_bytes < target.l2_bytes / 2 or (kernel.points > 1 and kernel.prefetch_weights)
     return {
         "multiply-adds": fma,
         "loads from L1": target.costs.load * count
         + target.costs.row * moves
         + target.costs.tap * taps * kernel.by_table,
         "input from beyond L1": line * lines,
-        "weights": weight_lines
-        * (target.costs.l2_line if weights_bytes < target.l2_bytes / 2 else target.costs.far_weights),
+        "weights": weight_lines * (target.costs.l2_line if near else target.costs.far_weights),
     }
 
 

@@ -34,8 +34,8 @@ from pconv.targets.dtype import FP32
 TAPS = 3
 LONG = 4
 """Taps in a row of a tile's kernel; `LONG` are those of a kernel of 7 on every second row or column."""
-NEAR_BYTES = 6 << 20
-"""Points and products that stay in the caches from one step to the next, those of L3 included."""
+NEAR_BYTES = 3 << 20
+"""Points and products that stay in the caches from one step to the next; more come back from L3, or from beyond."""
 
 STRIP_SHARE = 0.45
 """Of L2, what a strip's points, products and weights may take."""

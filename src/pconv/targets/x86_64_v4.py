@@ -42,7 +42,7 @@ X86_64_V4 = Target(
         put_aside=0.801,
         fill=6.12,
         tap=2.09,
-        stream=10.0,
+        stream=4.0,
         transform=11.0,
         far_transform=16.0,
     ),
