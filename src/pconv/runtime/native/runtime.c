@@ -59,10 +59,7 @@ static void unmap(block *b) {
 
 /* Take so many bytes instead of what a block had; 0 when there is no memory, and then it stays as it was. */
 static int map(block *b, size_t bytes) {
-    /* Whole huge pages: of the last one, what is never touched behind it costs address space alone. */
-    const int huge = bytes >= HUGE_PAGE_BYTES / 4;
-    size_t whole = huge ? (bytes + HUGE_PAGE_BYTES - 1) & ~(HUGE_PAGE_BYTES - 1) : bytes;
-    size_t all = HUGE_PAGE_BYTES + whole + PCONV_SLACK_BYTES;
+    size_t all = HUGE_PAGE_BYTES + bytes + PCONV_SLACK_BYTES;
     void *mapping = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapping == MAP_FAILED) return 0;
     unmap(b);
@@ -70,7 +67,7 @@ static int map(block *b, size_t bytes) {
     uintptr_t first = (uintptr_t)mapping + PCONV_SLACK_BYTES + HUGE_PAGE_BYTES - 1;
     *b = (block){mapping, all, (unsigned char *)(first & ~(uintptr_t)(HUGE_PAGE_BYTES - 1))};
 #ifdef MADV_HUGEPAGE
-    if (huge) madvise(mapping, all, MADV_HUGEPAGE);
+    if (bytes >= HUGE_PAGE_BYTES / 4) madvise(mapping, all, MADV_HUGEPAGE);
 #endif
     return 1;
 }
