@@ -33,8 +33,6 @@ class Activation:
 
 SINGLE_TAPS = 4
 """Kernels of one tap in a turn of a loop, where weights are loaded a register at a time."""
-
-
 SOON = 3
 """Kernels of one tap that are passed over when the input of the next ones is fetched."""
 
