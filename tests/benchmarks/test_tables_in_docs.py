@@ -1,25 +1,37 @@
 """Tables in the docs are those of the stored results."""
 
-import importlib
+import importlib.util
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_table_of_tuning_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def benchmark(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Load a script by its path: a folder of tests may have its name."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    tuning = importlib.import_module("tuning")
-    document = json.loads(tuning.RESULTS.read_text("utf-8"))
-    page = tuning.PAGE.read_text("utf-8")
-    assert tuning.with_table(page, document) == page
-    assert len(tuning.render(document).splitlines()) == 4 + len(document["results"])
+    spec = importlib.util.spec_from_file_location(
+        f"benchmark_{request.param}", ROOT / "benchmarks" / f"{request.param}.py"
+    )
+    assert spec and spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
 
 
-def test_the_table_of_forecasts_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    forecast = importlib.import_module("forecast")
+@pytest.mark.parametrize("benchmark", ["tuning"], indirect=True)
+def test_the_table_of_tuning_is_current(benchmark: ModuleType) -> None:
+    document = json.loads(benchmark.RESULTS.read_text("utf-8"))
+    page = benchmark.PAGE.read_text("utf-8")
+    assert benchmark.with_table(page, document) == page
+    assert len(benchmark.render(document).splitlines()) == 4 + len(document["results"])
+
+
+@pytest.mark.parametrize("benchmark", ["forecast"], indirect=True)
+def test_the_table_of_forecasts_is_current(benchmark: ModuleType) -> None:
     page = (ROOT / "docs" / "forecast.md").read_text("utf-8")
-    assert forecast.replace(page, forecast.render(forecast.read())) == page
+    assert benchmark.replace(page, benchmark.render(benchmark.read())) == page
