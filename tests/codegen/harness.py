@@ -27,7 +27,11 @@ TOLERANCE = {"fp32": 1e-5, "fp16": 2e-2, "fp16-fp32acc": 5e-3}
 QEMU = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
 SMALL_L2 = 245_000
 OLDEST_CORE = "cortex-a53"
-EVERY_CORE = {"fp32": (OLDEST_CORE, "cortex-a76", "max"), "fp16": ("cortex-a76", "max")}
+EVERY_CORE = {
+    "fp32": (OLDEST_CORE, "cortex-a76", "max"),
+    "fp16": ("cortex-a76", "max"),
+    "fp16-fp32acc": (OLDEST_CORE, "cortex-a76", "max"),
+}
 
 # Reads all inputs, runs them on two threads, and writes all outputs, as floats without any header.
 MAIN_C = """

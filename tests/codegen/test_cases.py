@@ -79,13 +79,6 @@ def test_loads_ahead_for_a_core_in_order(dtype: str, core: str, session_cache: C
 
 
 @pytest.mark.qemu
-def test_halves_summed_as_floats_on_the_oldest_core(session_cache: Cache, tmp_path: Path) -> None:
-    view, target = network(_cases(ONE_OF_EACH), probe=True), targets.get("aarch64", dtype="fp16-fp32acc")
-    feeds = random_feeds(view)
-    assert_right(view, feeds, run_under_qemu(view, session_cache, feeds, tmp_path, target), "fp16-fp32acc")
-
-
-@pytest.mark.qemu
 def test_the_oldest_core_refuses_halves(session_cache: Cache, tmp_path: Path) -> None:
     view = network(_cases("add"))
     with pytest.raises(AssertionError) as refused:
