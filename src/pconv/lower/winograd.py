@@ -34,8 +34,6 @@ from pconv.targets.dtype import FP32
 TAPS = 3
 LONG = 4
 """Taps in a row of a tile's kernel; `LONG` are those of a kernel of 7 on every second row or column."""
-NEAR_BYTES = 3 << 20
-"""Points and products that stay in the caches from one step to the next; more come back from L3, or from beyond."""
 
 STRIP_SHARE = 0.45
 """Of L2, what a strip's points, products and weights may take."""
@@ -196,7 +194,7 @@ class Winograd:
         """Estimate what the layer takes besides its multiplications: transforms, and weights that nobody reuses."""
         layout, costs = self.layout(bare.computed), target.costs
         planes, strips = self.points * sum(shapes.ids.shape), self.strips(bare.computed)
-        far = planes * layout.plane_bytes > NEAR_BYTES
+        far = planes * layout.plane_bytes > target.near_bytes
         weights = self.weights(shapes) * target.dtype.elem_bytes
         each = costs.far_transform if far else costs.transform
         times = strips if weights > target.l2_bytes / 2 else 1

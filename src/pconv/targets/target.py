@@ -78,6 +78,9 @@ class Target:
     `block_share` of L1 is for a block of channels under a tile, while groups of filters take turns on it; their partial
     sums wait in `kept_bytes`.
 
+    `near_bytes` of Winograd's points and products stay in the caches from one step to the next; more come back from
+    far.
+
     Units: `l1_bytes` and `l2_bytes` are the data caches of one core.
     """
 
@@ -101,6 +104,7 @@ class Target:
     text_order: bool = False
     block_share: float = 0.5
     kept_bytes: int = 12 << 10
+    near_bytes: int = 6 << 20
     fetches_ahead: bool = False
     costs: Costs = Costs()
     dtype: DType = FP32

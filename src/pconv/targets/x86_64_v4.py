@@ -22,6 +22,7 @@ X86_64_V4 = Target(
     fetches_ahead=True,
     block_share=0.8,
     kept_bytes=200 << 10,
+    near_bytes=3 << 20,
     # By benchmarks/fit_costs.py, from the schedules of 71 layers timed on one Sapphire Rapids core, whose L3 is slow.
     costs=Costs(
         overlap=1.77,
