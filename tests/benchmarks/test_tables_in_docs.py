@@ -10,28 +10,25 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def benchmark(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Load a script by its path: a folder of tests may have its name."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    spec = importlib.util.spec_from_file_location(
-        f"benchmark_{request.param}", ROOT / "benchmarks" / f"{request.param}.py"
-    )
+def load_script(name: str, patch: pytest.MonkeyPatch) -> ModuleType:
+    """Load a benchmark by its path: a folder of tests may have its name."""
+    patch.syspath_prepend(str(ROOT / "benchmarks"))
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py")
     assert spec and spec.loader
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     return script
 
 
-@pytest.mark.parametrize("benchmark", ["tuning"], indirect=True)
-def test_the_table_of_tuning_is_current(benchmark: ModuleType) -> None:
-    document = json.loads(benchmark.RESULTS.read_text("utf-8"))
-    page = benchmark.PAGE.read_text("utf-8")
-    assert benchmark.with_table(page, document) == page
-    assert len(benchmark.render(document).splitlines()) == 4 + len(document["results"])
+def test_the_table_of_tuning_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    tuning = load_script("tuning", monkeypatch)
+    document = json.loads(tuning.RESULTS.read_text("utf-8"))
+    page = tuning.PAGE.read_text("utf-8")
+    assert tuning.with_table(page, document) == page
+    assert len(tuning.render(document).splitlines()) == 4 + len(document["results"])
 
 
-@pytest.mark.parametrize("benchmark", ["forecast"], indirect=True)
-def test_the_table_of_forecasts_is_current(benchmark: ModuleType) -> None:
+def test_the_table_of_forecasts_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    forecast = load_script("forecast", monkeypatch)
     page = (ROOT / "docs" / "forecast.md").read_text("utf-8")
-    assert benchmark.replace(page, benchmark.render(benchmark.read())) == page
+    assert forecast.replace(page, forecast.render(forecast.read())) == page
