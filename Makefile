@@ -33,7 +33,7 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pconv.bench.peers list
-	$(BIN)/python benchmarks/foundation.py
+	$(BIN)/python benchmarks/compile_times.py
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/readme_table.py
 	$(BIN)/python benchmarks/performance_page.py

@@ -15,7 +15,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pconv import zoo
+import pages
+from pconv import units, zoo
 from pconv.bench import machine
 from pconv.bench.peers import get
 from pconv.forecast import Budget, Table, search_rates
@@ -25,10 +26,8 @@ from pconv.forecast.sensitivity import by_pruning, energy_lost
 from pconv.graph import load
 from pconv.graph.prune import find_layers, prune_model, save
 
-ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results" / "forecast.json"
-DOCS = ROOT / "docs" / "forecast.md"
-BEGIN, END = "<!-- results:begin -->\n", "<!-- results:end -->"
+RESULTS = pages.RESULTS / "forecast.json"
+PAGE, MARK = pages.DOCS / "forecast.md", "results"
 COMPRESSIONS, GROUPS = (2.25, 4.0, 8.0, 16.0), (1, 4)
 SPEED_UPS = (2.0, 4.0)
 """Latencies to meet, as speed-ups over the dense network."""
@@ -56,8 +55,7 @@ def main() -> None:
     arguments.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {arguments.output}")
     if arguments.output == RESULTS:
-        DOCS.write_text(replace(DOCS.read_text("utf-8"), render(document)), encoding="utf-8")
-        print(f"wrote {DOCS}")
+        pages.write(PAGE, MARK, body())
 
 
 def _recipes(table: Table, path: Path, folder: Path) -> Iterator[dict[str, Any]]:
@@ -86,36 +84,26 @@ def _recipes(table: Table, path: Path, folder: Path) -> Iterator[dict[str, Any]]
             }
 
 
-def render(document: dict[str, Any] | None) -> str:
+def body() -> str:
+    """Give what the stored results say."""
+    return render(json.loads(RESULTS.read_text("utf-8")))
+
+
+def render(document: dict[str, Any]) -> str:
     """Write the docs' table: each recipe's latency, asked for, expected and measured."""
-    if document is None:
-        return "Not measured yet.\n"
-    lines = ["| network | group | dense | asked for | expected | measured |", "|---|---|---|---|---|---|"]
+    rows = []
     for one in document["recipes"]:
-        error = one["median_ms"] / one["expected_ms"] - 1
         times = (one["dense_ms"], one["limit_ms"], one["expected_ms"])
-        cells = [one["model"], str(one["group"])]
-        cells += [f"{ms:.2f} ms" for ms in times] + [f"{one['median_ms']:.2f} ms ({error:+.1%})"]
-        lines.append(f"| {' | '.join(cells)} |")
+        error = one["median_ms"] / one["expected_ms"] - 1
+        measured = f"{units.milliseconds(one['median_ms'])} ({error:+.1%})"
+        rows.append([one["model"], str(one["group"]), *map(units.milliseconds, times), measured])
+    table = pages.table(["network", "group", "dense", "asked for", "expected", "measured"], rows)
     said = document["machine"]
     least = min(len(one["samples_ms"]) for one in document["recipes"])
-    lines += [
-        "",
-        f"{said['cpu']}, {said['os']}, pconv {said['versions']['pconv']}; 1 thread, batch 1; medians, "
-        f"of at least {least} runs for what was measured.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def read() -> dict[str, Any] | None:
-    """Read the results; None where nothing was measured yet."""
-    return json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else None
-
-
-def replace(text: str, table: str) -> str:
-    """Put a table between the marks of a text."""
-    before, _, rest = text.partition(BEGIN)
-    return before + BEGIN + table + END + rest.partition(END)[2]
+    return (
+        f"{table}\n\n{said['cpu']}, {said['os']}, pconv {said['versions']['pconv']}; 1 thread, batch 1; medians, "
+        f"of at least {least} runs for what was measured."
+    )
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,8 +1,7 @@
 """Measure every kind of convolution on the layer shapes of real networks, as a share of the FMA peak.
 
-python benchmarks/kernels.py                 measure; writes results/kernels.json and the tables of docs/kernels.md
-python benchmarks/kernels.py --tables        only rewrite the tables
-python benchmarks/kernels.py --check         only say whether the tables are up to date
+python benchmarks/kernels.py            measure; writes results/kernels.json and the tables of docs/kernels.md
+python benchmarks/kernels.py --page     only rewrite the tables
 
 All layers of one instruction set stand in one library and run one after another, each behind the copy that lays out
 its input, so that its input comes from the cache where a real network's would be. Only executed multiply-adds count.
@@ -11,13 +10,12 @@ In Winograd's way these are fewer; there the table says how many times as fast a
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from statistics import median
 from typing import Any
 
+import pages
 from pconv import targets
 from pconv.bench import machine, peak, timing
 from pconv.bench.case import DENSE, Case, Sparsity, network
@@ -29,10 +27,8 @@ from pconv.lower.choice import Choice, Picker
 from pconv.runtime import Engine
 from pconv.targets.detect import cpu_flags
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "kernels.json"
-DOCS = ROOT / "docs" / "kernels.md"
-BEGIN, END = "<!-- kernels:begin -->", "<!-- kernels:end -->"
+RESULTS = pages.RESULTS / "kernels.json"
+PAGE, MARK = pages.DOCS / "kernels.md", "kernels"
 
 WINOGRAD = "Winograd, times as fast as direct: 3x3, stride 1"
 RUNS, REPEATS = 5, 12
@@ -181,6 +177,11 @@ def measure(target_name: str) -> Record:
     }
 
 
+def body() -> str:
+    """Give what the stored results say."""
+    return render(json.loads(RESULTS.read_text("utf-8")))
+
+
 def render(document: Record) -> str:
     """Give the tables: rows are places in a network, columns kinds of sparsity, cells % of the FMA peak."""
     text = []
@@ -191,39 +192,24 @@ def render(document: Record) -> str:
             "% of that, executed only\n"
         )
         for table in dict.fromkeys(result["table"] for result in part["results"]):
-            text += [*_table(table, [r for r in part["results"] if r["table"] == table]), ""]
+            text += [_table(table, [r for r in part["results"] if r["table"] == table]), ""]
     text.append("Measured by `benchmarks/kernels.py`. A cell in brackets ran dense although it has zeros.")
     return "\n".join(text)
 
 
-def _table(title: str, results: Sequence[Record]) -> list[str]:
+def _table(title: str, results: Sequence[Record]) -> str:
     columns = list(dict.fromkeys(result["column"] for result in results))
-    cells = {(r["row"], r["column"]): r for r in results}
-    lines = [f"| {title} | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
-    for row in dict.fromkeys(result["row"] for result in results):
-        lines.append(f"| {row} | {' | '.join(_cell(cells.get((row, column))) for column in columns)} |")
-    return lines
+    places = dict.fromkeys(result["row"] for result in results)
+    cells = {(r["row"], r["column"]): _cell(r) for r in results}
+    rows = [[place, *(cells.get((place, column), "-") for column in columns)] for place in places]
+    return pages.table([title, *columns], rows)
 
 
-def _cell(result: Record | None) -> str:
-    if result is None:
-        return "-"
+def _cell(result: Record) -> str:
     if "times_as_fast" in result:
         return f"{result['times_as_fast']:.2f}"
     dense = result["reason"].startswith("dense") and result["column"] != "dense"
     return f"({result['peak_percent']:.0f})" if dense else f"{result['peak_percent']:.0f}"
-
-
-def write_tables(document: Record, check: bool) -> None:
-    """Put the tables into docs/kernels.md, or exit with 1 where they differ."""
-    old = DOCS.read_text(encoding="utf-8")
-    head, rest = old.split(BEGIN)
-    new = f"{head}{BEGIN}\n{render(document)}\n{END}{rest.split(END)[1]}"
-    if check and new != old:
-        sys.exit(
-            "docs/kernels.md is not what benchmarks/results/kernels.json says; run benchmarks/kernels.py --tables"
-        )
-    DOCS.write_text(new, encoding="utf-8")
 
 
 def main() -> None:
@@ -231,10 +217,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tables", action="store_true")
-    parser.add_argument("--check", action="store_true")
-    asked = parser.parse_args()
-    if not (asked.tables or asked.check):
+    parser.add_argument("--page", action="store_true", help="measure nothing")
+    if not parser.parse_args().page:
         parts = {
             part["target"]: part
             for part in json.loads(RESULTS.read_text(encoding="utf-8"))["instruction_sets"]
@@ -245,7 +229,7 @@ def main() -> None:
         }
         document = {"instruction_sets": [parts[name] for name in INSTRUCTION_SETS if name in parts]}
         RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    write_tables(json.loads(RESULTS.read_text(encoding="utf-8")), asked.check)
+    pages.write(PAGE, MARK, body())
 
 
 if __name__ == "__main__":

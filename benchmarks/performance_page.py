@@ -5,22 +5,24 @@ python benchmarks/performance_page.py
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 
+import pages
 import speed_tables
 from pconv.report.charts import Bar, latency_chart
 from speed_tables import OURS, TITLES, Record
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "performance.md"
-CHARTS = ROOT / "docs" / "charts"
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-NOT_MEASURED = "Not measured yet: `make bench` measures this machine and writes the tables here."
+PAGE, MARK = pages.DOCS / "performance.md", "results"
+CHARTS = pages.DOCS / "charts"
+
+
+def body() -> str:
+    """Give what the stored results say."""
+    return render(speed_tables.read())
 
 
 def render(documents: Mapping[str, Record]) -> str:
-    """Give the text between the markers: a section for each CPU."""
-    return "\n\n".join(section(target, documents[target]) for target in documents) or NOT_MEASURED
+    """Give the text between the marks: a section for each CPU."""
+    return "\n\n".join(section(target, documents[target]) for target in documents)
 
 
 def section(target: str, document: Record) -> str:
@@ -57,21 +59,13 @@ def chart(record: Record) -> str:
     return latency_chart(bars)
 
 
-def replace(text: str, inner: str) -> str:
-    """Put `inner` between the markers of a text."""
-    head, rest = text.split(BEGIN)
-    _, tail = rest.split(END)
-    return f"{head}{BEGIN}\n{inner}\n{END}{tail}"
-
-
 def main() -> None:
     """Write the page and the charts."""
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
-    documents = speed_tables.read()
-    PAGE.write_text(replace(PAGE.read_text(encoding="utf-8"), render(documents)), encoding="utf-8")
-    for target, document in documents.items():
+    pages.write(PAGE, MARK, body())
+    for target, document in speed_tables.read().items():
         (CHARTS / target).mkdir(parents=True, exist_ok=True)
         for name, record in document["networks"].items():
             (CHARTS / target / f"{name}.svg").write_text(chart(record) + "\n", encoding="utf-8")

@@ -1,15 +1,16 @@
 """Tables from results/speed_*.json, one file a CPU; pure text, so that the tests can hold the docs to the results."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+import pages
 from pconv import units
 from pconv.bench.peers import PEERS
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = pages.RESULTS
 OURS = "pconv"
 TITLES = {
     "vgg16": "VGG-16",
@@ -47,12 +48,6 @@ def cpu_title(document: Record) -> str:
     return f"{', '.join([cpu, *found])}, {machine['cores']} cores"
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table in Markdown; the first column names, the others are numbers."""
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
 def network_table(name: str, record: Record) -> str:
     """Show every engine on one network, the fastest first, with times faster than the fastest other engine."""
     counts = thread_counts(record)
@@ -67,7 +62,7 @@ def network_table(name: str, record: Record) -> str:
     rows = []
     first = sorted(of_threads(record, counts[0]), key=lambda result: result["median_ms"])
     for result in first:
-        times = [find(record, n, result["engine"], _key(result)) for n in counts]
+        times = [find(record, n, result["engine"], key(result)) for n in counts]
         cells = [
             "-" if r is None else f"{units.milliseconds(r['median_ms'])} ({_times(bases[n], r)})"
             for n, r in zip(counts, times, strict=True)
@@ -76,7 +71,7 @@ def network_table(name: str, record: Record) -> str:
         error = result["max_rel_err"]
         rates = [f"{executed:.0f}" if executed is not None else "-", f"{equivalent:.0f}"]
         rows.append([label(record, result), *cells, *rates, "reference" if error is None else f"{error:.0e}"])
-    return table(headings, rows)
+    return pages.table(headings, rows)
 
 
 def ratio_table(document: Record, threads: int) -> str:
@@ -92,30 +87,30 @@ def ratio_table(document: Record, threads: int) -> str:
     rows = []
     for name, record in document["networks"].items():
         for variant in record["variants"]:
-            ours = find(record, threads, OURS, _key(variant))
+            ours = find(record, threads, OURS, key(variant))
             if ours is None or not variant["group"]:
                 continue
             base = fastest_dense(record, threads)
             others = [find(record, threads, engine, (1.0, 0)) for engine in (OURS, *engines)]
-            others.append(find(record, threads, "deepsparse", _key(variant)))
+            others.append(find(record, threads, "deepsparse", key(variant)))
             cells = [f"{_times(base, ours)} ({record['peers'][base['engine']]['title']})" if base else "-"]
             cells += [_times(other, ours) for other in others]
             rows.append([f"{TITLES.get(name, name)}, {variant_label(variant)}", *cells])
-    return table(headings, rows)
+    return pages.table(headings, rows)
 
 
 def peak_table(document: Record) -> str:
     """Show which share of the measured FMA peak the convolutions reach on one thread."""
     rows = []
     for name, record in document["networks"].items():
-        labels = {_key(variant): variant for variant in record["variants"]}
+        labels = {key(variant): variant for variant in record["variants"]}
         for layers in record["layers"]:
             shares = [
-                layers[key] for key in ("sparse_3x3_peak_percent", "sparse_peak_percent", "peak_percent")
+                layers[share] for share in ("sparse_3x3_peak_percent", "sparse_peak_percent", "peak_percent")
             ]
-            title = f"{TITLES.get(name, name)}, {variant_label(labels[_key(layers)])}"
+            title = f"{TITLES.get(name, name)}, {variant_label(labels[key(layers)])}"
             rows.append([title, *("-" if share is None else f"{share:.0f}%" for share in shares)])
-    return table(["convolutions", "sparse 3x3", "sparse", "all"], rows)
+    return pages.table(["convolutions", "sparse 3x3", "sparse", "all"], rows)
 
 
 def scaling_table(document: Record) -> str:
@@ -125,13 +120,13 @@ def scaling_table(document: Record) -> str:
         if not {1, 2} <= set(thread_counts(record)):
             continue
         for variant in record["variants"]:
-            one, two = (find(record, n, OURS, _key(variant)) for n in (1, 2))
+            one, two = (find(record, n, OURS, key(variant)) for n in (1, 2))
             rows.append([f"{TITLES.get(name, name)}, pconv, {variant_label(variant)}", _times(one, two)])
         if (one := fastest_dense(record, 1)) is not None:
             title = record["peers"][one["engine"]]["title"]
-            two = find(record, 2, one["engine"], _key(one))
+            two = find(record, 2, one["engine"], key(one))
             rows.append([f"{TITLES.get(name, name)}, {title}, dense", _times(one, two)])
-    return table(["two threads over one", "times faster"], rows)
+    return pages.table(["two threads over one", "times faster"], rows)
 
 
 def notes(document: Record) -> list[str]:
@@ -222,10 +217,10 @@ def of_threads(record: Record, threads: int) -> list[Record]:
     return [result for result in record["results"] if result["threads"] == threads]
 
 
-def find(record: Record, threads: int, engine: str, key: tuple[float, int]) -> Record | None:
+def find(record: Record, threads: int, engine: str, wanted: tuple[float, int]) -> Record | None:
     """Find one result by engine, and by compression and group."""
     for result in of_threads(record, threads):
-        if result["engine"] == engine and _key(result) == key:
+        if result["engine"] == engine and key(result) == wanted:
             return result
     return None
 
@@ -235,23 +230,23 @@ def fastest_dense(record: Record, threads: int) -> Record | None:
     dense = [
         result
         for result in of_threads(record, threads)
-        if result["engine"] != OURS and result["dtype"] == "float32" and _key(result) == (1.0, 0)
+        if result["engine"] != OURS and result["dtype"] == "float32" and key(result) == (1.0, 0)
     ]
     return min(dense, key=lambda result: result["median_ms"], default=None)
 
 
 def gflops(record: Record, result: Record) -> tuple[float | None, float]:
     """Give executed GFLOP/s, and what the dense network would need; others' executed ones are known when dense."""
-    variant = next(variant for variant in record["variants"] if _key(variant) == _key(result))
+    variant = next(variant for variant in record["variants"] if key(variant) == key(result))
     known = result["engine"] == OURS or not result["group"]
-    executed, dense = (2e-6 * variant[key] / result["median_ms"] for key in ("macs", "dense_macs"))
+    executed, dense = (2e-6 * variant[count] / result["median_ms"] for count in ("macs", "dense_macs"))
     return (executed if result["engine"] == OURS else dense if known else None), dense
 
 
 def label(record: Record, result: Record) -> str:
     """Name an engine and its weights."""
     title = OURS if result["engine"] == OURS else record["peers"][result["engine"]]["title"]
-    variant = next(variant for variant in record["variants"] if _key(variant) == _key(result))
+    variant = next(variant for variant in record["variants"] if key(variant) == key(result))
     return f"{title}, {variant_label(variant)}"
 
 
@@ -269,7 +264,8 @@ def _times(slower: Record | None, faster: Record | None) -> str:
     return f"{slower['median_ms'] / faster['median_ms']:.2f}x"
 
 
-def _key(record: Record) -> tuple[float, int]:
+def key(record: Record) -> tuple[float, int]:
+    """Say which weights a record is about: compression and group."""
     return record["compression"], record["group"]
 
 

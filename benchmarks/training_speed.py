@@ -18,15 +18,15 @@ from typing import Any
 
 import torch
 
+import pages
 from pconv import zoo
 from pconv.bench import machine
 from pconv.training import precision
 from pconv.training.settings import Settings
 from pconv.training.start import make_objective, make_teacher
 
-RESULTS = Path(__file__).parent / "results" / "training_speed.json"
-PAGE = Path(__file__).parents[1] / "docs" / "training.md"
-BEGIN, END = "<!-- speed:begin -->\n", "<!-- speed:end -->"
+RESULTS = pages.RESULTS / "training_speed.json"
+PAGE, MARK = pages.DOCS / "training.md", "speed"
 IMAGES = 45_000
 VARIANTS = {
     ("contiguous", "fp32", False): "fp32, contiguous",
@@ -43,7 +43,7 @@ def main() -> None:
     output = arguments.output
     document = json.loads(output.read_text("utf-8")) if output.exists() else {"runs": []}
     if arguments.page:
-        PAGE.write_text(page(PAGE.read_text("utf-8"), document), "utf-8")
+        pages.write(PAGE, MARK, body())
         return
     torch.set_num_threads(arguments.threads)
     settings = {
@@ -72,19 +72,20 @@ def main() -> None:
     print(f"wrote {output}")
 
 
-def page(text: str, document: dict[str, Any]) -> str:
-    """Put a table between the markers of docs/training.md, a row for each CPU, and below it where it was measured."""
-    lines = [f"| seconds an epoch | {' | '.join(VARIANTS.values())} |", "|---" * (1 + len(VARIANTS)) + "|"]
+def body() -> str:
+    """Give what the stored results say."""
+    return render(json.loads(RESULTS.read_text("utf-8")))
+
+
+def render(document: dict[str, Any]) -> str:
+    """Give a table, a row for each CPU, and below it where it was measured."""
+    rows = []
     for run in document["runs"]:
         found = {(row["layout"], row["precision"], row["teacher"]): row["epoch_s"] for row in run["results"]}
         cells = (f"{found[variant]:.0f}" if variant in found else "-" for variant in VARIANTS)
-        lines.append(f"| {run['machine']['cpu']} | {' | '.join(cells)} |")
+        rows.append([run["machine"]["cpu"], *cells])
     machines = "; ".join(machine.line(run["machine"]) for run in document["runs"])
-    head, rest = text.split(BEGIN)
-    return (
-        "\n".join([f"{head}{BEGIN}{lines[0]}", *lines[1:], "", fill(f"{machines}.", 120), END])
-        + rest.split(END)[1]
-    )
+    return f"{pages.table(['seconds an epoch', *VARIANTS.values()], rows)}\n\n{fill(f'{machines}.', 120)}"
 
 
 def measure(arguments: argparse.Namespace, layout: str, kind: Any, distill: bool) -> list[float]:

@@ -1,7 +1,7 @@
 """How good the untuned default is: zoo networks as modelled and as tuned, timed in turns.
 
 python benchmarks/tuning.py [--seconds 60]      writes results/tuning.json and the table of docs/kernels.md
-python benchmarks/tuning.py --table             only rewrites the table
+python benchmarks/tuning.py --page              only rewrites the table
 
 Every network is tuned into a file of its own, so that nothing carries over; a ratio of 1.00 says that tuning found
 nothing worth keeping.
@@ -13,16 +13,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pconv import zoo
+import pages
+from pconv import units, zoo
 from pconv.bench import machine, timing
 from pconv.graph import load
 from pconv.graph.prune import prune_model
 from pconv.recipe import Recipe
 from pconv.tune import tune
 
-RESULTS = Path(__file__).parent / "results" / "tuning.json"
-PAGE = Path(__file__).parents[1] / "docs" / "kernels.md"
-BEGIN, END = "<!-- tuning:begin -->\n", "<!-- tuning:end -->"
+RESULTS = pages.RESULTS / "tuning.json"
+PAGE, MARK = pages.DOCS / "kernels.md", "tuning"
 NETWORKS = (
     ("vgg16", Recipe(compression_rate=8.0)),
     ("resnet18", Recipe(compression_rate=8.0, rate_1x1=4.0)),
@@ -40,13 +40,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="time for each network")
-    parser.add_argument("--table", action="store_true", help="measure nothing")
+    parser.add_argument("--page", action="store_true", help="measure nothing")
     asked = parser.parse_args()
-    if not asked.table:
+    if not asked.page:
         RESULTS.write_text(json.dumps(measure(asked.seconds), indent=1) + "\n", encoding="utf-8")
         print(f"wrote {RESULTS}")
-    PAGE.write_text(with_table(PAGE.read_text("utf-8"), json.loads(RESULTS.read_text("utf-8"))), "utf-8")
-    print(f"wrote {PAGE}")
+    pages.write(PAGE, MARK, body())
 
 
 def measure(seconds: float) -> dict[str, Any]:
@@ -81,25 +80,29 @@ def measure(seconds: float) -> dict[str, Any]:
     }
 
 
+def body() -> str:
+    """Give what the stored results say."""
+    return render(json.loads(RESULTS.read_text("utf-8")))
+
+
 def render(document: dict[str, Any]) -> str:
     """Give the table: what the untuned default takes, and what tuning found."""
-    lines = ["| network | compression | groups of | modelled | tuned | rounds |", "|---|---|---|---|---|---|"]
+    rows = []
     for one in document["results"]:
-        dense = one["compression"] == 1
-        tuned = f"{one['tuned_ms']:.2f} ms ({one['modelled_over_tuned']:.2f}x)"
-        cells = [
-            one["model"],
-            *(("dense", "-") if dense else (f"{one['compression']:g}x", str(one["group"]))),
-        ]
-        lines.append(f"| {' | '.join(cells)} | {one['modelled_ms']:.2f} ms | {tuned} | {one['rounds']} |")
-    said, seconds = document["machine"], document["settings"]["seconds"]
-    return "\n".join([*lines, "", f"{said['cpu']}, 1 thread, {seconds:g} s of tuning for each network.", ""])
-
-
-def with_table(text: str, document: dict[str, Any]) -> str:
-    """Put the table between the marks of a text."""
-    before, _, rest = text.partition(BEGIN)
-    return before + BEGIN + render(document) + END + rest.partition(END)[2]
+        pruned = one["compression"] != 1
+        rows.append(
+            [
+                one["model"],
+                f"{one['compression']:g}x" if pruned else "dense",
+                str(one["group"]) if pruned else "-",
+                units.milliseconds(one["modelled_ms"]),
+                f"{units.milliseconds(one['tuned_ms'])} ({one['modelled_over_tuned']:.2f}x)",
+                str(one["rounds"]),
+            ]
+        )
+    table = pages.table(["network", "compression", "groups of", "modelled", "tuned", "rounds"], rows)
+    seconds = document["settings"]["seconds"]
+    return f"{table}\n\n{document['machine']['cpu']}, 1 thread, {seconds:g} s of tuning for each network."
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
-"""What README.md shows works, and its numbers are those of the results."""
+"""What README.md shows works."""
 
-import importlib
 import re
 import shlex
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,13 +21,6 @@ pytestmark = [pytest.mark.cc, pytest.mark.torch]
 def blocks(language: str) -> list[str]:
     """Return README's code blocks in one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-
-
-def results_table() -> ModuleType:
-    """Import the script that writes README's table."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "benchmarks"))
-        return importlib.import_module("readme_table")
 
 
 @pytest.fixture
@@ -104,36 +95,3 @@ def test_zoo_names() -> None:
     from pconv import zoo
 
     assert all(f"`{name}`" in README for name in zoo.names())
-
-
-def test_the_results_table_is_that_of_the_results() -> None:
-    table = results_table()
-    assert table.replace(README, table.render(table.read(), table.speed_tables.read())) == README
-
-
-def test_results_table_says_what_was_measured() -> None:
-    table = results_table()
-    assert table.render(None) == table.NOT_MEASURED
-    result = {"model": "vgg16", "threads": 1, "samples_ms": [1.0] * 9, "max_rel_err": 2e-6}
-    layer = {"model": "vgg16", "peak_percent": 81.2}
-    document = {
-        "machine": {
-            "cpu": "A CPU", "os": "Linux 6", "compiler": "zig clang 1", "fma_peak_gflops": 117.4,
-            "versions": {"onnxruntime": "1.31.1", "pconv": "0.1.0"},
-        },
-        "results": [
-            {**result, "engine": "onnxruntime", "group": 0, "median_ms": 300.0, "max_rel_err": None},
-            {**result, "engine": "pconv", "group": 0, "median_ms": 250.0},
-            {**result, "engine": "pconv", "group": 1, "median_ms": 50.0},
-        ],
-        "layers": [{**layer, "group": 0}, {**layer, "group": 1}, {**layer, "group": 4}],
-        "compile": [
-            {"model": "vgg16", "group": 1, "cold_s": 21.4, "cached_s": 0.93, "load_ms": 12.3,
-             "file_bytes": 74e6, "dense_bytes": 553e6},
-        ],
-    }  # fmt: skip
-    text = table.render(document)
-    assert "| VGG-16 | 1 | 300 ms | 250 ms (1.20x) | 50.0 ms (6.00x) | - |" in text
-    assert "reach 81% in free patterns and 81% in groups of 4" in text
-    assert "at least 9 calls" in text and "at most 2e-06" in text
-    assert "takes 21 s, and 0.9 s when it is cached; its file of 74 MB (the dense weights: 553 MB)" in text
