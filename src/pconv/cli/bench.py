@@ -1,6 +1,7 @@
 """`pconv bench`: our engine, dense and pruned, against the peers on the same weights."""
 
 import json as json_module
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,22 +40,17 @@ def bench(
     threads: Annotated[
         str, typer.Option(metavar="N,N", help="Thread counts, each its own comparison.")
     ] = "1",
-    peers: Annotated[
+    engines: Annotated[
         str,
         typer.Option(
-            metavar="NAME,NAME", help='Engines to compare with, such as openvino,ncnn; `all`, or "" for none.'
+            "--peers",
+            metavar="NAME,NAME",
+            help='Engines to compare with, such as openvino,ncnn; `all`, or "" for none.',
         ),
     ] = "onnxruntime",
     seconds: Annotated[float, typer.Option(min=0, help="How long to time, per thread count.")] = 10.0,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DEVICE", help="Time it there instead: adb:SERIAL or ssh:HOST (see `pconv devices`)."
-        ),
-    ] = None,
-    cpus: Annotated[
-        str | None, typer.Option(metavar="LIST", help="With --device: run on these cores only, such as 4-7.")
-    ] = None,
+    device: options.Device = None,
+    cpus: options.Cpus = None,
     target: Annotated[
         str | None,
         typer.Option(
@@ -82,8 +78,7 @@ def bench(
     With --device the model runs there and in pconv here, layer by layer, without peers; --target, --cpu, --dtype and
     --tuning say what is compiled for the device, as in `pconv compile`.
     """
-    from pconv.bench import peers as peer_room
-    from pconv.bench import session
+    from pconv.bench import peers, session
 
     settings = options.recipe_settings(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
@@ -93,11 +88,11 @@ def bench(
     counts = options.thread_counts(threads)
     if device is None:
         devices.refuse_without_device(cpus, {"target": target, "cpu": cpu, "dtype": dtype, "tuning": tuning})
-    ready, missing = peer_room.split(peer_room.named(peers))
+    ready, missing = peers.split(peers.named(engines))
     for reason in missing.values():
         console.note(f"skipped: {reason}")
     to_stdout = str(json) == "-"
-    file = None if json is None or to_stdout else json
+    file = None if to_stdout else json
     if file is not None:
         console.check_writable(file, "--json")
     with (
@@ -111,29 +106,28 @@ def bench(
         if device is not None:
             build = {"target": target, "cpu": cpu, "dtype": dtype, "tuned": tuning}
             there = devices.bench_on(device, files, counts, cpus, track, build)
-            if file is not None:
-                console.write(file, devices.as_json(there) + "\n", "--json")
-            (print(devices.as_json(there)) if to_stdout else devices.show(there))
-            return
-        console.note_busy()
-        document = session.run(
-            found.name,
-            files,
-            ready,
-            counts,
-            seconds,
-            settings=settings,
-            on_event=track,
-            on_wait=console.note_waiting,
-            on_skip=lambda peer, reason: console.note(f"skipped: {reason}"),
-        )
-        document["skipped"] = missing | document["skipped"]
+            text, show_all = devices.as_json(there), partial(devices.show, there)
+        else:
+            console.note_busy()
+            document = session.run(
+                found.name,
+                files,
+                ready,
+                counts,
+                seconds,
+                settings=settings,
+                on_event=track,
+                on_wait=console.note_waiting,
+                on_skip=lambda peer, reason: console.note(f"skipped: {reason}"),
+            )
+            document["skipped"] = missing | document["skipped"]
+            text, show_all = json_module.dumps(document, indent=1), partial(show, document)
         if file is not None:
-            console.write(file, json_module.dumps(document, indent=1) + "\n", "--json")
+            console.write(file, text + "\n", "--json")
     if to_stdout:
-        console.print_json(document)
+        print(text)
         return
-    show(document)
+    show_all()
     if file is not None:
         console.note(f"wrote {file}")
 

@@ -1,12 +1,15 @@
 """Owns the options that several commands share, and what their texts mean."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from pconv.errors import PconvError
+
+if TYPE_CHECKING:
+    from pconv.recipe import Recipe
 
 PRUNING = "Pruning"
 BUILD = "Compiler"
@@ -144,6 +147,14 @@ Shapes = Annotated[
         rich_help_panel=BUILD,
     ),
 ]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="DEVICE", help="Run it there: adb:SERIAL or ssh:HOST (see `pconv devices`)."),
+]
+Cpus = Annotated[
+    str | None,
+    typer.Option(metavar="LIST", help="With --device: run on these cores only, such as 4-7."),
+]
 
 Mean = Annotated[
     str,
@@ -187,6 +198,20 @@ def recipe_settings(**given: Any) -> dict[str, Any]:
         "layers": pairs(given.get("layer"), "--layer", "NAME=RATE or NAME=dense", _rate),
     }
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def recipe(file: Path | None, settings: Mapping[str, Any]) -> "Recipe":
+    """Make the recipe of a --recipe, or of the pruning options.
+
+    Raises: PconvError where both were given; RecipeError for what is no recipe.
+    """
+    from pconv.recipe import Recipe
+
+    if file is None:
+        return Recipe.from_dict(settings)
+    if settings:
+        raise PconvError(f"--recipe {file}: it holds all settings; leave the other pruning options out.")
+    return Recipe.load(file)
 
 
 def _rate(text: str) -> float | str:

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from pconv.cli import arrays, calibration, console, models, options
-from pconv.errors import PconvError
 
 EPILOG = """Examples:
 
@@ -55,8 +54,6 @@ def prune(
     layer's output, and the kept weights are refitted by least squares. It takes minutes and needs onnxruntime.
     What is still lost, training brings back: pconv.prune(module, recipe).
     """
-    from pconv.recipe import Recipe
-
     settings = options.recipe_settings(
         compression=compression,
         patterns=patterns,
@@ -66,15 +63,12 @@ def prune(
         exclude=exclude,
         layer=layer,
     )
-    if recipe is not None and settings:
-        raise PconvError(f"--recipe {recipe}: it holds all settings; leave the other pruning options out.")
-    scale = arrays.Scale.parse(mean, std)
+    used, scale = options.recipe(recipe, settings), arrays.Scale.parse(mean, std)
     console.check_writable(output)
     with (
         console.progress(f"reading {model}", quiet=json) as track,
         models.source(model, track) as found,
     ):
-        used = Recipe.load(recipe) if recipe is not None else Recipe.from_dict(settings)
         images = calibration.read(calibrate, found.path, most, size, scale, track)
         statistics = models.prune_file(found, used, output, track, images).statistics()
     if json:

@@ -1,12 +1,15 @@
 """`pconv tune`: measure on this machine, or on a device, which schedule of each layer is the fastest."""
 
 from contextlib import nullcontext
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pconv import units
 from pconv.cli import console, models, options
+
+if TYPE_CHECKING:
+    from pconv.tune import Tuned
 
 EPILOG = """Examples:
 
@@ -37,13 +40,8 @@ def tune(
     input: options.Shapes = None,
     target: options.Target = None,
     cpu: options.Cpu = None,
-    device: Annotated[
-        str | None,
-        typer.Option(metavar="DEVICE", help="Measure there: adb:SERIAL or ssh:HOST (see `pconv devices`)."),
-    ] = None,
-    cpus: Annotated[
-        str | None, typer.Option(metavar="LIST", help="With --device: run on these cores only, such as 4-7.")
-    ] = None,
+    device: options.Device = None,
+    cpus: options.Cpus = None,
     dtype: options.DType = None,
     cc: options.Compiler = None,
     dense: options.Dense = None,
@@ -98,7 +96,11 @@ def tune(
         )
     if json:
         console.print_json({**asdict(result), "path": str(result.path)})
-        return
+    else:
+        _show(result)
+
+
+def _show(result: "Tuned") -> None:
     table = console.table("layer", "schedule", "of the modelled time")
     for key, record in sorted(result.improved.items(), key=lambda item: item[1].ratio):
         table.add_row(key.partition(" (")[0], record.schedule, f"{record.ratio:.2f}")

@@ -110,7 +110,6 @@ def train(
             before = right_answers(dense, parts.test, device, workers=settings.workers)
         on_event(Event("writing"))
         result.write_network(module, model, parts.shape, sparsity, recipe, folder)
-        rate = sparsity.statistics()["compression_rate"] if sparsity is not None else None
         made = result.Result(
             folder=folder,
             model=model,
@@ -125,7 +124,7 @@ def train(
             accuracy=float(right.mean()),
             accuracy_dense=None if before is None else float(before.mean()),
             change=None if before is None else paired_change(before, right),
-            compression_rate=None if rate is None else float(rate),
+            compression_rate=None if sparsity is None else sparsity.statistics()["compression_rate"],
             seconds=time.perf_counter() - begin,
             machine=machine.record(("numpy", "torch"), device=str(device), threads=torch.get_num_threads()),
         )
