@@ -129,6 +129,7 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
         "by_lane": {target.fma_by_lane},
         "ahead": {target.in_order},
         "by_table": {False, target.text_order},
+        "by_channel": {False, target.holds_input},
         "prefetch_next": {False, not target.fma_by_lane},
         "prefetch_output": {False, not target.fma_by_lane},
         "prefetch_kernel": {False, target.fetches_ahead},

@@ -17,7 +17,16 @@ from .weights import pruned_weights
 
 GROUPS = (1, 2, 3, 4, 8)
 
-WALKS = (PLAIN, Walk(by_table=True), Walk(3, 2), Walk(1, 5), Walk(4, 3, by_table=True), Walk(100, 7))
+WALKS = (
+    PLAIN,
+    Walk(by_table=True),
+    Walk(3, 2),
+    Walk(1, 5),
+    Walk(4, 3, by_table=True),
+    Walk(100, 7),
+    Walk(span=3, by_channel=True),
+    Walk(span=64, by_channel=True),
+)
 
 
 def packed(weight: np.ndarray, shapes: Shapes, group: int, walk: Walk = PLAIN) -> Fkw:
@@ -30,8 +39,9 @@ def check(weight: np.ndarray, shapes: Shapes, group: int, walk: Walk = PLAIN) ->
     oc = weight.shape[0]
     np.testing.assert_array_equal(unpack(fkw, shapes, weight.shape, walk), weight)
     assert fkw.groups * group == fkw.order.size >= oc
-    groups, blocks = (1 if fkw.uniform else fkw.groups), walk.blocks(shapes.ids.shape[1])
-    assert fkw.run.shape == (groups * blocks, 1 if walk.by_table else len(shapes.patterns))
+    groups = 1 if fkw.uniform else fkw.groups
+    _, visits = walk.visits(shapes.ids.shape[1], groups)
+    assert fkw.run.shape == (visits, 1 if walk.by_table else len(shapes.patterns))
     assert fkw.offset.size == (1 if fkw.uniform else -(-groups // walk.span)) + 1
     assert fkw.shape.size == (fkw.index.size if walk.by_table else 0)
     assert fkw.index.size == fkw.offset[-1] == fkw.run.sum()
@@ -41,7 +51,7 @@ def check(weight: np.ndarray, shapes: Shapes, group: int, walk: Walk = PLAIN) ->
     assert fkw.index_bytes == sum(a.nbytes for a in (fkw.order, fkw.offset, fkw.run, fkw.index, fkw.shape))
     ends = np.cumsum(fkw.run.ravel())
     for first, last in zip(ends - fkw.run.ravel(), ends, strict=True):
-        assert (np.diff(fkw.index[first:last].astype(int)) > 0).all(), "a run's channels ascend"
+        assert (np.diff(fkw.index[first:last].astype(int)) > 0).all(), "a run's channels, or groups, ascend"
 
 
 @given(pruned_weights(), st.sampled_from(GROUPS), st.sampled_from(WALKS))
@@ -89,6 +99,16 @@ def test_a_span_takes_turns_on_each_block_of_channels() -> None:
     assert fkw.index.tolist() == [0, 0, 1, 2, 3, 2, 0, 1, 3]
     assert fkw.weight.tolist() == [1, 1, 2, 3, 4, 3, 1, 2, 4]
     assert fkw.run.ravel().tolist() == [1, 2, 2, 1, 2, 1] and fkw.offset.tolist() == [0, 6, 9]
+
+
+def test_a_channel_goes_to_all_groups_of_a_span() -> None:
+    weight = np.ones((3, 2, 1, 1), np.float32) * np.array([1, 2, 3], np.float32).reshape(3, 1, 1, 1)
+    weight[1, 1] = 0
+    fkw = packed(weight, kernel_shapes(weight, 1), 1, Walk(span=2, by_channel=True))
+    assert fkw.order.tolist() == [1, 0, 2]
+    assert fkw.index.tolist() == [0, 1, 1, 0, 0]
+    assert fkw.weight.tolist() == [2, 1, 1, 3, 3]
+    assert fkw.run.ravel().tolist() == [2, 1, 1, 1] and fkw.offset.tolist() == [0, 3, 5]
 
 
 def test_equal_filters_store_one_list() -> None:

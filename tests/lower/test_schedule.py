@@ -81,10 +81,20 @@ def test_chosen_tiles_fit_the_registers(
         assert schedule.cycles > 0
         assert kernel.group == 1 or max(classes) > 1
         assert 1 <= kernel.passes <= taps
-        assert (kernel.block > 0) == (kernel.span > 1)
+        assert kernel.by_channel or (kernel.block > 0) == (kernel.span > 1)
+        assert not (kernel.by_channel and (kernel.block or kernel.by_table or kernel.prefetch_kernel))
         assert kernel.parts == 1 or len(tiles(kernel)) > 1
         plain = replace(
-            kernel, tile=bare.tile, group=1, passes=1, copies=1, block=0, span=1, parts=1, by_table=False
+            kernel,
+            tile=bare.tile,
+            group=1,
+            passes=1,
+            copies=1,
+            block=0,
+            span=1,
+            parts=1,
+            by_table=False,
+            by_channel=False,
         )
         off = dict.fromkeys(
             ("prefetch_next", "prefetch_output", "prefetch_kernel", "prefetch_weights"), False

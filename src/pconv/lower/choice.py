@@ -41,7 +41,11 @@ class Choice:
             *([f"strip {self.winograd.strip}"] if self.winograd and self.winograd.strip else []),
             f"g{kernel.group}",
             f"{kernel.tile[0]}x{kernel.tile[1]}",
-            "by table" if kernel.by_table else f"passes {kernel.passes}",
+            "by channel"
+            if kernel.by_channel
+            else "by table"
+            if kernel.by_table
+            else f"passes {kernel.passes}",
         ]
         parts += [f"block {kernel.block}"] if kernel.block else []
         parts += ["fetching input"] if kernel.prefetch_next else []

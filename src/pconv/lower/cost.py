@@ -36,6 +36,9 @@ def registers_needed(kernel: ConvKernel, target: Target) -> int:
     the others come one by one.
     """
     taps, vectors = len(kernel.patterns[0]), kernel.tile[0] * kernel.tile[1]
+    if kernel.by_channel:
+        rows, cols = footprint(kernel, kernel.tile)
+        return rows * cols + kernel.group * vectors + 1
     single, several = target.spare_registers
     spare = single if kernel.passes == 1 else several
     by_lane = kernel.by_lane * target.lanes
@@ -65,6 +68,17 @@ def kernel_terms(
     """Estimate what a kept kernel's cycles on one tile consist of: multiply-adds, and what feeds them."""
     taps = len(kernel.patterns[0])
     vectors = tile[0] * tile[1]
+    # Of Winograd's points, `Winograd.cycles` counts the way of weights that are fetched ahead.
+    near = weights_bytes < target.l2_bytes / 2 or (kernel.points > 1 and kernel.prefetch_weights)
+    weight_lines = target.dtype.elem_bytes * taps * kernel.group / LINE_BYTES
+    weight_cycles = weight_lines * (target.costs.l2_line if near else target.costs.far_weights)
+    if kernel.by_channel:
+        return {
+            "multiply-adds": kernel.group * vectors * taps / target.fma_units,
+            "loads from L1": target.costs.load * (vectors + taps) * kernel.group,
+            "sums put aside": target.costs.put_aside * vectors * kernel.group,
+            "weights": weight_cycles,
+        }
     # Tap by tap, all accumulators take turns; in the order of the loads, each has its taps close together.
     latency = FMA_LATENCY if kernel.passes == taps else target.costs.burst
     fma = max(kernel.group * vectors * taps / target.fma_units, latency * taps / kernel.copies)
@@ -74,22 +88,19 @@ def kernel_terms(
     # Side by side, weights come in pairs as well.
     count += weight_loads(taps, kernel.group, 2 * target.lanes * kernel.by_lane)
     lines = input_lines(kernel, tile, target)
-    weight_lines = target.dtype.elem_bytes * taps * kernel.group / LINE_BYTES
     rows, cols = footprint(kernel, tile)
     moves = rows * min(1.0, kernel.source.row_vectors / REACH) if kernel.by_lane else rows
     line = 0.0
     if not kernel.block and beyond_l1(kernel, target, channels, tile):
         fits_l2 = channels * rows * cols * target.vector_bytes <= 0.6 * target.l2_bytes
         line = target.costs.l2_line if fits_l2 else target.costs.far_line
-    # Of Winograd's points, `Winograd.cycles` counts the way of weights that are fetched ahead.
-    near = weights_bytes < target.l2_bytes / 2 or (kernel.points > 1 and kernel.prefetch_weights)
     return {
         "multiply-adds": fma,
         "loads from L1": target.costs.load * count
         + target.costs.row * moves
         + target.costs.tap * taps * kernel.by_table,
         "input from beyond L1": line * lines,
-        "weights": weight_lines * (target.costs.l2_line if near else target.costs.far_weights),
+        "weights": weight_cycles,
     }
 
 
@@ -128,7 +139,7 @@ def group_cycles(
     visit but the last puts the sums aside; each span brings a block's input from L2 to L1 once.
     """
     costs, vectors, rows = target.costs, tile[0] * tile[1], tile[0]
-    visits, turns = 1, 0.0
+    visits, turns = 1.0, 0.0
     if kernel.block:
         high, wide = footprint(kernel, tile)
         lines = high * (wide * target.vector_bytes / LINE_BYTES + 0.5)
@@ -143,6 +154,10 @@ def group_cycles(
         if far
         else costs.store * vectors
     )
+    if kernel.by_channel:
+        high, wide = footprint(kernel, tile)
+        visits = channels / kernel.span
+        turns = visits * costs.hold * high * wide
     runs = visits * kernel.runs
     turns_of_loops = kernels * filters / kernel.group
     unknown = 0.0 if kernel.uniform else min(1.0, turns_of_loops / costs.remembered)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from pconv.lower.cost import footprint
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import Layout
 from pconv.lower.loads import load_program
@@ -75,6 +76,11 @@ def _conv(step: Step, kernel: ConvKernel) -> list[str]:
         at = [int(lists[number].sum()) for number in kernel.lists]
         lines.append(f"  points    {kernel.points}, their kernels: {', '.join(map(str, at))}")
     lines.append(f"  tile      {kernel.tile[0]} x {kernel.tile[1]} vectors, {len(tiles(kernel))} tiles")
+    if kernel.by_channel:
+        rows, cols = footprint(kernel, kernel.tile)
+        lines.append(
+            f"  held      {rows} x {cols} vectors of each channel, for {kernel.span} groups of filters"
+        )
     return lines
 
 

@@ -12,10 +12,13 @@
 
 A *visit* is one group of filters on one block of input channels; a *span* is some groups that take turns on each
 block, so that the block's input stays in L1. Plainly, there is one block with all channels, and a group is a span
-and a visit. Where all groups have the same kernels (`uniform`: dense layers, removed channels), offset, run, index and
-shape are those of one group. Source: PCONV / PatDNN, FKW; visits, spans and weights interleaved over the group: ours.
+and a visit. `by_channel`, a visit is one channel with all groups of a span, and index has each kernel's group, counted
+from the span's first. Where all groups have the same kernels (`uniform`: dense layers, removed channels), offset, run,
+index and shape are those of one group. Source: PCONV / PatDNN, FKW; visits, spans and weights interleaved over the
+group: ours.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,21 +33,29 @@ from pconv.lower.reorder import REMOVED, Order, Shapes
 class Walk:
     """How a micro-kernel goes through the kernels: `block` input channels (0: all) for `span` groups in turns.
 
-    `by_table` says that kernels are not sorted by shape.
+    `by_table` says that kernels are not sorted by shape, `by_channel` that a span's groups are sorted, for one channel
+    after another.
     """
 
     block: int = 0
     span: int = 1
     by_table: bool = False
+    by_channel: bool = False
 
     @classmethod
     def of(cls, kernel: ConvKernel) -> "Walk":
         """Return how this micro-kernel goes."""
-        return cls(kernel.block, kernel.span, kernel.by_table)
+        return cls(kernel.block, kernel.span, kernel.by_table, kernel.by_channel)
 
     def blocks(self, channels: int) -> int:
         """Count the blocks of so many input channels."""
         return -(-channels // self.block) if self.block else 1
+
+    def visits(self, channels: int, groups: int) -> tuple[int, int]:
+        """Count the visits of a whole span, and of all groups."""
+        if self.by_channel:
+            return channels, channels * -(-groups // self.span)
+        return self.span * self.blocks(channels), groups * self.blocks(channels)
 
 
 PLAIN = Walk()
@@ -86,12 +97,13 @@ class Fkw:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Kernels:
-    """The kept kernels of every group in the order of a walk."""
+    """The kept kernels of every group in the order of a walk; `entry` is what index has of each."""
 
     group: NDArray[np.int64]
     channel: NDArray[np.int64]
     pattern: NDArray[np.int64]
     visit: NDArray[np.int64]
+    entry: NDArray[np.int64]
 
 
 SIDE_BY_SIDE = 16
@@ -118,12 +130,11 @@ def pack(
     ids, filters = _ids(shapes, order)
     kernels = _walked(ids, walk)
     if uniform is None:
-        uniform = bool((ids == ids[0]).all())
+        uniform = not walk.by_channel and bool((ids == ids[0]).all())
     listed = _walked(ids[:1], walk) if uniform else kernels
-    groups = 1 if uniform else len(ids)
-    span = 1 if uniform else walk.span
-    blocks = walk.blocks(ids.shape[1])
-    run = np.zeros((groups * blocks, 1 if walk.by_table else len(shapes.patterns)), np.uint16)
+    of_list = replace(walk, span=1) if uniform else walk
+    of_span, visits = of_list.visits(ids.shape[1], 1 if uniform else len(ids))
+    run = np.zeros((visits, 1 if walk.by_table else len(shapes.patterns)), np.uint16)
     np.add.at(run, (listed.visit, 0 * listed.pattern if walk.by_table else listed.pattern), 1)
     ends = np.concatenate([[0], np.cumsum(run.sum(axis=1, dtype=np.int64))])
 
@@ -142,9 +153,9 @@ def pack(
     flat = order.filters
     return Fkw(
         order=np.where(flat >= 0, flat, oc).astype(np.uint16),
-        offset=np.append(ends[: -1 : span * blocks], ends[-1]).astype(np.uint32),
+        offset=np.append(ends[:-1:of_span], ends[-1]).astype(np.uint32),
         run=run,
-        index=listed.channel.astype(np.uint16),
+        index=listed.entry.astype(np.uint16),
         shape=(listed.pattern if walk.by_table else listed.pattern[:0]).astype(np.uint8),
         weight=np.concatenate(parts),
         bias=np.concatenate([bias, [0.0]])[flat].astype(np.float32),
@@ -216,25 +227,37 @@ def unpack(
     bases = np.append((np.arange(oc) * (shapes.ids.shape[1] // icg) // oc) * icg, 0)
     filters = fkw.order.reshape(-1, fkw.group).astype(np.int64)
     weights = fkw.weight.reshape(-1, taps.shape[1], fkw.group)
-    blocks = walk.blocks(shapes.ids.shape[1])
     starts = np.concatenate([[0], np.cumsum(fkw.run.sum(axis=1, dtype=np.int64))])
     position = 0
+    for visit, group, channel in _visits(fkw, walk, shapes.ids.shape[1]):
+        span = slice(int(starts[visit]), int(starts[visit + 1]))
+        entries = fkw.index[span].astype(np.int64)
+        here = position + np.arange(entries.size)
+        position += entries.size
+        sorted_by = np.repeat(np.arange(fkw.run.shape[1]), fkw.run[visit])
+        yx = taps[fkw.shape[span].astype(np.int64) if walk.by_table else sorted_by]
+        groups, channels = (group + entries, 0 * entries + channel) if walk.by_channel else (group, entries)
+        for lane in range(fkw.group):
+            f = np.broadcast_to(filters[groups, lane], channels.shape)
+            block = weights[here, :, lane]
+            if fkw.scales is not None:
+                block = block * np.reshape(fkw.scales[groups * fkw.group + lane], (-1, 1))
+            local = np.where(f < oc, channels - bases[f], 0)
+            dense[f[:, None], local[:, None], yx[:, :, 0], yx[:, :, 1]] = block
+    return dense[:oc]
+
+
+def _visits(fkw: Fkw, walk: Walk, channels: int) -> Iterator[tuple[int, int, int]]:
+    """Give the visits in the order of the weights: the run's row, the group (a span's first) and the channel if one."""
     for first in range(0, fkw.groups, walk.span):
         groups = range(first, min(first + walk.span, fkw.groups))
-        for visit, group in ((b * len(groups) + i, g) for b in range(blocks) for i, g in enumerate(groups)):
-            listed = visit // len(groups) if fkw.uniform else first * blocks + visit
-            span = slice(int(starts[listed]), int(starts[listed + 1]))
-            channels = fkw.index[span].astype(np.int64)
-            sorted_by = np.repeat(np.arange(fkw.run.shape[1]), fkw.run[listed])
-            yx = taps[fkw.shape[span].astype(np.int64) if walk.by_table else sorted_by]
-            for lane, f in enumerate(filters[group]):
-                block = weights[position : position + channels.size, :, lane]
-                if fkw.scales is not None:
-                    block = block * fkw.scales[group * fkw.group + lane]
-                local = channels - bases[f] if f < oc else np.zeros_like(channels)
-                dense[f, local[:, None], yx[:, :, 0], yx[:, :, 1]] = block
-            position += channels.size
-    return dense[:oc]
+        if walk.by_channel:
+            yield from ((first // walk.span * channels + c, first, c) for c in range(channels))
+            continue
+        blocks = walk.blocks(channels)
+        for b in range(blocks):
+            for i, group in enumerate(groups):
+                yield b if fkw.uniform else first * blocks + b * len(groups) + i, group, 0
 
 
 def _ids(shapes: Shapes, order: Order) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
@@ -246,11 +269,14 @@ def _ids(shapes: Shapes, order: Order) -> tuple[NDArray[np.int16], NDArray[np.in
 def _walked(ids: NDArray[np.int16], walk: Walk) -> _Kernels:
     """List the kept kernels of `ids` [group, channel] span by span, block by block, group by group."""
     groups, channels = ids.shape
-    blocks = walk.blocks(channels)
     group, channel = np.nonzero(ids >= 0)
     pattern = ids[group, channel].astype(np.int64)
     first = group // walk.span * walk.span
-    turns = np.minimum(walk.span, groups - first)
-    visit = first * blocks + channel // (walk.block or channels) * turns + group - first
-    order = np.lexsort((channel, 0 * pattern if walk.by_table else pattern, visit))
-    return _Kernels(group[order], channel[order], pattern[order], visit[order])
+    if walk.by_channel:
+        visit, entry = group // walk.span * channels + channel, group - first
+    else:
+        turns = np.minimum(walk.span, groups - first)
+        block = channel // (walk.block or channels)
+        visit, entry = first * walk.blocks(channels) + block * turns + group - first, channel
+    order = np.lexsort((entry, 0 * pattern if walk.by_table else pattern, visit))
+    return _Kernels(*(some[order] for some in (group, channel, pattern, visit, entry)))

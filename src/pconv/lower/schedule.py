@@ -26,6 +26,8 @@ MANY_WEIGHTS = 8
 """The part of L2 from which on weights are fetched ahead is one in so many."""
 FETCHING_GROUP = 3
 """Filters that share a vector at least, where kernels of one tap are fetched ahead."""
+HELD_SUMS = 1.5
+"""Sums that wait while input is held, in L1s: longer runs, whose ends surprise less, are worth some sums from L2."""
 SHARES = 4
 """Tasks that a layer has at least, tiles times spans of groups: threads share it in those."""
 
@@ -75,8 +77,9 @@ def schedules(
             continue
         for kernel in _candidates(bare, target, group, kernels / filters / len(bare.patterns)):
             near = _prefetch(kernel, target, channels, filters, kernels)
-            blocked = _blocked(near, target, channels, groups)
-            for unparted in dict.fromkeys([near, blocked] if target.text_order else [blocked]):
+            blocked = (_spanned if kernel.by_channel else _blocked)(near, target, channels, groups)
+            both = target.text_order and not kernel.by_channel
+            for unparted in dict.fromkeys([near, blocked] if both else [blocked]):
                 way = _parted(unparted, target, channels, kernels, groups)
                 yield Schedule(way, layer_cycles(way, target, channels, kernels, filters, groups))
 
@@ -92,11 +95,12 @@ def rank_schedules(
     # What the model does not price: the best tile, fetching ahead the other way round.
     first = ranked[0].kernel
     other = [
-        replace(first, prefetch_next=not first.prefetch_next),
         replace(first, prefetch_output=not first.prefetch_output),
         replace(first, prefetch_weights=not first.prefetch_weights),
     ]
-    if not (first.by_lane or first.by_table):
+    if not first.by_channel:
+        other.append(replace(first, prefetch_next=not first.prefetch_next))
+    if not (first.by_lane or first.by_table or first.by_channel):
         other.append(replace(first, prefetch_kernel=not first.prefetch_kernel))
     return (*ranked, *(Schedule(kernel, ranked[-1].cycles) for kernel in other))
 
@@ -121,13 +125,13 @@ def _prefetch(kernel: ConvKernel, target: Target, channels: int, filters: int, k
     weights = target.dtype.elem_bytes * kernels * len(kernel.patterns[0]) * kernel.points
     return replace(
         kernel,
-        prefetch_next=not kernel.by_lane
+        prefetch_next=not (kernel.by_lane or kernel.by_channel)
         and len(tiles(kernel)) >= MANY_TILES
         and channels * kernel.source.plane_bytes > far,
         prefetch_output=not kernel.by_lane and filters * kernel.output.plane_bytes > far,
         prefetch_weights=target.fetches_ahead and weights > target.l2_bytes // MANY_WEIGHTS,
         prefetch_kernel=target.fetches_ahead
-        and not kernel.by_table
+        and not (kernel.by_table or kernel.by_channel)
         and (len(kernel.patterns[0]) > 1 or (kernel.group >= FETCHING_GROUP and not kernel.uniform))
         and beyond_l1(kernel, target, channels),
     )
@@ -151,6 +155,15 @@ def _blocked(kernel: ConvKernel, target: Target, channels: int, groups: int) -> 
     return replace(
         kernel, block=_evenly(channels, fitting), span=_evenly(groups, span), prefetch_kernel=False
     )
+
+
+def _spanned(kernel: ConvKernel, target: Target, channels: int, groups: int) -> ConvKernel:
+    """Let each channel go to as many groups at a time as have sums that stay near."""
+    sums_bytes = kernel.group * kernel.tile[0] * kernel.tile[1] * target.vector_bytes
+    span = min(
+        int(HELD_SUMS * target.l1_bytes) // sums_bytes, -(-groups // max(1, SHARES // len(tiles(kernel))))
+    )
+    return replace(kernel, span=_evenly(groups, max(1, span)))
 
 
 def _parted(kernel: ConvKernel, target: Target, channels: int, kernels: int, groups: int) -> ConvKernel:
@@ -187,10 +200,16 @@ def _candidates(bare: ConvKernel, target: Target, group: int, length: float) -> 
             found |= set(_of_tile(replace(bare, group=group, tile=tile), target, length))
     if not found and group == 1:
         return [replace(bare, tile=(unit, unit), passes=len(bare.patterns[0]), copies=_copies(unit**2))]
-    full = max((k.tile[0] * k.tile[1] for k in found), default=1)
+    full = {way: max((_area(k) for k in found if k.by_channel == way), default=1) for way in (False, True)}
     return sorted(
-        (k for k in found if 2 * k.tile[0] * k.tile[1] >= full), key=lambda k: (k.tile, k.passes, k.by_table)
+        (k for k in found if 2 * _area(k) >= full[k.by_channel]),
+        key=lambda k: (k.tile, k.passes, k.by_table, k.by_channel),
     )
+
+
+def _area(kernel: ConvKernel) -> int:
+    """Return the vectors of a tile."""
+    return kernel.tile[0] * kernel.tile[1]
 
 
 def _copies(accumulators: int) -> int:
@@ -213,10 +232,12 @@ def _of_tile(kernel: ConvKernel, target: Target, length: float) -> Iterator[Conv
         # A pass for each row of taps keeps few weights and still loads every vector once a row.
         if kernel.by_lane and taps == kernel.size[0] * kernel.size[1]:
             yield from [way for way in fitting[1:] if way.passes == kernel.size[0]]
+    others = []
     if len(kernel.patterns) > 1 and target.text_order and copies == 1:
-        way = replace(kernel, passes=taps, by_table=True)
-        if registers_needed(way, target) <= target.vector_registers:
-            yield way
+        others.append(replace(kernel, passes=taps, by_table=True))
+    if taps > 1 and kernel.group == 1 and target.holds_input and not kernel.uniform:
+        others.append(replace(kernel, by_channel=True))
+    yield from (way for way in others if registers_needed(way, target) <= target.vector_registers)
 
 
 def layer_cycles(

@@ -12,17 +12,16 @@ IN_TEXT_ORDER = ("-mllvm", "-enable-misched=false")
 class Costs:
     """What the cost model (lower/cost.py) asks of a CPU, in cycles.
 
-    `overlap` is the n of (fma^n + memory^n)^(1/n): 1 where loads and multiply-adds share the issue slots.
-    `burst` is the latency of multiply-adds that follow each other on one accumulator. `load` is for a load
-    from L1, `row` for each row of input under a tile, `loop` for a kernel, `run` for a pattern and
-    `surprise` for the end of a run that is mispredicted, fewer where a layer has fewer turns of loops than
-    are `remembered`, `store` for a vector of output, `group` for a
-    group of filters; `l2_line` for a line from L2, and `far_line` from beyond, `far_weights` for one of
-    weights, `far_store` for a line of an output that leaves L2, `far_row` for each stretch of it. Where
-    groups take turns on a block of channels, `visit` is for a turn, `put_aside` for a vector of sums kept
-    until the next, `fill` for a line of the block's input; `tap` is for a tap that a table places.
-    `stream` is for a line of weights that are read once, `transform` for a vector of Winograd's points or products,
-    `far_transform` for one that leaves the caches before it is read again.
+    `overlap` is the n of (fma^n + memory^n)^(1/n): 1 where loads and multiply-adds share the issue slots. `burst`
+    is the latency of multiply-adds that follow each other on one accumulator. `load` is for a load from L1, `row`
+    for each row of input under a tile, `loop` for a kernel, `run` for a pattern and `surprise` for the end of a run
+    that is mispredicted, fewer where a layer has fewer turns of loops than are `remembered`, `store` for a vector
+    of output, `group` for a group of filters; `l2_line` for a line from L2, and `far_line` from beyond,
+    `far_weights` for one of weights, `far_store` for a line of an output that leaves L2, `far_row` for each stretch
+    of it. Where groups take turns on a block of channels, `visit` is for a turn, `put_aside` for a vector of sums
+    kept until the next, `fill` for a line of the block's input; `hold` for a vector of input that is held; `tap` is
+    for a tap that a table places. `stream` is for a line of weights that are read once, `transform` for a vector of
+    Winograd's points or products, `far_transform` for one that leaves the caches before it is read again.
     """
 
     overlap: float = 3.0
@@ -43,6 +42,7 @@ class Costs:
     visit: float = 0.0
     put_aside: float = 0.0
     fill: float = 0.0
+    hold: float = 0.0
     tap: float = 0.0
     stream: float = 2.0
     transform: float = 4.2
@@ -75,6 +75,8 @@ class Target:
     `fetches_ahead` says that fetching weights, and the next kernel's input to L1, ahead of their loads was measured to
     pay.
 
+    `holds_input` says that input held in registers, channel by channel, was measured to pay.
+
     `block_share` of L1 is for a block of channels under a tile, while groups of filters take turns on it; their partial
     sums wait in `kept_bytes`.
 
@@ -102,6 +104,7 @@ class Target:
     in_order: bool = False
     spare_registers: tuple[int, int] = (1, -2)
     text_order: bool = False
+    holds_input: bool = False
     block_share: float = 0.5
     kept_bytes: int = 12 << 10
     near_bytes: int = 6 << 20

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from pconv.codegen.c.activation import apply_vector
-from pconv.codegen.c.conv_sums import acc, add_to_floats, load_helpers, runs_text, taps_table
+from pconv.codegen.c.conv_sums import acc, add_to_floats, channels_text, load_helpers, runs_text, taps_table
 from pconv.codegen.c.halo import apply_mask, has_halo, masks, tile_halo
 from pconv.codegen.c.prelude import ctype, needs_exp, prelude, table
 from pconv.lower.fkw import SIDE_BY_SIDE
@@ -157,7 +157,10 @@ def _tile(kernel: ConvKernel, shape: tuple[int, int]) -> str:
         "int32_t first, int32_t last, int y0, int x0) {",
         "    (void)add, (void)next;",
     ]
-    lines += _blocked_groups(kernel, shape) if kernel.block else _groups(kernel, shape)
+    if kernel.by_channel:
+        lines += _by_channel(kernel, shape)
+    else:
+        lines += _blocked_groups(kernel, shape) if kernel.block else _groups(kernel, shape)
     return "\n".join([*lines, "}", ""])
 
 
@@ -237,6 +240,33 @@ def _blocked_groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]
         yield "        }"
     yield from _finish(kernel, shape)
     yield "    } } }"
+
+
+def _by_channel(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return the loops over spans of groups and, inside, channels, whose input is held; sums wait in `kept`."""
+    g, taps, span, runs = kernel.group, len(kernel.patterns[0]), kernel.span, kernel.runs
+    sums = [acc(f, v) for f in range(g) for v in range(shape[0] * shape[1])]
+    each = "for (int32_t group = from; group < to; group++)"
+    yield f"    vf kept[{span * len(sums)}];"
+    yield f"    for (int32_t from = first; from < last; from += {span}) {{"
+    yield f"        const int32_t to = from + {span} < last ? from + {span} : last;"
+    yield f"        const size_t start = a->offset[from / {span}];"
+    yield f"        const {ctype(kernel.output.dtype)} *w = a->weight + start * {taps * g};"
+    yield "        const uint16_t *index = a->index + start;"
+    yield f"        const uint16_t *run = a->run + (size_t)(from / {span}) * a->channels * {runs};"
+    yield f"        {each} {{"
+    yield from _start(kernel, shape)
+    yield f"            vf *sums = kept + (group - from) * {len(sums)};"
+    yield "            " + " ".join(f"sums[{i}] = {s};" for i, s in enumerate(sums))
+    yield "        }"
+    yield from channels_text(kernel, shape)
+    yield f"        {each} {{"
+    yield f"            const vf *sums = kept + (group - from) * {len(sums)};"
+    yield "            vf " + ", ".join(f"{s} = sums[{i}]" for i, s in enumerate(sums)) + ";"
+    yield from _prefetch(kernel, shape)
+    yield from _finish(kernel, shape)
+    yield "        }"
+    yield "    }"
 
 
 def _start(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:

@@ -89,6 +89,41 @@ def _table_run(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     yield "        }"
 
 
+def channels_text(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return the loop over channels: their input is loaded, then filters of a span take it from the registers.
+
+    In each channel there is a loop for each pattern, over the groups that keep it; what the next channel loads is
+    fetched meanwhile.
+    """
+    g, t, lanes = kernel.group, ctype(kernel.source.dtype), kernel.source.lanes
+    taps = len(kernel.patterns[0])
+    programs = [load_program(kernel, range(taps), i, shape) for i in range(len(kernel.patterns))]
+    names = {at: f"x{i}" for i, at in enumerate(sorted({load.offset for p in programs for load in p}))}
+    sums = [acc(f, v) for f in range(g) for v in range(shape[0] * shape[1])]
+    origin = tap_offset(kernel, 0, 0)
+    places = [(at - origin) * lanes for at in names]
+    yield f"        const {t} *k = in;"
+    yield f"        for (int32_t c = 0; c < a->channels; c++, k += {kernel.source.plane_elems}) {{"
+    loads = (f"{x} = LD(k + {at})" for x, at in zip(names.values(), places, strict=True))
+    yield f"            const vf {', '.join(loads)};"
+    yield f"            const {t} *soon = k + {kernel.source.plane_elems};"
+    yield "            " + " ".join(f"__builtin_prefetch(soon + {at}, 0, 3);" for at in places)
+    for pattern, program in enumerate(programs):
+        yield f"            for (int32_t n = *run++; n > 0; n--, w += {taps * g}) {{ /* {_picture(kernel, pattern)} */"
+        yield f"                vf *sums = kept + (size_t)*index++ * {len(sums)};"
+        if kernel.prefetch_weights:
+            yield f"                {prefetch_weights(kernel.source.dtype, taps * g)}"
+        yield f"                vf {', '.join(f'{s} = sums[{i}]' for i, s in enumerate(sums))};"
+        at_tap = {(v, tap): names[load.offset] for load in program for v, tap in load.uses}
+        for tap in range(taps):
+            for f in range(g):
+                adds = (f"{acc(f, v)} += {at_tap[v, tap]} * s;" for v in range(shape[0] * shape[1]))
+                yield f"                {{ vf s = SPLAT(w[{tap * g + f}]); {' '.join(adds)} }}"
+        yield f"                {' '.join(f'sums[{i}] = {s};' for i, s in enumerate(sums))}"
+        yield "            }"
+    yield "        }"
+
+
 def taps_table(kernel: ConvKernel) -> str:
     """Return the table of where the taps of each pattern read, in elements from the first tap of all."""
     origin, lanes = tap_offset(kernel, 0, 0), kernel.source.lanes
@@ -123,9 +158,7 @@ def _one_tap(
 def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int) -> Iterable[str]:
     """Return what sums the kernels of one pattern."""
     taps = kernel.patterns[pattern]
-    kh, kw = kernel.size
-    picture = "/".join("".join("1" if (y, x) in taps else "0" for x in range(kw)) for y in range(kh))
-    yield f"        {{ /* {picture} */"
+    yield f"        {{ /* {_picture(kernel, pattern)} */"
     if kernel.widen_after and not kernel.block and _widens(kernel, pattern):
         most = max(1, kernel.widen_after // len(taps))
         yield "            for (int32_t left = *run++, n; left > 0;) {"
@@ -142,6 +175,12 @@ def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int) -> Iterable[s
             yield "            done += n;"
         yield from _kernels(kernel, shape, pattern)
     yield "        }"
+
+
+def _picture(kernel: ConvKernel, pattern: int) -> str:
+    """Draw a pattern in a line: 110/110/000."""
+    taps, (kh, kw) = kernel.patterns[pattern], kernel.size
+    return "/".join("".join("1" if (y, x) in taps else "0" for x in range(kw)) for y in range(kh))
 
 
 def _widens(kernel: ConvKernel, pattern: int) -> bool:
