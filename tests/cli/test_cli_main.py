@@ -68,6 +68,7 @@ def raising(error: BaseException):
     [
         (ModelError("conv1: what\nand what"), 2, "conv1: what and what"),
         (PermissionError(13, "Permission denied", "x.onnx"), 2, "x.onnx: Permission denied"),
+        (MemoryError("Unable to allocate 9 GiB"), 2, "not enough memory (Unable to allocate 9 GiB)"),
         (KeyError("k"), 1, "KeyError: 'k'; this is a bug, rerun with --debug"),
     ],
 )

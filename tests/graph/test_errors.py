@@ -194,6 +194,16 @@ def test_inputs_and_outputs_of_other_kinds():
         normalise(model)
     with pytest.raises(UnsupportedError, match="input x: its shape is 4; allowed: a batch and at least one"):
         normalise(make([node("Relu", "x", "y")], {"x": (4,)}, ["y"]))
+    with pytest.raises(
+        UnsupportedError, match=r"input x: its shape is \(\); allowed: a batch and at least one"
+    ):
+        normalise(make([node("Relu", "x", "y")], {"x": ()}, ["y"]))
+    with pytest.raises(
+        UnsupportedError, match="output x: it is an input of the model; allowed: results of nodes"
+    ):
+        both = make([node("Relu", "x", "y")], {"x": X4}, ["y"])
+        both.graph.output.append(both.graph.input[0])
+        normalise(both)
     with pytest.raises(UnsupportedError, match="output y: it does not depend on any input"):
         normalise(make([node("Relu", "w", "y")], {"x": X4}, ["y"], w(1, 4)))
 

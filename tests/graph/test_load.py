@@ -109,7 +109,13 @@ def test_free_sizes_are_asked_for():
     want = 'input x: its shape nx3xheightx? is not fixed. Give it: inputs={"x": (1, 3, 224, 224)}, or --input'
     with pytest.raises(ModelError, match=re.escape(want)):
         normalise(free)
-    for inputs in ((2, 3, 9, 9), {"x": (1, 3, 9, 9)}, [np.zeros((1, 3, 9, 9))], np.zeros((1, 3, 9, 9))):
+    for inputs in (
+        (2, 3, 9, 9),
+        (1, 3, np.int64(9), 9),
+        {"x": (1, 3, 9, 9)},
+        [np.zeros((1, 3, 9, 9))],
+        np.zeros((1, 3, 9, 9)),
+    ):
         assert normalise(free, inputs).nodes[0].out_shape == (1, 4, 7, 7)
 
 
@@ -118,14 +124,20 @@ def test_free_sizes_are_asked_for():
     [
         ({"z": (1, 3, 8, 8)}, "input z: the model has no such input; its inputs are x."),
         ((3, 8, 8), "input x: shape 3x8x8 has 3 dimensions; the model's has 4."),
-        ((1, 3, 0, 8), "is not usable; give sizes of at least 1"),
+        ((1, 3, 0, 8), "is not usable; give whole sizes of at least 1"),
+        ((1, 3, 8.0, 8), r"input shape \(1, 3, 8.0, 8\) is not usable; give whole sizes"),
+        (
+            (1, 3, 2**20, 2**20),
+            "input x: a sample of 1x3x1048576x1048576 has 3,298,534,883,328 values; allowed: up to",
+        ),
+        ((1,), "input x: shape 1 has 1 dimensions; the model's has 4."),
         ([(1, 3, 8, 8)] * 2, "2 inputs given; the model has 1: x."),
         ({"x": "large"}, "input shape 'large' is not usable"),
     ],
 )
 def test_wrong_shapes(inputs, want):
     with pytest.raises(ModelError, match=want):
-        graph.load(model(), inputs=inputs)
+        normalise(model(), inputs)
 
 
 def test_not_a_model(tmp_path):
@@ -173,6 +185,24 @@ def test_external_data_stays_in_the_directory(tmp_path):
         ModelError, match=r"its data lies in ../n.bin; allowed: a file in the model's own directory"
     ):
         graph.load(tmp_path / "sub" / "net.onnx")
+
+
+@pytest.mark.parametrize("field", ["raw_data", "float_data"])
+def test_an_initialiser_without_values_is_not_taken_for_zeros(field, tmp_path):
+    proto = model()
+    (weight,) = (tensor for tensor in proto.graph.initializer if tensor.name == "conv1.weight")
+    if field == "float_data":
+        weight.float_data.extend(onnx.numpy_helper.to_array(weight).ravel())
+    weight.ClearField("raw_data")
+    if field == "float_data":
+        graph.load(proto)  # as good a place
+        weight.ClearField("float_data")
+    onnx.save(proto, path := tmp_path / "net.onnx")
+    with pytest.raises(
+        ModelError,
+        match=r"net\.onnx: initialiser conv1.weight has a shape and no values. Export the model with",
+    ):
+        graph.load(path)
 
 
 def test_names_that_are_not_text():

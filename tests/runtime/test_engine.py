@@ -1,12 +1,15 @@
 """An engine computes what the C text says, on any number of threads, and says clearly what it refuses."""
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,6 +111,8 @@ def test_infos_and_repr(engine: Engine) -> None:
     assert [info.name for info in engine.outputs] == ["y", "sums"]
     assert repr(engine).startswith("<Engine affine: x float32[1, 64, 32] -> y float32[1, 64, 32], sums")
     assert "2 threads" in repr(engine)
+    engine.threads = np.int64(1)  # type: ignore[assignment]
+    assert "1 thread>" in repr(engine) and engine.threads == 1
 
 
 def test_threads_default_to_physical_cores(affine: Path) -> None:
@@ -173,12 +178,18 @@ def test_an_object_that_gives_no_array(engine: Engine) -> None:
         engine(Refuses())
 
 
-@pytest.mark.parametrize("threads", [0, 65, -1])
-def test_impossible_threads(engine: Engine, affine: Path, threads: int) -> None:
-    with pytest.raises(InputError, match=rf"threads: {threads} is not possible; allowed 1 to 64\."):
+@pytest.mark.parametrize("threads", [0, 65, -1, 1.5, "2", 2**40])
+def test_impossible_threads(engine: Engine, affine: Path, threads: Any) -> None:
+    with pytest.raises(InputError, match=rf"threads: {threads!r} is not possible; allowed 1 to 64\."):
         engine.threads = threads
     with pytest.raises(InputError, match="allowed 1 to 64"):
         load(affine, threads=threads)
+
+
+@pytest.mark.parametrize("use", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_an_engine_is_neither_copied_nor_pickled(engine: Engine, use: Callable[[Engine], object]) -> None:
+    with pytest.raises(InputError, match="an engine cannot be copied or pickled; load the file once more"):
+        use(engine)
 
 
 def test_report(engine: Engine) -> None:

@@ -101,6 +101,8 @@ def _judge(error: Exception) -> tuple[int, str]:
         return INTERRUPTED, "interrupted"
     if isinstance(error, UsageError):
         return FAILED, _wrong_usage(error)
+    if isinstance(error, MemoryError):
+        return FAILED, f"not enough memory ({_one_line(error) or 'no more is to be had'})"
     if isinstance(error, PconvError | OSError):
         return FAILED, _one_line(error)
     return BUG, f"{type(error).__name__}: {_one_line(error)}; this is a bug, rerun with --debug"

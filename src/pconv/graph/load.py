@@ -18,6 +18,10 @@ from .shapes import Inputs, set_shapes
 
 log = logging.getLogger("pconv.graph")
 
+_VALUES = {
+    "raw_data",
+    *(f"{kind}_data" for kind in ("float", "double", "int32", "int64", "uint64", "string")),
+}
 _NARROWED = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
 
 
@@ -81,12 +85,24 @@ def _from_path(path: Path) -> ir.Model:
 def _from_proto(proto: onnx.ModelProto, where: str) -> ir.Model:
     if not proto.HasField("graph") or not proto.graph.node:
         raise ModelError(f"{where}: it has no nodes: not an ONNX model, or cut off. Export it again.")
+    for tensor in proto.graph.initializer:
+        if _lacks_data(tensor):
+            raise ModelError(
+                f"{where}: initialiser {tensor.name} has a shape and no values. Export the model with its weights."
+            )
     try:
         with _quiet_reader():
             model: ir.Model = ir.from_proto(proto)
         return model
     except Exception as error:  # a broken proto can break the reader anywhere
         raise ModelError(f"{where}: not a valid ONNX model ({reason(error)}). Export it again.") from error
+
+
+def _lacks_data(tensor: onnx.TensorProto) -> bool:
+    """Say whether no value is stored for a tensor that should have some: the reader would make zeros of it."""
+    fields = {field.name for field, _ in tensor.ListFields()}
+    stored = tensor.data_location == onnx.TensorProto.EXTERNAL or not fields.isdisjoint(_VALUES)
+    return not stored and 0 not in tensor.dims
 
 
 @contextlib.contextmanager

@@ -1,6 +1,9 @@
 """The shapes of a model's inputs: what the caller gives, and what the file says."""
 
+import operator
 from collections.abc import Mapping, Sequence
+from math import prod
+from numbers import Number
 from typing import Any
 
 import onnx_ir as ir
@@ -10,12 +13,13 @@ from .nodes import Shape
 
 Inputs = Any  # a shape, an array, or several of them in order or by name
 
+MOST_ELEMS = 2**31 - 1
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16)
 
 
 def as_list(inputs: Inputs) -> list[Any]:
     """Split what the caller gave for several inputs; one shape or one array stands for itself."""
-    if hasattr(inputs, "shape") or all(isinstance(item, int) for item in inputs):
+    if hasattr(inputs, "shape") or all(isinstance(item, Number) for item in inputs):
         return [inputs]
     return list(inputs)
 
@@ -24,12 +28,12 @@ def as_shape(example: Any) -> Shape:
     """Give the shape of an array, or a shape itself."""
     shape = getattr(example, "shape", example)
     try:
-        sizes = tuple(int(size) for size in shape)
+        sizes = tuple(operator.index(size) for size in shape)
     except (TypeError, ValueError):
         sizes = ()
     if not sizes or min(sizes) < 1:
         raise ModelError(
-            f"input shape {shape!r} is not usable; give sizes of at least 1 such as (1, 3, 224, 224)."
+            f"input shape {shape!r} is not usable; give whole sizes of at least 1 such as (1, 3, 224, 224)."
         )
     return sizes
 
@@ -88,8 +92,13 @@ def input_shape(value: ir.Value) -> Shape:
         )
     if not all(isinstance(size, int) and size > 0 for size in sizes[1:]):
         raise ModelError(f"input {value.name}: its shape {_text(sizes)} is not fixed. Give it: {example}.")
-    return (1, *(int(size) for size in sizes[1:] if isinstance(size, int)))
+    shape = (1, *(int(size) for size in sizes[1:] if isinstance(size, int)))
+    if prod(shape) > MOST_ELEMS:
+        raise UnsupportedError(
+            f"input {value.name}: a sample of {_text(sizes)} has {prod(shape):,} values; allowed: up to {MOST_ELEMS:,}."
+        )
+    return shape
 
 
 def _text(sizes: Sequence[object]) -> str:
-    return "x".join(str(getattr(size, "value", size) or "?") for size in sizes)
+    return "x".join(str(getattr(size, "value", size) or "?") for size in sizes) or "()"

@@ -162,6 +162,11 @@ def _finish(source: ir.Graph, known: Mapping[ir.Value, Operand], builder: Builde
         value = known.get(output)
         if value is None:
             raise ModelError(f"output {output.name}: no node computes it. Export the model again.")
+        if output in source.inputs:
+            raise UnsupportedError(
+                f"output {output.name}: it is an input of the model; allowed: results of nodes. Remove it from the "
+                "model's outputs."
+            )
         if not isinstance(value, ir.Value):
             raise UnsupportedError(
                 f"output {output.name}: it does not depend on any input; allowed: results of the inputs. "

@@ -4,6 +4,7 @@ Owns the life of one model and its checks; needs numpy and the compiled file, no
 """
 
 import ctypes
+import operator
 import os
 import threading
 import weakref
@@ -147,9 +148,20 @@ class Engine:
         target = self.manifest.get("target", {}).get("name", "?")
         return f"<{type(self).__name__} {name}: {tensors}; {target}, {self._place}>"
 
+    def __reduce_ex__(self, protocol: object) -> str:
+        """Refuse to be copied or pickled: the model's memory is in C.
+
+        Raises: InputError always.
+        """
+        raise InputError(
+            f"{self.path}: an engine cannot be copied or pickled; load the file once more, where it runs."
+        )
+
     @property
     def _place(self) -> str:
-        return f"{self._threads} threads" if self._close.alive else "closed"
+        if not self._close.alive:
+            return "closed"
+        return "1 thread" if self._threads == 1 else f"{self._threads} threads"
 
     def _open_model(self) -> int:
         why = ctypes.create_string_buffer(256)
@@ -171,9 +183,13 @@ class Engine:
 
 
 def _check_threads(threads: int) -> int:
-    if not 1 <= threads <= MAX_THREADS:
-        raise InputError(f"threads: {threads} is not possible; allowed 1 to {MAX_THREADS}.")
-    return threads
+    try:
+        count = operator.index(threads)
+    except TypeError:
+        count = 0
+    if not 1 <= count <= MAX_THREADS:
+        raise InputError(f"threads: {threads!r} is not possible; allowed 1 to {MAX_THREADS}.")
+    return count
 
 
 def _pointers(arrays: Sequence[Array]) -> Any:
