@@ -48,8 +48,6 @@ def any_tile(seed: int) -> Callable[..., tuple[Schedule, ...]]:
             by_table=random.random() < 0.5 and not target.fma_by_lane,
         )
         kernel = replace(kernel, span=random.randint(1, 5) if kernel.block else 1)
-        if kernel.by_table:
-            kernel = replace(kernel, copies=1)
         if random.random() < 0.3 and target.holds_input and not bare.uniform and kernel.points == 1:
             plain = replace(kernel, block=0, by_table=False, passes=1, copies=1)
             kernel = replace(plain, by_channel=True, span=random.randint(1, 9))

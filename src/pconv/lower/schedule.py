@@ -233,8 +233,8 @@ def _of_tile(kernel: ConvKernel, target: Target, length: float) -> Iterator[Conv
         if kernel.by_lane and taps == kernel.size[0] * kernel.size[1]:
             yield from [way for way in fitting[1:] if way.passes == kernel.size[0]]
     others = []
-    if len(kernel.patterns) > 1 and target.text_order and copies == 1:
-        others.append(replace(kernel, passes=taps, by_table=True))
+    if len(kernel.patterns) > 1 and target.text_order:
+        others.append(replace(kernel, passes=taps, copies=copies, by_table=True))
     if taps > 1 and kernel.group == 1 and target.holds_input and not kernel.uniform:
         others.append(replace(kernel, by_channel=True))
     yield from (way for way in others if registers_needed(way, target) <= target.vector_registers)

@@ -76,16 +76,22 @@ def _table_run(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
         for r in range(shape[0])
         for c in range(shape[1])
     ]
-    yield f"        for (int32_t n = *run++; n > 0; n--, w += {taps * g}) {{"
-    yield f"            const float *k = in + (size_t)*index++ * {src.plane_elems};"
-    yield "            const int32_t *tap = TAPS[*shape++];"
-    if kernel.prefetch_weights:
-        yield f"            {prefetch_weights(src.dtype, taps * g)}"
-    for t in range(taps):
-        uses = [(place, [v]) for v, place in enumerate(places)]
-        yield f"            {{ const float *p = k + tap[{t}]; HIDE(p);"
-        yield from _one_tap(kernel, uses, t * g, 0)
-        yield "            }"
+    yield "        { int32_t n = *run++;"
+    for turn in (kernel.turn, 1) if kernel.turn > 1 else (1,):
+        head, tail = _stepped(turn, f"w += {turn * taps * g}")
+        yield f"        {head}"
+        for i in range(turn):
+            yield f"            {{ const float *k = in + (size_t)*index++ * {src.plane_elems};"
+            yield "            const int32_t *tap = TAPS[*shape++];"
+            if kernel.prefetch_weights:
+                yield f"            {prefetch_weights(src.dtype, taps * g, i)}"
+            for t in range(taps):
+                uses = [(place, [v]) for v, place in enumerate(places)]
+                yield f"            {{ const float *p = k + tap[{t}]; HIDE(p);"
+                yield from _one_tap(kernel, uses, (i * taps + t) * g, i % kernel.copies)
+                yield "            }"
+            yield "            }"
+        yield f"        {tail}"
     yield "        }"
 
 
