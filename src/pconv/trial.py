@@ -20,6 +20,7 @@ from pconv.devices import Device
 from pconv.errors import DeviceError
 from pconv.gpu_bench import build_gpu_bench
 from pconv.runtime import load
+from pconv.runtime.report import share_turns
 
 CHECKS = 15
 """Calls of a whole network whose median is its latency."""
@@ -95,7 +96,9 @@ class There:
 
     def profile(self) -> NDArray[np.float64]:
         """Run a few times; return the milliseconds of each step in the fastest run."""
-        return np.array([layer["ns"] / 1e6 for layer in self._run(warmup=1, repeat=2)["layers"]])
+        said = self._run(warmup=1, repeat=2)
+        ns = share_turns(said["manifest"]["layers"], [layer["ns"] for layer in said["layers"]])
+        return np.array(ns) / 1e6
 
     def latency_ms(self) -> float:
         """Run a few times; return the median in milliseconds."""

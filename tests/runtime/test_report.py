@@ -52,6 +52,14 @@ def test_why_not_faster() -> None:
     )
 
 
+def test_layers_in_turns_share_their_time_as_modelled() -> None:
+    first = {**MODELLED, "modelled_cycles": 3000}
+    behind = {**MODELLED, "name": "dw", "modelled_cycles": 1000, "within": True}
+    alone = {**MODELLED, "modelled_cycles": 500}
+    layers = report(first, behind, alone, ns=[800.0, 0.0, 100.0]).layers
+    assert [layer.ms for layer in layers] == pytest.approx([600e-6, 200e-6, 100e-6])
+
+
 def test_the_text_has_the_numbers_then_the_words() -> None:
     text = str(report({"name": "x:relayout", "op": "Relayout", "micro_kernel": "f32_gather"}, MODELLED))
     head, columns, _, relayout, conv, *words = text.splitlines()

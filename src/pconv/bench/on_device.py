@@ -19,6 +19,7 @@ from pconv.bench.compare import MAX_REL_ERR, max_rel_err, random_inputs
 from pconv.compiler import generate_program
 from pconv.devices import Device, Finished
 from pconv.errors import DeviceError
+from pconv.runtime.report import share_turns
 from pconv.trial import push_bench
 
 EXECUTABLE = "pconv_bench"
@@ -60,7 +61,9 @@ class Measured:
 
     def layers_ms(self) -> dict[str, float]:
         """Return each layer's latency."""
-        return {layer["name"]: layer["ns"] / 1e6 for layer in self.said["layers"]}
+        layers = self.said["layers"]
+        ns = share_turns(self.said["manifest"]["layers"], [layer["ns"] for layer in layers])
+        return {layer["name"]: each / 1e6 for layer, each in zip(layers, ns, strict=True)}
 
     def as_json(self) -> dict[str, Any]:
         """Return the record without the answer."""

@@ -61,6 +61,7 @@ def _layer(step: Step) -> dict[str, Any]:
         "bound": work.bound,
         "modelled_cycles": round(work.modelled_cycles),
         "idle_lanes": round(step.output.layout.idle_share, 4),
+        "within": step.within,
         "in": [_stored(tensor) for tensor in step.inputs],
         "out": _stored(step.output),
         "weights": {"dtype": work.weights_stored, "scales": work.weight_scales}

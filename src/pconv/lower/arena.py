@@ -22,7 +22,7 @@ def lifetimes(steps: Sequence[Step]) -> dict[str, tuple[int, int]]:
     for i, step in enumerate(steps):
         for tensor in (*step.inputs, step.output):
             if tensor.space == "arena":
-                first, _ = spans.get(tensor.name, (i, i))
+                first, _ = spans.get(tensor.name, (i - step.within, i))
                 spans[tensor.name] = (first, i)
     return spans | {step.output.name: (0, len(steps) - 1) for step in steps if step.once}
 

@@ -89,6 +89,7 @@ def _tensor(tensor: Tensor) -> str:
         "arena": f"arena + {tensor.offset:,}",
         "input": "the caller's input",
         "output": "the caller's output",
+        "scratch": f"scratch + {tensor.offset:,}",
     }
     return f"{tensor.name} [{tensor.channels}] {_layout(tensor.layout)} at {where[tensor.space]}"
 

@@ -10,6 +10,7 @@ from pconv.lower.geometry import cheapest
 from pconv.lower.layout import Layout, planar
 from pconv.lower.ops import OPERATORS
 from pconv.lower.ops.gather import relayout
+from pconv.lower.pairs import pair_steps
 from pconv.lower.plan import Plan, Step, Tensor
 from pconv.progress import Progress
 from pconv.targets import Target
@@ -65,7 +66,7 @@ class _Lowering:
             self.tensors[node.output, self.main[node.output]] = output
             self.steps += OPERATORS[node.op].emit(node, self.ctx, inputs, output)
         outputs = [self._model_output(i, name) for i, name in enumerate(graph.outputs)]
-        steps, arena_bytes = plan_arena(self.steps)
+        steps, arena_bytes = plan_arena(pair_steps(self.steps, self.ctx.target))
         return Plan(
             name=graph.name,
             target=self.ctx.target,

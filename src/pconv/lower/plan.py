@@ -73,7 +73,8 @@ class Step:
 
     With `once` it runs when the model is opened, not for each sample, and its output stays. `around` are the steps of
     Winograd's transforms where these and the multiplications take turns: each task is a strip of tiles, on which all
-    three work in the thread's scratch.
+    three work in the thread's scratch. What is `within` has no tasks of its own: those of the step before it are blocks
+    of channels, on which both work in turns, the output of the first in the thread's scratch.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Step:
     tasks: int = 1
     once: bool = False
     around: "tuple[Step, Step] | None" = None
+    within: bool = False
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -99,7 +101,7 @@ class Step:
         return max(
             (
                 t.offset + t.nbytes
-                for s in self.around or ()
+                for s in (self, *(self.around or ()))
                 for t in (*s.inputs, s.output)
                 if t.space == "scratch"
             ),

@@ -77,9 +77,14 @@ def schedules(
             continue
         for kernel in _candidates(bare, target, group, kernels / filters / len(bare.patterns)):
             near = _prefetch(kernel, target, channels, filters, kernels)
-            blocked = (_spanned if kernel.by_channel else _blocked)(near, target, channels, groups)
-            both = target.text_order and not kernel.by_channel
-            for unparted in dict.fromkeys([near, blocked] if both else [blocked]):
+            if kernels <= channels:  # depthwise: no two filters read the same
+                ways = [] if kernel.by_channel else [near]
+            elif kernel.by_channel:
+                ways = [_spanned(near, target, groups)]
+            else:
+                blocked = _blocked(near, target, channels, groups)
+                ways = [near, blocked] if target.text_order else [blocked]
+            for unparted in dict.fromkeys(ways):
                 way = _parted(unparted, target, channels, kernels, groups)
                 yield Schedule(way, layer_cycles(way, target, channels, kernels, filters, groups))
 
@@ -157,7 +162,7 @@ def _blocked(kernel: ConvKernel, target: Target, channels: int, groups: int) -> 
     )
 
 
-def _spanned(kernel: ConvKernel, target: Target, channels: int, groups: int) -> ConvKernel:
+def _spanned(kernel: ConvKernel, target: Target, groups: int) -> ConvKernel:
     """Let each channel go to as many groups at a time as have sums that stay near."""
     sums_bytes = kernel.group * kernel.tile[0] * kernel.tile[1] * target.vector_bytes
     span = min(

@@ -105,6 +105,7 @@ def make_report(
 ) -> Report:
     """Join the manifest's layers with the nanoseconds that each took for one sample."""
     steps = manifest["layers"]
+    ns = share_turns(steps, ns)
     per_cycle = [
         took / step["modelled_cycles"]
         for step, took in zip(steps, ns, strict=True)
@@ -114,6 +115,20 @@ def make_report(
     layers = tuple(_layer(step, took, peak_gflops, usual) for step, took in zip(steps, ns, strict=True))
     name = manifest.get("model", {}).get("name", "model")
     return Report(name, manifest.get("target", {}).get("name", "?"), threads, layers, peak_gflops)
+
+
+def share_turns(steps: Sequence[Mapping[str, Any]], times: Sequence[float]) -> list[float]:
+    """Return each step's time; of two that run in turns, only the sum was taken, and each gets its modelled part.
+
+    `steps` are a manifest's layers.
+    """
+    shared = [float(time) for time in times]
+    for i, step in enumerate(steps):
+        if step.get("within"):
+            cycles = [max(1, steps[j].get("modelled_cycles", 0)) for j in (i - 1, i)]
+            both = shared[i - 1] + shared[i]
+            shared[i - 1 : i + 1] = [both * part / sum(cycles) for part in cycles]
+    return shared
 
 
 def _layer(step: Mapping[str, Any], took: float, peak_gflops: float | None, usual: float) -> LayerReport:

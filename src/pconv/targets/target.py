@@ -62,7 +62,7 @@ class Target:
     whole register of floats, whatever the type.
 
     `fma_by_lane` says that a multiply-add takes one factor from any lane of a register. `strips` says that Winograd's
-    steps may take turns strip by strip: where what the caches do was measured.
+    steps may take turns strip by strip, and pairs of layers block by block: where what the caches do was measured.
 
     `in_order` says that an instruction that waits for a load stops all that follow it.
 

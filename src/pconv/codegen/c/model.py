@@ -11,6 +11,7 @@ from pconv.codegen.c import conv, gemm, interleave, planes, winograd
 from pconv.codegen.c.prelude import ctype
 from pconv.lower.kernels import ConvKernel, GemmKernel, Kernel
 from pconv.lower.plan import Plan, Step, Tensor
+from pconv.lower.schedule import tiles
 from pconv.targets.dtype import FP32
 
 _FIELDS = {
@@ -63,7 +64,7 @@ def _render_steps(plan: Plan, places: Places, manifest: Sequence[str], declared:
     ]
     rows = []
     for i, step in enumerate(plan.all_steps):
-        parts.append(_step(i, step, places[i]))
+        parts.append(_step(i, plan.all_steps, places))
         rows.append(f'    {{"{_escape(step.name)}", step_{i}, {step.tasks}, {step.params.get("grain", 1)}}},')
     parts.append("static const pconv_step steps[] = {\n" + "\n".join(rows) + "\n};\n")
     needs, once = f'PCONV_NEEDS("{",".join(plan.target.features)}")', len(plan.preparation)
@@ -122,31 +123,43 @@ def _args_types() -> str:
     return conv.ARGS.format(weight="void") + gemm.ARGS.format(index="void", weight="void") + planes.ARGS
 
 
-def _step(i: int, step: Step, places: Mapping[str, int]) -> str:
-    work = step.work
+def _step(i: int, steps: Sequence[Step], places: Places) -> str:
+    """Return the function of a step: its call, or several in turns; nothing where the step before has done it."""
+    step = steps[i]
+    work, behind = step.work, steps[i + 1] if i + 1 < len(steps) else None
+    if step.within:
+        body = f"    (void)f, (void)begin, (void)end; /* within step_{i - 1} */\n"
+    elif behind and behind.within:
+        body = _in_blocks(step, behind, places[i], places[i + 1])
+    else:
+        body = _in_strips(step, places[i]) if step.around else _call(step, places[i])
     return (
         f"/* {_comment(step.name)} ({step.op}) {'x'.join(map(str, work.in_shape))} -> "
         f"{'x'.join(map(str, work.out_shape))} */\n"
-        f"static void step_{i}(const pconv_frame *f, int32_t begin, int32_t end) {{\n"
-        f"{_in_strips(step, places) if step.around else _call(step, places)}"
-        "}\n"
+        f"static void step_{i}(const pconv_frame *f, int32_t begin, int32_t end) {{\n{body}}}\n"
     )
 
 
-def _call(step: Step, places: Mapping[str, int], tasks: str = "begin, end", indent: str = "    ") -> str:
+def _call(
+    step: Step,
+    places: Mapping[str, int],
+    tasks: str = "begin, end",
+    indent: str = "    ",
+    scratch: str = "f->scratch",
+) -> str:
     """Return the call of a step's micro-kernel, with its arguments declared before it."""
     pointers, numbers = _FIELDS.get(type(step.kernel), _PLANE_FIELDS)
     kind = {ConvKernel: "conv_args", GemmKernel: "gemm_args"}.get(type(step.kernel), "plane_args")
     fields = [f".{name} = (const void *)(f->weights + {places[name]})" for name in pointers if name in places]
     fields += [f".{name} = {step.params[name]}" for name in numbers if name in step.params]
-    inputs = [*(_address(t) for t in step.inputs), "0", "0"]
+    inputs = [*(_address(t, scratch) for t in step.inputs), "0", "0"]
     if isinstance(step.kernel, ConvKernel) and step.kernel.points > 1:
         fields.append(f".weight = {inputs.pop(1)}")
     first, second = inputs[:2]
     operands = first if isinstance(step.kernel, GemmKernel) else f"{first}, {second}"
     return (
         f"{indent}const {kind} args = {{{', '.join(fields) or '0'}}};\n"
-        f"{indent}{step.kernel.name}({operands}, {_address(step.output)}, &args, {tasks});\n"
+        f"{indent}{step.kernel.name}({operands}, {_address(step.output, scratch)}, &args, {tasks});\n"
     )
 
 
@@ -170,9 +183,27 @@ def _in_strips(step: Step, places: Mapping[str, int]) -> str:
     )
 
 
-def _address(tensor: Tensor) -> str:
+def _in_blocks(step: Step, behind: Step, places: Mapping[str, int], places_behind: Mapping[str, int]) -> str:
+    """Return the loop over blocks of channels, in which two layers take turns.
+
+    Both count planes from the first block on; the scratch has those of one.
+    """
+    calls = ""
+    for each, at in ((step, places), (behind, places_behind)):
+        assert isinstance(each.kernel, ConvKernel)
+        count = len(tiles(each.kernel))
+        tasks = f"block * {count}, (block + 1) * {count}"
+        calls += f"        {{\n{_call(each, at, tasks, ' ' * 12, 'first')}        }}\n"
+    return (
+        "    for (int32_t block = begin; block < end; block++) {\n"
+        f"        unsigned char *first = f->scratch - (size_t)block * {step.output.nbytes};\n"
+        f"{calls}    }}\n"
+    )
+
+
+def _address(tensor: Tensor, scratch: str) -> str:
     if tensor.space == "scratch":
-        return f"(float *)(f->scratch + {tensor.offset})"
+        return f"(float *)({scratch} + {tensor.offset})"
     if tensor.space == "arena":
         dtype = tensor.layout.dtype
         cast = "" if dtype == FP32 else f"({ctype(dtype)} *)"

@@ -1,0 +1,117 @@
+"""A depthwise layer runs within the convolution before it, block by block, and gives the same answers to the bit."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from graph.models import make, node, normalise
+from pconv import targets
+from pconv.build import build
+from pconv.cache import Cache
+from pconv.codegen import generate
+from pconv.graph import GraphView
+from pconv.lower import lower
+from pconv.lower.plan import Plan
+from pconv.runtime import Engine
+from pconv.targets import Target
+
+from .harness import HOSTS, assert_right, random_feeds, run_here
+
+SMALL_L2 = 256 << 10
+FILTERS = 48
+
+
+def chain(
+    image: tuple[int, int],
+    size: int = 3,
+    stride: int = 1,
+    group: int = 0,
+    removed: bool = False,
+    outputs: str = "y",
+    depth: int = 1,
+) -> GraphView:
+    """Build expand (1x1; with a group, three of four kernels removed), a depthwise layer, project.
+
+    Some filters of the depthwise layer are `removed`; it makes `depth` channels of each.
+    """
+    random = np.random.default_rng((size, stride, group))
+    planes = FILTERS * depth
+    weights = {
+        "expand.weight": random.standard_normal((FILTERS, 8, 1, 1), np.float32),
+        "expand.bias": random.standard_normal(FILTERS, np.float32),
+        "dw.weight": random.standard_normal((planes, 1, size, size), np.float32),
+        "dw.bias": random.standard_normal(planes, np.float32),
+        "project.weight": random.standard_normal((8, planes, 1, 1), np.float32),
+    }
+    if group:
+        kept = np.repeat(random.random((FILTERS // group, 8)) < 0.25, group, axis=0)
+        weights["expand.weight"] *= kept[:, :, None, None]
+        weights["dw.weight"] *= random.random((planes, 1, size, size)) < 0.5
+    if removed:
+        weights["dw.weight"][[0, 5, 23]] = 0
+    pads = [size // 2] * 4
+    nodes = [
+        node("Conv", "x expand.weight expand.bias", "e", "expand"),
+        node("Relu", "e", "er"),
+        node("Conv", "er dw.weight dw.bias", "d", "dw", group=FILTERS, pads=pads, strides=[stride] * 2),
+        node("Relu", "d", "dr"),
+        node("Conv", "dr project.weight", "y", "project"),
+    ]
+    return normalise(make(nodes, {"x": [1, 8, *image]}, outputs.split(), weights))
+
+
+def within(plan: Plan) -> list[str]:
+    return [step.name for step in plan.steps if step.within]
+
+
+@pytest.mark.cc
+@pytest.mark.parametrize("target", HOSTS)
+@pytest.mark.parametrize(
+    "view",
+    [
+        chain((45, 37)),
+        chain((40, 64), stride=2, group=4),
+        chain((33, 33), size=5, group=2, removed=True),
+        chain((31, 50), size=5, stride=2),
+        chain((64, 7), removed=True),
+    ],
+    ids=["dense", "stride2_group4", "5x5_group2", "5x5_stride2", "removed"],
+)
+def test_answers_are_those_of_two_layers(target: Target, view: GraphView, session_cache: Cache) -> None:
+    small = replace(target, l2_bytes=SMALL_L2)
+    together, apart = lower(view, small), lower(view, replace(small, strips=False))
+    assert within(together) == ["dw"] and not within(apart)
+    feeds = random_feeds(view)
+    answers = run_here(view, small, session_cache, feeds)
+    assert_right(view, feeds, answers)
+    with Engine(build(generate(apart), cache=session_cache)) as engine:
+        np.testing.assert_array_equal(engine(*feeds.values()), answers["y"])
+
+
+@pytest.mark.parametrize(
+    ("view", "target"),
+    [
+        (chain((45, 37), outputs="y er"), "x86-64-v4"),
+        (chain((45, 37), depth=2), "x86-64-v4"),
+        (chain((5, 5)), "x86-64-v4"),
+        (chain((45, 37)), "aarch64"),
+    ],
+    ids=["a caller reads between", "two filters a channel", "small images", "caches unmeasured"],
+)
+def test_what_stays_apart(view: GraphView, target: str) -> None:
+    assert not within(lower(view, replace(targets.get(target), l2_bytes=SMALL_L2)))
+
+
+def test_a_block_is_a_quarter_of_l2_at_most_and_all_threads_get_some() -> None:
+    target = replace(targets.get("x86-64-v4"), l2_bytes=SMALL_L2)
+    plan = lower(chain((45, 37), group=4), target)
+    (behind,) = (step for step in plan.steps if step.within)
+    first = plan.steps[plan.steps.index(behind) - 1]
+    assert first.output == behind.inputs[0] and first.output.space == "scratch"
+    assert first.tasks >= 4 and behind.tasks == 0
+    assert first.output.channels * first.tasks == FILTERS
+    assert first.output.nbytes == plan.scratch_bytes <= SMALL_L2 // 4
+    np.testing.assert_array_equal(first.data["order"], np.arange(FILTERS))
+    assert sorted(behind.data["order"]) == list(range(FILTERS))
+    assert "in turns with dw" in first.work.reason and "in turns with expand" in behind.work.reason
