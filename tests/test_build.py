@@ -200,6 +200,17 @@ def test_disk_full_while_compiling(make_program: Maker, tmp_path: Path) -> None:
     assert list(cache.root.iterdir()) == []
 
 
+@pytest.mark.parametrize("end", ["kill -INT $$", "exit 130"])
+def test_an_interrupted_compiler_has_not_failed(make_program: Maker, tmp_path: Path, end: str) -> None:
+    cc = tmp_path / "cc"
+    cc.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit\n{end}\n')
+    cc.chmod(0o755)
+    cache = Cache(tmp_path / "cache")
+    with pytest.raises(KeyboardInterrupt):
+        build(make_program(), cc=str(cc), cache=cache)
+    assert list(cache.root.iterdir()) == []
+
+
 def test_compiler_that_makes_nothing(make_program: Maker, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"true failed \(exit code 0\): it said nothing\."):
         build(make_program(), cc="true", cache=Cache(tmp_path / "cache"))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pconv.cache import Cache, _limit_bytes
 from pconv.errors import BuildError
+from pconv.runtime.seal import seal
 
 
 def put(cache: Cache, key: str, content: bytes) -> Path:
@@ -47,6 +48,25 @@ def test_link_names_an_entry_twice(tmp_path: Path) -> None:
     assert cache.link("other", entry).samefile(entry)
     assert cache.link("other", entry) == cache.find("other")
     assert names(cache) == ["k.so", "other.so"]
+
+
+def test_a_note_stays_as_long_as_its_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(tmp_path)
+    cache.link("other", put(cache, "k", b"one"), "two\nlines")
+    assert (cache.note("other"), cache.note("k"), cache.note("absent")) == ("two\nlines", "", "")
+    monkeypatch.setenv("PCONV_CACHE_LIMIT", "0")
+    put(cache, "last", b"three")
+    assert names(cache) == ["last.so"]
+
+
+def test_what_was_cut_off_is_no_entry(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    entry = put(cache, "k", b"code")
+    assert cache.find_sealed("k") is None
+    seal(entry)
+    assert cache.find_sealed("k") == entry
+    entry.write_bytes(entry.read_bytes()[:-1])
+    assert cache.find_sealed("k") is None and cache.find_sealed("absent") is None
 
 
 def test_scratch_is_gone_even_after_an_error(tmp_path: Path) -> None:

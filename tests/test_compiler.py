@@ -153,6 +153,32 @@ def test_weights_that_do_not_fit_their_map_are_warned_of_every_time(
     assert ("(and 1 more)" in one) == said.startswith("block1")
 
 
+def test_other_floats_are_warned_of_every_time(
+    model: Path, lowered: list[object], caplog: pytest.LogCaptureFixture
+) -> None:
+    proto = onnx.load(model)
+    for tensor in proto.graph.initializer:
+        tensor.CopyFrom(
+            numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name)
+        )
+    proto.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    onnx.save(proto, model)
+    for _ in range(2):
+        compiler.compile_file(model)
+    said = f"{model}: its {len(proto.graph.initializer)} FLOAT16 constants are read as float32"
+    assert caplog.messages == [said] * 2
+    assert len(lowered) == 1
+
+
+def test_an_entry_that_was_cut_off_is_made_anew(model: Path, lowered: list[object]) -> None:
+    made = compiler.compile_file(model)
+    whole = made.read_bytes()
+    for share in (0.0, 0.5, 0.999):
+        made.write_bytes(whole[: int(share * len(whole))])
+        assert compiler.compile_file(model).read_bytes() == whole
+    assert len(lowered) == 4
+
+
 def say(proto: onnx.ModelProto, sparsity: str) -> None:
     del proto.metadata_props[:]
     proto.metadata_props.add(key=METADATA_KEY, value=sparsity)

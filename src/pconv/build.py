@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -34,6 +35,9 @@ BARE_ARCHIVE = ("bare/bare.c", "bare/threads.c")
 BARE_PROGRAM = (*BARE_LIBRARY, "bare/start.c")
 ELF_SYSTEMS = ("linux", "android")
 
+_INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
+"""How a compiler ends by Ctrl-C, which all processes of a terminal hear."""
+
 _ADVICE = "Name another place for the output."
 
 
@@ -56,7 +60,7 @@ def build(
         packed = bundle.pack(program, cache)
         return packed if out is None else _copy(packed, out)
     key = program_key(program, toolchain.choose(cc, program.target))
-    library = cache.find(key)
+    library = cache.find_sealed(key)
     if library is None:
         with compiled(program, cc=cc, cache=cache, progress=progress) as objects:
             library = cache.store(key, objects.link_shared())
@@ -290,6 +294,8 @@ def call_compiler(
     )
     if done.returncode == 0 and made.is_file():
         return made
+    if done.returncode in _INTERRUPTED:
+        raise KeyboardInterrupt
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     said = next((line for line in lines if "error" in line.lower()), lines[0] if lines else "it said nothing")
     if "No space left on device" in done.stderr:

@@ -20,7 +20,7 @@ def pack(program: Program, cache: Cache) -> Path:
     digest = hashlib.sha256(MAGIC + json.dumps([program.manifest, source], sort_keys=True).encode())
     digest.update(program.weights)
     key = digest.hexdigest()
-    found = cache.find(key)
+    found = cache.find_sealed(key)
     if found is None:
         with cache.scratch() as work:
             with (work / "model").open("wb") as file:

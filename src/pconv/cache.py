@@ -1,8 +1,8 @@
 """Compiled libraries by the hash of what they were made from.
 
-A directory of files named KEY.so, mode 0700, shared by all processes of one user: entries are renamed into
-place whole, so readers never see half of one and two writers of one key do no harm. Which of two equal
-entries stays does not matter. It also holds zig's own caches and, while a build runs, its files.
+A directory of files named KEY.so, and KEY.txt where there is a note on it; mode 0700, shared by all processes of one
+user: entries are renamed into place whole, so readers never see half of one and two writers of one key do no harm.
+Which of two equal entries stays does not matter. It also holds zig's own caches and, while a build runs, its files.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pconv.errors import BuildError
 from pconv.files import unwritable
+from pconv.runtime.seal import ends_sealed
 
 DEFAULT_LIMIT_BYTES = 10 << 30
 ABANDONED_AFTER_S = 24 * 3600.0
@@ -46,6 +47,11 @@ class Cache:
             os.utime(path)
         return path
 
+    def find_sealed(self, key: str) -> Path | None:
+        """Return the entry of `key` as `find` does; one that was cut off, as by a full disk, counts as none."""
+        found = self.find(key)
+        return found if found is not None and ends_sealed(found) else None
+
     def store(self, key: str, source: Path) -> Path:
         """Move `source`, a file from `scratch`, in as the entry of `key`.
 
@@ -58,8 +64,8 @@ class Cache:
         self._evict(keep=path)
         return path
 
-    def link(self, key: str, entry: Path) -> Path:
-        """Let `key` name the same file as an `entry` that is stored already.
+    def link(self, key: str, entry: Path, note: str = "") -> Path:
+        """Let `key` name the same file as an `entry` that is stored already, with a note beside it.
 
         Raises: BuildError when the directory cannot be written.
         """
@@ -67,7 +73,17 @@ class Cache:
             alias = work / "alias"
             with self._writing():
                 os.link(entry, alias)
+                if note:
+                    (work / "note").write_text(note, "utf-8")
+                    os.replace(work / "note", self._note_of(self.path_for(key)))
             return self.store(key, alias)
+
+    def note(self, key: str) -> str:
+        """Return the note of `key`; empty where there is none."""
+        try:
+            return self._note_of(self.path_for(key)).read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            return ""
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -83,6 +99,10 @@ class Cache:
                 yield work
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+    @staticmethod
+    def _note_of(path: Path) -> Path:
+        return path.with_suffix(".txt")
 
     def _prepare(self) -> None:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -117,6 +137,7 @@ class Cache:
                 counted.add(stat.st_ino)
                 if room < 0 and stat.st_ino != kept:
                     path.unlink(missing_ok=True)
+                    self._note_of(path).unlink(missing_ok=True)
 
 
 def _default_root() -> Path:

@@ -94,15 +94,17 @@ def compile_file(
     jobs = _jobs(target, cpu, dtype, tuned)
     store = Cache()
     shortcut = _shortcut_key(model, inputs, jobs, dense, cc) if cache else None
-    library = store.find(shortcut) if shortcut is not None else None
+    library = store.find_sealed(shortcut) if shortcut is not None else None
     if library is None:
         from pconv.build import build
         from pconv.codegen import generate
 
-        plans, kept = _lower(model, inputs, jobs, dense, progress)
+        plans, remarks = _lower(model, inputs, jobs, dense, progress)
         library = build(generate(*plans), cc=cc, cache=store, progress=progress)
-        if shortcut is not None and kept:  # a short cut would be silent on what is not
-            library = store.link(shortcut, library)
+        if shortcut is not None:
+            library = store.link(shortcut, library, "\n".join(remarks))
+    elif shortcut is not None:
+        _warn(model, store.note(shortcut).splitlines())
     if out is None:
         return library
     with library.open("rb") as file:
@@ -200,14 +202,15 @@ def _lower(
     jobs: Sequence[Job],
     dense: frozenset[str],
     progress: Progress | None,
-) -> "tuple[list[Plan], bool]":
-    """Return a plan for each job, and whether the weights keep what the model's own sparsity map says."""
+) -> "tuple[list[Plan], list[str]]":
+    """Return a plan for each job, and what there is to say of the model, which is said here."""
     from pconv import graph
     from pconv.lower import lower
     from pconv.lower.choice import pick_modelled
 
     loaded = graph.load(model, inputs=inputs)
-    kept = _keeps_promises(loaded, model)
+    remarks = _remarks(loaded)
+    _warn(model, remarks)
     view = graph.view(graph.normalise(loaded))
     names = [node.name for node in view.nodes]
     for name in sorted(dense):
@@ -216,25 +219,32 @@ def _lower(
     plans = [
         lower(view, target, dense, progress, tuned.pick if tuned else pick_modelled) for target, tuned in jobs
     ]
-    return plans, kept
+    return plans, remarks
 
 
-def _keeps_promises(loaded: Any, model: Any) -> bool:
-    """Warn where weights do not fit the map in the model's metadata: the answers stay right, the speed may not."""
+def _remarks(loaded: Any) -> list[str]:
+    """Say what a model's owner should know: the answers are right, the numbers or the speed may not be as expected."""
+    from pconv import graph
     from pconv.graph.prune import broken_promises
 
-    problems = broken_promises(loaded)
-    if problems:
-        who = f"{model}: its" if isinstance(model, (str, os.PathLike)) else "the model's"
+    said = [
+        f"its {count} {kind} constants are read as float32"
+        for kind, count in graph.other_floats(loaded).items()
+    ]
+    if problems := broken_promises(loaded):
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        log.warning(
-            "%s weights do not fit its sparsity map: %s%s. It is compiled as it is, slower where zeros were filled "
-            "in; prune it again, or train with the zeros held. `pconv verify` lists every layer.",
-            who,
-            problems[0].rstrip("."),
-            more,
+        said.append(
+            f"its weights do not fit its sparsity map: {problems[0].rstrip('.')}{more}. It is compiled as it is, "
+            "slower where zeros were filled in; prune it again, or train with the zeros held. `pconv verify` lists "
+            "every layer."
         )
-    return not problems
+    return said
+
+
+def _warn(model: Any, remarks: Iterable[str]) -> None:
+    name = model if isinstance(model, (str, os.PathLike)) else "the model"
+    for remark in remarks:
+        log.warning("%s: %s", name, remark)
 
 
 def choose_target(name: str | None = None, cpu: str | None = None, dtype: str | None = None) -> Target:

@@ -1,9 +1,14 @@
 """Exit codes, one-line errors, and help that teaches."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,6 +119,26 @@ def test_an_interrupt_that_became_another_error(cli, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(models, "locate", locate)
     ran = cli("compile", "m.onnx", "-o", tmp_path / "m.so")
     assert (ran.code, ran.err) == (130, "pconv: error: interrupted\n")
+
+
+@pytest.mark.parametrize("then", [lambda: None, lambda: [][0]])
+def test_an_interrupt_that_a_library_swallows(
+    cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: Path, then: Callable[[], object]
+) -> None:
+    whole = models.locate
+
+    def locate(*arguments: Any) -> models.Source:
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)  # it comes at once
+        then()
+        return whole(*arguments)
+
+    monkeypatch.setattr(models, "locate", locate)
+    ran = cli("prune", model, "-o", tmp_path / "out.onnx")
+    assert (ran.code, ran.err) == (130, "pconv: error: interrupted\n")
+    assert not (tmp_path / "out.onnx").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_unknown_model_offers_the_nearest(cli, tmp_path: Path) -> None:

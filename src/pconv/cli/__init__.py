@@ -21,6 +21,7 @@ from pconv.cli import (
     export,
     forecast,
     inspect,
+    interrupts,
     prune,
     recipe,
     report,
@@ -82,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = [argument for argument in given if argument != "--debug"]
     debug = len(arguments) < len(given) or os.environ.get("PCONV_DEBUG", "0") not in ("", "0")
     try:
-        code = app(arguments or ["--help"], prog_name="pconv", standalone_mode=False)
+        with interrupts.remembered():
+            code = app(arguments or ["--help"], prog_name="pconv", standalone_mode=False)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:
@@ -110,6 +112,8 @@ def _judge(error: Exception) -> tuple[int, str]:
 
 def _interrupted(error: BaseException | None) -> bool:
     """Say whether it all began with Ctrl-C: torch's export makes other errors of it."""
+    if interrupts.seen():
+        return True
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True

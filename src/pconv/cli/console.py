@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 from pconv import files
+from pconv.cli import interrupts
 
 PIPE_COLUMNS = 160
 """A file or a pipe has no width; wide enough for the names of layers."""
@@ -75,7 +76,11 @@ class Tracker:
         self._progress, self._task = progress, task
 
     def __call__(self, text: str, share: float | None = None) -> None:
-        """Say what runs now, and how much of it is done (0..1; None = nobody knows)."""
+        """Say what runs now, and how much of it is done (0..1; None = nobody knows).
+
+        Raises: KeyboardInterrupt where Ctrl-C was swallowed before.
+        """
+        interrupts.stop_if_seen()
         if self._progress is None or self._task is None:
             return
         total = None if share is None else 1.0

@@ -6,9 +6,19 @@ It refuses what it does not know, by name, rather than guess.
 """
 
 from .describe import describe
-from .load import load
+from .load import load, other_floats
 from .nodes import GraphView, NodeView, view
 from .normalise import normalise
 from .plain import is_plain, plain
 
-__all__ = ["GraphView", "NodeView", "describe", "is_plain", "load", "normalise", "plain", "view"]
+__all__ = [
+    "GraphView",
+    "NodeView",
+    "describe",
+    "is_plain",
+    "load",
+    "normalise",
+    "other_floats",
+    "plain",
+    "view",
+]

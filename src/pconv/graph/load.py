@@ -16,13 +16,11 @@ from ..errors import ModelError
 from .reason import reason
 from .shapes import Inputs, set_shapes
 
-log = logging.getLogger("pconv.graph")
-
 _VALUES = {
     "raw_data",
     *(f"{kind}_data" for kind in ("float", "double", "int32", "int64", "uint64", "string")),
 }
-_NARROWED = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
+_OTHER_FLOATS = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
 
 
 def load(source: Any, *, inputs: Inputs | None = None) -> ir.Model:
@@ -150,7 +148,6 @@ def _check_names(graph: ir.Graph) -> None:
 
 def _check_weights(graph: ir.Graph) -> None:
     """Read every constant once: it must be there and finite. A scalar may be infinite: it may be a bound."""
-    narrowed: dict[str, int] = {}
     for name, tensor in _constants(graph):
         if isinstance(tensor, ir.ExternalTensor):
             _check_location(name, PurePath(tensor.location))
@@ -161,8 +158,6 @@ def _check_weights(graph: ir.Graph) -> None:
                 f"initialiser {name}: its data cannot be read ({reason(error)}). "
                 "Keep the external data file beside the model, or export it again."
             ) from error
-        if tensor.dtype in _NARROWED:
-            narrowed[tensor.dtype.name] = narrowed.get(tensor.dtype.name, 0) + 1
         if array.dtype.kind in "fV":
             values = array if array.dtype.kind == "f" else array.astype(np.float32)
             good = np.isfinite(values) if values.ndim else ~np.isnan(values)
@@ -171,8 +166,15 @@ def _check_weights(graph: ir.Graph) -> None:
                     f"initialiser {name}: {bad} of {good.size} values are NaN or infinite; "
                     "allowed: finite numbers. Train or export the model again."
                 )
-    for dtype, count in narrowed.items():
-        log.warning("%d %s constants are computed as float32", count, dtype)
+
+
+def other_floats(model: ir.Model) -> dict[str, int]:
+    """Count the constants that are read as float32 although they are other floats, by type."""
+    counts: dict[str, int] = {}
+    for _, tensor in _constants(model.graph):
+        if tensor.dtype in _OTHER_FLOATS:
+            counts[tensor.dtype.name] = counts.get(tensor.dtype.name, 0) + 1
+    return counts
 
 
 def _check_location(name: str, location: PurePath) -> None:

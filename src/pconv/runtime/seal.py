@@ -44,6 +44,19 @@ def is_whole(path: Path) -> bool | None:
         ) from error
 
 
+def ends_sealed(path: Path) -> bool:
+    """Tell from its last bytes alone whether a file has its line; of one for macOS nothing is told: it passes."""
+    try:
+        with path.open("rb") as file:
+            if file.read(len(mach_pages.MAGIC)) == mach_pages.MAGIC:
+                return True
+            size = file.seek(0, 2)
+            file.seek(max(0, size - LINE_BYTES))
+            return file.read().startswith(_WORD)
+    except OSError:
+        return False
+
+
 def is_cut(tail: bytes) -> bool:
     """Tell whether what follows a library in its file is a line that does not end."""
     return 0 < len(tail) < LINE_BYTES and _WORD.startswith(tail[: len(_WORD)])
