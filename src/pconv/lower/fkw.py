@@ -236,12 +236,14 @@ def unpack(
         position += entries.size
         sorted_by = np.repeat(np.arange(fkw.run.shape[1]), fkw.run[visit])
         yx = taps[fkw.shape[span].astype(np.int64) if walk.by_table else sorted_by]
-        groups, channels = (group + entries, 0 * entries + channel) if walk.by_channel else (group, entries)
+        groups, channels = np.full_like(entries, group), entries
+        if walk.by_channel:
+            groups, channels = group + entries, np.full_like(entries, channel)
         for lane in range(fkw.group):
-            f = np.broadcast_to(filters[groups, lane], channels.shape)
+            f = filters[groups, lane]
             block = weights[here, :, lane]
             if fkw.scales is not None:
-                block = block * np.reshape(fkw.scales[groups * fkw.group + lane], (-1, 1))
+                block = block * fkw.scales[groups * fkw.group + lane][:, None]
             local = np.where(f < oc, channels - bases[f], 0)
             dense[f[:, None], local[:, None], yx[:, :, 0], yx[:, :, 1]] = block
     return dense[:oc]

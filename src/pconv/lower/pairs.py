@@ -10,7 +10,6 @@ one order, that of the first. A task is a block of them, so that threads also me
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,8 @@ def pair_steps(steps: Sequence[Step], target: Target) -> list[Step]:
     if not target.strips:
         return list(steps)
     found, readers = list(steps), Counter(tensor.name for step in steps for tensor in step.inputs)
-    for i, (first, behind) in enumerate(pairwise(steps)):
+    for i in range(len(found) - 1):
+        first, behind = found[i : i + 2]
         if readers[first.output.name] == 1 and (blocks := _blocks(first, behind, target)):
             found[i : i + 2] = _paired(first, behind, blocks)
     return found
@@ -59,6 +59,7 @@ def _plain(step: Step) -> bool:
         and not (step.within or step.around)
         and not (kernel.block or kernel.by_channel)
         and kernel.points == 1
+        and kernel.residual is None
     )
 
 
