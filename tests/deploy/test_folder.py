@@ -264,7 +264,8 @@ def test_jni_bridge_compiles(android: Exported, compile_c: Callable[..., Path]) 
 
 def test_advice_is_for_the_platform(folder: Exported, android: Exported) -> None:
     linux, phone = ((made.folder / "README.md").read_text() for made in (folder, android))
-    assert "adb push" in phone and "Gradle" in phone and "SWIFT" not in phone
+    assert "adb push" in phone and "Gradle" in phone and "SWIFT" not in phone and "-lpthread" not in phone
+    assert f"lib/{HERE}/libtiny_net.a -lpthread -o classify" in linux
     assert f"    bin/{HERE}/pconv_bench" in linux and "adb push" not in linux and "SWIFT" not in linux
 
 

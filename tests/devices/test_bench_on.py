@@ -137,6 +137,17 @@ def test_devices(phone: Phone, ssh_server: str, monkeypatch: pytest.MonkeyPatch,
     assert json.loads(out)[0] == {"name": NAME, "state": "ready", "detail": "Pixel 8"}
 
 
+def test_devices_says_why_no_phone_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PCONV_ADB", str(tmp_path / "none"))
+    code, out, err = run_cli(capsys, "devices")
+    assert code == 0 and "local" in out and "adb" not in out
+    assert err == (
+        "no phones are listed: adb is not here; install Android's platform tools, or name it in PCONV_ADB\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -150,6 +161,7 @@ def test_devices(phone: Phone, ssh_server: str, monkeypatch: pytest.MonkeyPatch,
         (["--device", "local", "--cpu", "cortex-a76"], "cpu 'cortex-a76' is none of linux-"),
         (["--cpus", "0"], "bench: --cpus pins cores of a device; add --device"),
         (["--device", NAME], f"{NAME}: pconv_bench failed: open: this CPU lacks instructions"),
+        (["--device", NAME, "--cpus", "big"], "--cpus big: allowed are numbers of cores, e.g. --cpus 4-7"),
         (["--device", "local", "--cpus", "999"], "local: pconv_bench failed: 999: the system does not let"),
     ],
 )

@@ -1,6 +1,6 @@
 """Every network of the zoo, dense and pruned 8x, gives ONNX Runtime's answers; pruned, on AArch64 too.
 
-Their kernels for GPUs are validated; test_zoo.py of the OpenCL tests runs some.
+Dense on AArch64: test_aarch64.py. The kernels for GPUs are validated; test_zoo.py of the OpenCL tests runs some.
 """
 
 from collections.abc import Iterator
@@ -43,10 +43,11 @@ class Files:
 
 @dataclass(frozen=True)
 class Small:
-    """A pruned network for small images, as a file and as what is compiled."""
+    """A network for small images: pruned as a file and as what is compiled, dense as what is compiled."""
 
     path: Path
     graph: GraphView
+    dense: GraphView
 
 
 @pytest.fixture(scope="module", params=zoo.names())
@@ -92,16 +93,16 @@ def test_outputs(files: Files, kind: str, judge: Judge) -> None:
 
 @pytest.fixture(scope="module")
 def small(files: Files) -> Iterator[Small]:
-    """Make the pruned network for small images, since emulators are slow; if it takes none, its convolutions."""
+    """Make the network for small images, since emulators are slow; if it takes none, its convolutions."""
     shape = (1, zoo.input_shape(files.name)[1], 32, 32)
     if files.name in LARGE:
         dense = load(zoo.create(files.name).features, inputs=shape)
         model, _ = prune_model(dense, pconv.Recipe(compression_rate=8.0))
     else:
-        model = load(files.pruned, inputs=shape)
+        dense, model = (load(path, inputs=shape) for path in (files.dense, files.pruned))
     path = files.pruned.with_name("small.onnx")
     save(model, path)
-    yield Small(path, view(normalise(model)))
+    yield Small(path, *(view(normalise(made)) for made in (model, dense)))
 
 
 @pytest.mark.qemu
@@ -116,5 +117,7 @@ def test_on_aarch64(small: Small, judge: Judge, session_cache: Cache, tmp_path: 
 
 
 @pytest.mark.parametrize("name", targets.devices())
-def test_kernels_of_devices(name: str, small: Small, tmp_path: Path) -> None:
-    validate(generate(lower(small.graph, targets.get(name))).sources[SOURCE], tmp_path)
+@pytest.mark.parametrize("kind", ["dense", "pruned"])
+def test_kernels_of_devices(name: str, kind: str, small: Small, tmp_path: Path) -> None:
+    graph = small.dense if kind == "dense" else small.graph
+    validate(generate(lower(graph, targets.get(name))).sources[SOURCE], tmp_path)

@@ -35,9 +35,11 @@ def devices(json: options.Json = False) -> None:
     Phones come from `adb devices`, hosts from your ssh configuration (they are not contacted). PCONV_ADB and
     PCONV_SSH name other commands than adb and ssh.
     """
-    from pconv.devices import list_devices
+    from pconv.devices import list_devices, why_no_phones
 
     found = list_devices()
+    if why := why_no_phones():
+        console.note(f"no phones are listed: {why}")
     if json:
         console.print_json([{"name": d.name, "state": d.state, "detail": d.detail} for d in found])
         return

@@ -1,5 +1,6 @@
 """Owns the options that several commands share, and what their texts mean."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -151,9 +152,19 @@ Device = Annotated[
     str | None,
     typer.Option(metavar="DEVICE", help="Run it there: adb:SERIAL or ssh:HOST (see `pconv devices`)."),
 ]
+
+
+def _cores(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
+        raise PconvError(f"--cpus {text}: allowed are numbers of cores, e.g. --cpus 4-7 or --cpus 0,2.")
+    return text
+
+
 Cpus = Annotated[
     str | None,
-    typer.Option(metavar="LIST", help="With --device: run on these cores only, such as 4-7."),
+    typer.Option(
+        metavar="LIST", help="With --device: run on these cores only, such as 4-7.", callback=_cores
+    ),
 ]
 
 Mean = Annotated[

@@ -149,6 +149,7 @@ def _values(program: Program, name: str, platform: Platform, binaries: Sequence[
         "MODEL": str(manifest["model"]["name"]),
         "PLATFORM": platform.name,
         "OS": program.target.os,
+        "THREADS": " -lpthread" if program.target.os == "linux" else "",
         "ABI": platform.android_abi,
         "CPU": ", else ".join(f"{t.name} on {t.cpu}" if t.cpu else t.name for t in several),
         "VERSION": str(manifest.get("pconv", "")),

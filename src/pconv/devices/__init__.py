@@ -9,7 +9,7 @@ from pconv.devices import adb, local, ssh
 from pconv.devices.device import Device, Finished, Found
 from pconv.errors import DeviceError
 
-__all__ = ["Device", "Finished", "Found", "connect", "list_devices"]
+__all__ = ["Device", "Finished", "Found", "connect", "list_devices", "why_no_phones"]
 
 _KINDS: dict[str, Callable[[str], Device]] = {
     "adb": adb.Adb.connect,
@@ -37,3 +37,10 @@ def list_devices() -> list[Found]:
     Raises: DeviceError when adb is there and does not work.
     """
     return [*adb.list_devices(), *ssh.list_hosts(), *local.list_devices()]
+
+
+def why_no_phones() -> str:
+    """Say what is missing where `list_devices` cannot list phones; nothing where it can."""
+    return (
+        "" if adb.is_there() else "adb is not here; install Android's platform tools, or name it in PCONV_ADB"
+    )

@@ -66,12 +66,17 @@ class Adb(ShellDevice):
         return call(self.name, [*_command(), "-s", serial, *arguments], timeout_s)
 
 
+def is_there() -> bool:
+    """Say whether there is an adb."""
+    return shutil.which(_command()[0]) is not None
+
+
 def list_devices(*, required: bool = False) -> list[Found]:
     """List what `adb devices` shows; nothing where there is no adb, unless it is `required`.
 
     Raises: DeviceError when adb does not work.
     """
-    if not required and shutil.which(_command()[0]) is None:
+    if not required and not is_there():
         return []
     done = call("adb", [*_command(), "devices", "-l"])
     if done.code:
