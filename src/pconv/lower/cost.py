@@ -98,7 +98,7 @@ def kernel_terms(
         "multiply-adds": fma,
         "loads from L1": target.costs.load * count
         + target.costs.row * moves
-        + target.costs.tap * taps * kernel.by_table,
+        + target.costs.tap * taps * kernel.by_table / kernel.copies,
         "input from beyond L1": line * lines,
         "weights": weight_cycles,
     }
