@@ -73,10 +73,11 @@ def test_run_reads_and_writes_arrays(
         ]
 
 
-def test_run_compiles_what_is_not_compiled(cli, model: Path) -> None:
+def test_run_compiles_what_is_not_compiled(cli, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pconv.bench.machine.busy", lambda: "the machine is busy")
     ran = cli("run", model, "--threads", "1", "--repeat", "3")
     assert ran.code == 0, ran.err
-    assert ran.err == "no --input: random numbers for x (seed 0)\n"
+    assert ran.err == "no --input: random numbers for x (seed 0)\nthe machine is busy\n"
     assert "3 runs, 1 thread: median " in ran.out
 
 
@@ -130,6 +131,11 @@ def test_run_with_inputs_that_are_none(
         (tmp_path / name).write_bytes(content)
     ran = cli("run", compiled, "--input", tmp_path / name)
     assert ran.code == 2 and message in ran.err and ran.err.count("\n") == 1
+
+
+def test_run_with_two_files_for_one_input(cli, compiled: Path, tmp_path: Path) -> None:
+    ran = cli("run", compiled, "--input", "a.npy", "--input", "x=b.npy")
+    assert (ran.code, ran.err) == (2, "pconv: error: input x: a.npy and b.npy are given; allowed one file.\n")
 
 
 def test_run_with_a_wrong_shape(cli, compiled: Path, tmp_path: Path) -> None:

@@ -143,3 +143,9 @@ def test_calibration_images_that_are_refused(
     ran = cli("prune", model, "-o", tmp_path / "p.onnx", "--calibrate", path, *arguments)
     assert ran.code == 2 and message in ran.err, ran.err
     assert not (tmp_path / "p.onnx").exists()
+
+
+@pytest.mark.parametrize("option", [("--mean", "0.5"), ("--std", "0.2"), ("--size", "8,8")])
+def test_options_of_pictures_need_pictures(cli, model: Path, tmp_path: Path, option: tuple[str, str]) -> None:
+    ran = cli("prune", model, "-o", tmp_path / "p.onnx", *option)
+    assert ran.code == 2 and "with --calibrate." in ran.err, ran.err

@@ -207,7 +207,7 @@ def test_a_weight_that_is_an_output_is_refused() -> None:
 
 
 def test_nothing_to_prune() -> None:
-    with pytest.raises(ModelError, match="no Conv, Gemm or MatMul with constant weights"):
+    with pytest.raises(ModelError, match="no 2-D Conv, Gemm or MatMul with constant float weights"):
         prune_model(make([helper.make_node("Relu", ["x"], ["y"])], {}))
 
 

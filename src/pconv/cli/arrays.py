@@ -57,6 +57,10 @@ class Scale:
         return np.asarray(scaled / np.asarray(self.std, np.float32))
 
 
+AS_READ = Scale((0.0,), (1.0,))
+"""Pixels as they are, in 0..1: the default of --mean and --std."""
+
+
 def read_inputs(texts: Sequence[str], shapes: Shapes, scale: Scale) -> dict[str, Array]:
     """Read one file for every input: FILE where there is one input, else NAME=FILE; random numbers for none.
 
@@ -68,7 +72,10 @@ def read_inputs(texts: Sequence[str], shapes: Shapes, scale: Scale) -> dict[str,
         console.note(f"no --input: random numbers for {', '.join(shapes)} (seed {SEED})")
         draw = np.random.default_rng(SEED)
         return {name: draw.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
-    files = dict(_split(text, shapes) for text in texts)
+    files: dict[str, str] = {}
+    for name, file in (_split(text, shapes) for text in texts):
+        if files.setdefault(name, file) != file:
+            raise InputError(f"input {name}: {files[name]} and {file} are given; allowed one file.")
     for name in shapes:
         if name not in files:
             raise InputError(f"input {name}: no file is given; add --input {name}=FILE.")

@@ -48,6 +48,8 @@ def read(
     """
     if size is not None and (path is None or not path.is_dir()):
         raise InputError(f"--size {size}: it is for pictures in a folder; name one with --calibrate.")
+    if path is None and scale != arrays.AS_READ:
+        raise InputError("--mean, --std: they are for pictures; name some with --calibrate.")
     if path is None:
         return None
     track(f"reading {path}")

@@ -37,7 +37,7 @@ Patterns = Annotated[
     typer.Option(
         metavar="LIBRARY",
         help="The shapes that a 3x3 kernel may have: elog4, gauss4, scp8, natural-4 to natural-12, "
-        r"centre3, any4. \[default: scp8]",
+        r"centre3, any4; while training also shrinking-4 to shrinking-12. \[default: scp8]",
         rich_help_panel=PRUNING,
     ),
 ]

@@ -69,6 +69,7 @@ def run(
     given = arrays.read_inputs(files, shapes, scale)
     call = tuple(given[name] for name in shapes)
     if repeat > 1:
+        console.note_busy()
         engine(*call)  # not timed: a GPU's code may be compiled only now
     samples = []
     for _ in range(repeat):

@@ -109,7 +109,9 @@ def _jobs(
 ) -> list[_Job]:
     infos = [layer.info for layer in find_layers(load(path))]
     if not infos:
-        raise ModelError(f"{path}: no Conv, Gemm or MatMul with constant weights; there is nothing to prune.")
+        raise ModelError(
+            f"{path}: no 2-D Conv, Gemm or MatMul with constant float weights; there is nothing to prune."
+        )
     dense = {info.name: LayerRule(info.shape, info.shape[1]) for info in infos}
     jobs = [_Job(DENSE_RATE, 1, None, dense)]
     for group in sorted(set(groups)):

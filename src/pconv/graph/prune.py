@@ -138,7 +138,7 @@ def prepare(
     layers = find_layers(copied)
     if not layers:
         raise ModelError(
-            "the model has no Conv, Gemm or MatMul with constant weights; there is nothing to prune"
+            "the model has no 2-D Conv, Gemm or MatMul with constant float weights; there is nothing to prune"
         )
     rules = plan_layers(recipe or Recipe(), [layer.info for layer in layers])
     for layer in layers:
