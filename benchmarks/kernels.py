@@ -193,7 +193,9 @@ def render(document: Record) -> str:
         )
         for table in dict.fromkeys(result["table"] for result in part["results"]):
             text += [_table(table, [r for r in part["results"] if r["table"] == table]), ""]
-    text.append("Measured by `benchmarks/kernels.py`. A cell in brackets multiplied zeros too: dense, or kernels whole.")
+    text.append(
+        "Measured by `benchmarks/kernels.py`. A cell in brackets multiplied zeros too: dense, or kernels whole."
+    )
     return "\n".join(text)
 
 

@@ -67,7 +67,8 @@ def _cell(result: Record | None, base: Record | None) -> str:
 def _notes(compiled: Record) -> Iterable[str]:
     yield (
         "In brackets, how many times faster than the fastest other engine, on the dense network in fp32. Rates are of "
-        "the 3x3 layers; the ResNets' 1x1 layers are at 4x, as are MobileNetV2's, whose depthwise layers stay dense."
+        "the 3x3 layers; the ResNets' 1x1 layers are at 4x, as are MobileNetV2's, whose depthwise layers keep patterns "
+        "of 4 weights."
     )
     yield (
         "fp32, batch 1; medians, the engines taking turns in one run a network, after every answer was compared with "

@@ -76,7 +76,8 @@ def network_table(name: str, record: Record) -> str:
 
 def ratio_table(document: Record, threads: int) -> str:
     """Show how many times faster each pruned network of ours is than every engine with the dense one."""
-    engines = {e: r["title"] for record in document["networks"].values() for e, r in record["peers"].items()}
+    titles = {e: r["title"] for record in document["networks"].values() for e, r in record["peers"].items()}
+    engines = {engine: titles[engine] for engine in PEERS if engine in titles}
     headings = [
         "pconv, pruned",
         "fastest other engine",
