@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "accuracy"
 pytestmark = pytest.mark.torch
@@ -28,7 +28,7 @@ def script() -> ModuleType:
     return importlib.import_module("post_training")
 
 
-@pytest.mark.parametrize("name", ["post_training", "finetune", "ablation", "methods"])
+@pytest.mark.parametrize("name", ["post_training", "finetune", "denoising", "ablation", "methods"])
 def test_the_tables_are_those_of_the_results(name: str) -> None:
     measured, shared = importlib.import_module(name), importlib.import_module("accuracy_page")
     text = shared.PAGE.read_text("utf-8")
@@ -65,6 +65,29 @@ def test_a_shortened_run_is_marked() -> None:
     assert whole.startswith("| resnet20 | 4x | by sensitivity | 4.00x | 3.58x | centre3 | 2 | 91.73%")
     assert "| centre3 | 2 | 91.73% | 89.00% | -2.73 +- 0.30 | 90.8% |" in whole
     assert "| centre3 | 2 of 10,000 images (shortened) | 91.73% |" in short
+
+
+def test_a_denoising_row_says_its_steps_and_goal() -> None:
+    row = {
+        "rate_3x3": 8.0, "patterns": "any4", "history": [[0, 2000]], "dense": 30.4255, "pruned": 30.1,
+        "change": -0.3255, "standard_error": 0.05,
+    }  # fmt: skip
+    denoising = importlib.import_module("denoising")
+    said = denoising.table({"results": [row]}).splitlines()[-1]
+    assert said == "| 8x | any4 | 2,000 | 30.43 dB | 30.10 dB | -0.33 +- 0.05 | 30.20 dB |"
+    assert denoising.steps([[0, 2000], [750, 2000]]) == "2,000"
+    assert denoising.steps([[0, 2000], [750, 1000]]) == "1,000, up to 750 at the rates of 2,000"
+
+
+def test_a_crop_lies_in_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    denoising = importlib.import_module("denoising")
+    monkeypatch.setattr(denoising, "SIGMA", 0.0)
+    monkeypatch.setattr(denoising, "SIDE", 3)
+    pictures = [torch.full((1, 1, height, 4), float(height)) for height in (3, 9)]
+    found = denoising.crops(pictures, 40, torch.Generator().manual_seed(0))
+    assert found.shape == (40, 1, 3, 3)
+    assert (found == found[:, :, :1, :1]).all()
+    assert set(found.unique().tolist()) == {3.0, 9.0}
 
 
 def test_a_rate_is_chosen_on_held_out_images(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,259 @@
+"""Fine-tune a pruned DnCNN with the dense network as the teacher; PSNR on Set12 with noise of sigma 25.
+
+    python benchmarks/accuracy/denoising.py                       all cases, one after another: an hour on one core
+    python benchmarks/accuracy/denoising.py any4-4 --steps 1000   one of them; the others' results stay
+    python benchmarks/accuracy/denoising.py any4-4 --validate     on two photographs, and no results
+    python benchmarks/accuracy/denoising.py --page                only write docs/accuracy.md's table
+
+The refit of post-training pruning comes first, then gradient steps around its zeros, toward what the dense network
+gives. Every step sees new crops with new noise, out of photographs that come with scikit-image (pip install
+scikit-image); its cameraman is left out, because Set12 has one. Settings were chosen on scikit-learn's two
+photographs; Set12 is used once, after the last step, by torch and by the compiled network. A killed script goes on
+where it stood when it is called again with the same --work; with fewer --steps the rate falls from there at once.
+"""
+
+import argparse
+import copy
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import accuracy_page
+import numpy as np
+import torch
+from post_training import SIGMA, WEIGHTS, Case, Denoising, Sizes, psnr
+from torch import Tensor, nn
+from torch.nn import functional
+
+import pconv
+from pconv import zoo
+from pconv.bench import machine
+from pconv.cli import console
+from pconv.demo.data import find_folder
+from pconv.pruning import post_train
+from pconv.sparsity import SparsityMap
+from pconv.training.precision import autocast, choose_type
+from pconv.training.schedule import rate
+
+RESULTS = accuracy_page.RESULTS / "accuracy_denoising.json"
+GOALS = {4.0: 30.35, 8.0: 30.2}
+CASES = {
+    f"{patterns}-{rate:g}": Case("dncnn", patterns, rate)
+    for rate in GOALS
+    for patterns in ("centre3", "any4")
+}
+STEPS = 8000
+BATCH = 4
+LR = 2e-3
+SIDE = 64
+SCALES = 1.0, 0.7, 0.5
+CALIBRATION_CROPS = 128
+WARM_UP = 0.05
+SAVE_EVERY = 250
+CPU = torch.device("cpu")
+
+
+def training_pictures() -> list[Tensor]:
+    """Give scikit-image's photographs and textures in grey, each at some scales, as [1, 1, h, w]."""
+    from skimage import color, data
+
+    photographs = [
+        data.astronaut(),
+        data.chelsea(),
+        data.coffee(),
+        data.rocket(),
+        data.stereo_motorcycle()[0],
+    ]
+    textures = [data.brick(), data.grass(), data.gravel(), data.coins()]
+    pictures = [grey(picture) for picture in (*photographs, *map(color.gray2rgb, textures))]
+    return [
+        functional.interpolate(one, scale_factor=scale, mode="bicubic", antialias=True).clamp(0, 1)
+        for one in pictures
+        for scale in SCALES
+    ]
+
+
+def grey(pixels: Any) -> Tensor:
+    """Give the brightness, from 0 to 1, of a picture: [h, w, 3] -> [1, 1, h, w]."""
+    return Denoising.grey(np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]))
+
+
+def crops(pictures: Sequence[Tensor], count: int, draw: torch.Generator) -> Tensor:
+    """Give squares out of the pictures, mirrored by chance and with noise; larger pictures give more.
+
+    Shapes: pictures [1, 1, h, w] -> [count, 1, SIDE, SIDE]
+    """
+    sizes = torch.tensor([float(one.numel()) for one in pictures])
+    found = []
+    for i in torch.multinomial(sizes, count, replacement=True, generator=draw).tolist():
+        height, width = pictures[i].shape[2:]
+        top = int(torch.randint(0, height - SIDE + 1, (), generator=draw))
+        left = int(torch.randint(0, width - SIDE + 1, (), generator=draw))
+        found.append(pictures[i][:, :, top : top + SIDE, left : left + SIDE])
+    clean = Denoising.vary(torch.cat(found), draw)
+    return clean + SIGMA * torch.randn(clean.shape, generator=draw)
+
+
+def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
+    """Prune and train one network, and score it on Set12."""
+    torch.set_num_threads(options.threads)
+    task = Denoising()
+    network, weights = WEIGHTS["dncnn"]
+    dense = zoo.create(network, weights=find_folder(weights.parts[0]) / weights).eval().requires_grad_(False)
+    module = copy.deepcopy(dense).requires_grad_(True)
+    draw = torch.Generator().manual_seed(options.seed)
+    pictures = training_pictures()
+    images = crops(pictures, CALIBRATION_CROPS, draw)
+    sparsity = post_train(module, images, task.recipe(case), seed=options.seed)
+    kept = options.work / f"{case.patterns}-{case.rate:g}.pt"
+    with console.progress(case.name) as track:
+        history = fine_tune(module, dense, sparsity, pictures, draw, options, kept, track)
+    kernels = [layer for layer in sparsity.layers.values() if layer.density < 1.0]
+    row = {
+        "machine": machine.record(("numpy", "torch", "scikit-image"), threads=options.threads),
+        "patterns": case.patterns,
+        "rate_3x3": case.rate,
+        "rate_weights": sum(k.total_elems for k in kernels) / sum(k.kept_elems for k in kernels),
+        "steps": options.steps,
+        "batch": BATCH,
+        "side": SIDE,
+        "lr": options.lr,
+        "seed": options.seed,
+        "history": history,
+        "photographs": {"dense": on_photographs(dense), "pruned": on_photographs(module)},
+    }
+    if options.validate:
+        return row
+    with TemporaryDirectory() as folder:
+        return row | task.score(module, dense, Sizes(module, sparsity, Path(folder)))
+
+
+def fine_tune(
+    module: nn.Module,
+    dense: nn.Module,
+    sparsity: SparsityMap,
+    pictures: Sequence[Tensor],
+    draw: torch.Generator,
+    options: argparse.Namespace,
+    kept: Path,
+    track: Callable[[str, float], None],
+) -> list[list[int]]:
+    """Take gradient steps toward the dense network's outputs, in place; the zeros hold. It goes on from `kept`.
+
+    Returns: [first step, steps in all] of each call that had a part in it
+    """
+    pruner = pconv.prune(module, method="keep", steps=options.steps, sparsity=sparsity)
+    for network in (module, dense):  # the same numbers, faster on a CPU
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser, dtype = torch.optim.Adam(module.parameters(), options.lr), choose_type("auto", CPU)
+    history = [[0, options.steps]]
+    if kept.exists():
+        saved = torch.load(kept)
+        module.load_state_dict(saved["module"])
+        optimiser.load_state_dict(saved["optimiser"])
+        draw.set_state(saved["draw"])
+        history = [*saved["history"], [saved["step"], options.steps]]
+    for step in range(history[-1][0], options.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = rate(options.lr, step, options.steps, WARM_UP)
+        x = crops(pictures, BATCH, draw).contiguous(memory_format=torch.channels_last)
+        with autocast(CPU, dtype):
+            error = module(x).float() - dense(x).float()
+        loss = error.square().mean() / SIGMA**2
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        pruner.step()
+        track(f"step {step + 1} of {options.steps}: loss {loss.item():.5f}", (step + 1) / options.steps)
+        if (step + 1) % SAVE_EVERY == 0:
+            states = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(states | {"draw": draw.get_state(), "step": step + 1, "history": history}, kept)
+    pruner.finish()
+    return history
+
+
+def on_photographs(module: nn.Module) -> float:
+    """Give the mean PSNR in dB on scikit-learn's two photographs."""
+    from sklearn.datasets import load_sample_images
+
+    draw, found = torch.Generator().manual_seed(0), []
+    for photograph in load_sample_images().images:
+        clean = grey(photograph)
+        noisy = clean + SIGMA * torch.randn(clean.shape, generator=draw)
+        with torch.no_grad():
+            found.append(psnr(noisy - module(noisy), clean))
+    return sum(found) / len(found)
+
+
+def steps(history: list[list[int]]) -> str:
+    """Say how many steps there were, and which of them had the rates of another number of steps."""
+    said = f"{history[-1][1]:,}"
+    for (_, planned), (end, _) in pairwise(history):
+        if planned != history[-1][1]:
+            said += f", up to {end:,} at the rates of {planned:,}"
+    return said
+
+
+def table(document: dict[str, Any]) -> str:
+    """Write the results as the table of docs/accuracy.md."""
+    lines = [
+        "| 3x3 layers | library | steps | dense | pruned | change | goal |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in document["results"]:
+        lines.append(
+            f"| {row['rate_3x3']:g}x | {row['patterns']} | {steps(row['history'])} | {row['dense']:.2f} dB "
+            f"| {row['pruned']:.2f} dB | {row['change']:+.2f} +- {row['standard_error']:.2f} "
+            f"| {GOALS[row['rate_3x3']]:.2f} dB |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def page(text: str, document: dict[str, Any]) -> str:
+    """Put the table between the markers of docs/accuracy.md, and below it where its rows were measured."""
+    said = accuracy_page.machines(document["results"])
+    return accuracy_page.between(text, "denoising", f"{table(document)}\n{said}\n")
+
+
+def main() -> None:
+    """Run the cases one after another; the file of results is replaced after each."""
+    options = _options()
+    if options.page:
+        accuracy_page.write(page, options.output)
+        return
+    for name in options.cases:
+        row = {"case": name, **measure(CASES[name], options)}
+        said = row["photographs"]
+        print(f"{name}: photographs {said['pruned']:.3f} dB of {said['dense']:.3f}", flush=True)
+        if not options.validate:
+            accuracy_page.add(options.output, row, CASES)
+            print(f"{name}: Set12 {row['pruned']:.3f} dB of {row['dense']:.3f}", flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cases", nargs="*", default=list(CASES), help=f"default: {' '.join(CASES)}")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--lr", type=float, default=LR)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--validate", action="store_true", help="score photographs alone, and write no results"
+    )
+    parser.add_argument("--work", type=Path, default=Path("denoising-runs"), help="checkpoints")
+    parser.add_argument("--page", action="store_true", help="measure nothing, write docs/accuracy.md")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    for name in options.cases:
+        if name not in CASES:
+            parser.error(f"{name}: no such case; allowed {', '.join(CASES)}")
+    return options
+
+
+if __name__ == "__main__":
+    main()
