@@ -163,7 +163,7 @@ def test_exclude_globs_match_names_and_aliases() -> None:
         (Recipe(layers={"conv3": 4}), "layers.conv3: the model has no such layer; did you mean conv2"),
         (
             Recipe(exclude=("head.*",)),
-            'exclude: "head.\\*" matches no layer; its layers: stem, Conv_0, conv2',
+            'exclude: "head.\\*" matches no layer; its layers: stem, conv2',
         ),
         (
             Recipe(layers={"conv2": 2}),

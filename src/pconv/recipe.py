@@ -207,14 +207,13 @@ def plan_layers(recipe: Recipe, infos: Sequence[LayerInfo]) -> dict[str, LayerRu
     Raises: RecipeError when the recipe names an unknown layer, or asks a layer for an impossible rate.
     """
     known = [name for info in infos for name in info.names]
+    some = _some([info.name for info in infos])  # an alias beside each name would look like twice the layers
     for name in recipe.layers:
         if name not in known:
-            raise RecipeError(
-                f"layers.{name}: the model has no such layer;{_hint(name, known)}{_some(known)}"
-            )
+            raise RecipeError(f"layers.{name}: the model has no such layer;{_hint(name, known)}{some}")
     for glob in recipe.exclude:
         if not any(fnmatchcase(name, glob) for name in known):
-            raise RecipeError(f'exclude: "{glob}" matches no layer;{_hint(glob, known)}{_some(known)}')
+            raise RecipeError(f'exclude: "{glob}" matches no layer;{_hint(glob, known)}{some}')
     return {info.name: _plan_layer(recipe, info) for info in infos}
 
 
