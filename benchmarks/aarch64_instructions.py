@@ -2,7 +2,7 @@
 
 python benchmarks/aarch64_instructions.py                       count; writes results/aarch64.json, docs/aarch64.md
 python benchmarks/aarch64_instructions.py resnet18 --engine pconv     one case, one engine; other counts stay
-python benchmarks/aarch64_instructions.py --tables | --check    only rewrite the tables, or say whether they are right
+python benchmarks/aarch64_instructions.py --tables              only rewrite the tables
 
 An emulator counts what is executed, exactly, and models an L1 cache of 64 KiB in four ways; nothing is timed, and no
 count is a millisecond. Weights are random, pruned by magnitude. Needs what aarch64/testbed.py needs, and llvm-19.
@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from aarch64 import inner_loops
-from aarch64.tables import write_tables
+import pages
+from aarch64 import inner_loops, tables
 from aarch64.testbed import CPU, WHEELS, Testbed
 from pconv import Recipe, targets, zoo
 from pconv.bench import machine, peers
@@ -34,7 +34,8 @@ from pconv.graph.prune import prune_model, save
 from pconv.lower import lower
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "aarch64.json"
+RESULTS = pages.RESULTS / "aarch64.json"
+PAGE, MARK = tables.PAGE, "aarch64"
 OURS = "pconv"
 ENGINES = {
     OURS: ("float32", "float16"),
@@ -46,7 +47,8 @@ MAX_ERROR = {"float32": 5e-3, "float16": 6e-2}
 """Of the largest value; Winograd convolutions are less exact than plain ones."""
 OURS_ERROR = {"float32": 1e-4, "float16": 2e-2}
 OUR_TYPES = {"float32": "fp32", "float16": "fp16"}
-HOTTEST = 12
+BLOCKS = 100_000
+"""More than a program has: all blocks of a step are looked at."""
 
 Record = dict[str, Any]
 
@@ -129,12 +131,12 @@ class Counting:
         main, source, result = self.folder / "ours", self.folder / "x.raw", self.folder / "y.raw"
         build_executable(program, (HERE / "aarch64" / "ours.c").read_text(), main, bare=True)
         source.write_bytes(self.x.tobytes())
-        counts = self.testbed.count([main, source, result], top=HOTTEST)
+        counts = self.testbed.count([main, source, result], top=BLOCKS)
         whole = next(region for region in counts if region["mark"] == 1)
         steps = [region for region in counts if isinstance(region["mark"], int) and region["mark"] > 1]
         error = self._error(np.fromfile(result, np.float32), group, OURS_ERROR[dtype], f"ours, {kind}")
         text = inner_loops.Text.read(main)
-        layers_said = program.manifest["layers"]
+        loops = inner_loops.describe(text, [step["top"] for step in steps])
         return {
             "engine": OURS,
             "kind": kind,
@@ -147,9 +149,9 @@ class Counting:
                     "micro_kernel": said["micro_kernel"],
                     "macs": said["macs"],
                     **_kept(step),
-                    "inner_loop": inner_loops.describe(text, step["top"]),
+                    "inner_loops": inner,
                 }
-                for said, step in zip(layers_said, steps, strict=True)
+                for said, step, inner in zip(program.manifest["layers"], steps, loops, strict=True)
             ],
         }
 
@@ -225,6 +227,11 @@ def _key(row: Record) -> tuple[str, str, str]:
     return row["engine"], row["kind"], row["dtype"]
 
 
+def body() -> str:
+    """Give what the stored results say."""
+    return tables.render(json.loads(RESULTS.read_text("utf-8")))
+
+
 def main() -> None:
     """Count, unless asked for the tables only."""
     parser = argparse.ArgumentParser(
@@ -235,9 +242,8 @@ def main() -> None:
     parser.add_argument("--kind", action="append", choices=KINDS, help="a kind of ours (default: all)")
     parser.add_argument("--testbed", type=Path, default=Cache().root / "aarch64", help="where it is kept")
     parser.add_argument("--tables", action="store_true", help="only rewrite the tables")
-    parser.add_argument("--check", action="store_true", help="only say whether the tables are up to date")
     asked = parser.parse_args()
-    if not asked.tables and not asked.check:
+    if not asked.tables:
         for case in CASES:
             if not asked.names or case.name in asked.names:
                 engines, kinds = asked.engine or list(ENGINES), asked.kind or list(KINDS)
@@ -245,7 +251,7 @@ def main() -> None:
                     said = {name: value for name, value in row.items() if name != "layers"}
                     print(json.dumps({"case": case.name, **said}), flush=True)
                     update(case, row)
-    write_tables(json.loads(RESULTS.read_text(encoding="utf-8")), asked.check)
+    pages.write(PAGE, MARK, body())
 
 
 if __name__ == "__main__":

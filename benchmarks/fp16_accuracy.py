@@ -16,14 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from aarch64.tables import write_accuracy
+import pages
+from aarch64 import tables
 from pconv import graph, targets, zoo
 from pconv.build import build_executable
 from pconv.codegen import generate
 from pconv.demo.data import cifar10, find_folder
 from pconv.lower import lower
 
-RESULTS = Path(__file__).parent / "results" / "fp16_accuracy.json"
+RESULTS = pages.RESULTS / "fp16_accuracy.json"
+PAGE, MARK = tables.PAGE, "accuracy"
 CORES = {"fp32": "cortex-a53", "fp16-fp32acc": "cortex-a53", "fp16": "cortex-a76"}
 MAIN_C = """
 #include "pconv.h"
@@ -56,7 +58,12 @@ def main() -> None:
     chosen = parser.parse_args()
     if not chosen.tables:
         RESULTS.write_text(json.dumps(score(chosen.images), indent=1) + "\n")
-    write_accuracy(json.loads(RESULTS.read_text()), check=False)
+    pages.write(PAGE, MARK, body())
+
+
+def body() -> str:
+    """Give what the stored results say."""
+    return tables.render_accuracy(json.loads(RESULTS.read_text("utf-8")))
 
 
 def score(number: int) -> dict[str, Any]:

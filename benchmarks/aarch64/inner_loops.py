@@ -1,4 +1,4 @@
-"""Find the loop in which a step spends its time, and ask llvm-mca how many cycles a core takes for it.
+"""Find the inner loops in which a step executes its multiply-adds, and ask llvm-mca for the cycles of each.
 
 llvm-mca knows a core's issue width, ports and latencies and nothing of its caches: every load hits L1.
 """
@@ -6,27 +6,43 @@ llvm-mca knows a core's issue width, ports and latencies and nothing of its cach
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 OBJDUMP, MCA = "llvm-objdump-19", "llvm-mca-19"
 CORE = "neoverse-n1"
 ITERATIONS = 100
-LONGEST = 4000
-"""Instructions between a loop's ends, at most."""
+BYTES = 4
+"""Of an instruction."""
 
 _LINE = re.compile(r"^\s*([0-9a-f]+):\s+(\S.*)$")
-_BACK = re.compile(r"^(b\.\w+|cbn?z|tbn?z)\s+(?:.*,\s*)?0x([0-9a-f]+)")
-_ANY_TARGET = re.compile(r"0x[0-9a-f]+\s+<.*>$")
+_BRANCH = re.compile(r"^(b\.\w+|cbn?z|tbn?z)\s+(?:.*,\s*)?0x([0-9a-f]+)")
+_TARGET = re.compile(r"0x[0-9a-f]+\s+<.*>$")
+
+Block = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The instructions of one turn."""
+
+    lines: tuple[str, ...]
+
+    @cached_property
+    def fmla(self) -> int:
+        """Count the multiply-adds of a turn."""
+        return sum(line.startswith("fmla") for line in self.lines)
 
 
 @dataclass(frozen=True)
 class Text:
     """A program's instructions, in the order of their addresses."""
 
-    lines: Sequence[tuple[int, str]]
+    lines: Sequence[str]
     places: Mapping[int, int]
 
     @classmethod
@@ -34,48 +50,83 @@ class Text:
         """Disassemble a program."""
         said = _call(OBJDUMP, "-d", "--no-show-raw-insn", "--mattr=+all", str(program))
         found = [match.groups() for line in said.splitlines() if (match := _LINE.match(line))]
-        lines = [(int(address, 16), " ".join(text.split())) for address, text in found]
-        return cls(lines, {address: i for i, (address, _) in enumerate(lines)})
+        lines = [" ".join(text.split()) for _, text in found]
+        return cls(lines, {int(address, 16): i for i, (address, _) in enumerate(found)})
 
-    def loop_around(self, address: int) -> Sequence[str]:
-        """Return the instructions of the innermost loop around an address; nothing where it is in none."""
-        here = self.places[address]
-        for i in range(here, min(here + LONGEST, len(self.lines))):
-            if match := _BACK.match(self.lines[i][1]):
-                start = self.places.get(int(match[2], 16), i + 1)
-                if start <= here:
-                    return [text for _, text in self.lines[start : i + 1]]
-        return []
+    @cached_property
+    def loops(self) -> Sequence[tuple[int, Loop]]:
+        """Return the innermost loops that multiply and add, each with the place of its first instruction."""
+        found, latest = [], -1
+        for i, line in enumerate(self.lines):
+            match = _BRANCH.match(line)
+            start = self.places.get(int(match[2], 16), i + 1) if match else i + 1
+            if start > i:
+                continue
+            if start > latest and (loop := Loop(tuple(self.lines[start : i + 1]))).fmla:
+                found.append((start, loop))
+            latest = max(latest, start)
+        return found
+
+    def executed(self, blocks: Iterable[Block]) -> Mapping[Loop, int]:
+        """Return the multiply-adds that were executed in each loop."""
+        times: Counter[int] = Counter()
+        for block in blocks:
+            if block["fma"] and (first := self.places.get(int(block["va"], 16))) is not None:
+                for i in range(first, first + block["insn"]):
+                    times[i] += block["n"]
+        found: Counter[Loop] = Counter()
+        for start, loop in self.loops:
+            found[loop] += sum(
+                times[i] for i, line in enumerate(loop.lines, start) if line.startswith("fmla")
+            )
+        return +found
 
 
-def describe(text: Text, blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Say what the loop with the most multiply-adds among the hottest blocks consists of, and its modelled cycles."""
-    hottest = max(blocks, key=lambda block: block["n"] * block["fma"], default=None)
-    if hottest is None or not hottest["fma"]:
-        return None
-    loop = text.loop_around(int(hottest["va"], 16))
-    fmla = sum(line.startswith("fmla") for line in loop)
-    if not fmla:
-        return None
-    cycles = _cycles(loop)
+def describe(text: Text, steps: Sequence[Sequence[Block]]) -> list[dict[str, Any] | None]:
+    """Say for each step how many inner loops it ran, and the modelled cycles of their multiply-adds.
+
+    Args:
+        text: The program.
+        steps: The blocks that each step executed.
+    """
+    executed = [text.executed(blocks) for blocks in steps]
+    cycles = modelled_cycles({loop for step in executed for loop in step})
+    return [_described(step, cycles) if step else None for step in executed]
+
+
+def _described(step: Mapping[Loop, int], cycles: Mapping[Loop, float]) -> dict[str, Any]:
+    each = {loop: cycles[loop] / loop.fmla for loop in step}
+    total = sum(step.values())
     return {
-        "instructions": len(loop),
-        "fmla": fmla,
-        "loads": sum(line.startswith(("ldr", "ldp", "ldur", "ld1")) for line in loop),
-        "cycles": round(cycles, 2),
-        "cycles_per_fmla": round(cycles / fmla, 3),
+        "loops": len(step),
+        "fmla": total,
+        "cycles_per_fmla": round(sum(each[loop] * n for loop, n in step.items()) / total, 3),
+        "fastest": round(min(each.values()), 3),
+        "slowest": round(max(each.values()), 3),
     }
 
 
-def _cycles(loop: Sequence[str]) -> float:
-    """Ask for the cycles of one turn of a loop."""
-    body = "\n".join(_ANY_TARGET.sub("loop", line) for line in loop)
-    options = ("-mtriple=aarch64", f"-mcpu={CORE}", f"-iterations={ITERATIONS}")
-    said = _call(MCA, *options, "-mattr=+fullfp16", text=f"loop:\n{body}\n")
-    match = re.search(r"Total Cycles:\s+(\d+)", said)
-    if match is None:
-        sys.exit(f"{MCA} said no cycles: {said[:300]}")
-    return int(match[1]) / ITERATIONS
+def modelled_cycles(loops: Iterable[Loop], core: str = CORE) -> dict[Loop, float]:
+    """Ask for the cycles of one turn of each loop."""
+    asked = sorted(set(loops), key=lambda loop: loop.lines)
+    if not asked:
+        return {}
+    options = ("-mtriple=aarch64", f"-mcpu={core}", f"-iterations={ITERATIONS}")
+    regions = (
+        f"# LLVM-MCA-BEGIN\nloop{i}:\n{_body(loop, i)}\n# LLVM-MCA-END" for i, loop in enumerate(asked)
+    )
+    text = "\n".join(regions) + "\n"
+    said = _call(
+        MCA, *options, "-mattr=+fullfp16", "-instruction-info=false", "-resource-pressure=false", text=text
+    )
+    found = [int(count) / ITERATIONS for count in re.findall(r"Total Cycles:\s+(\d+)", said)]
+    if len(found) != len(asked):
+        sys.exit(f"{MCA} said {len(found)} times how many cycles, of {len(asked)}: {said[:300]}")
+    return dict(zip(asked, found, strict=True))
+
+
+def _body(loop: Loop, number: int) -> str:
+    return "\n".join(_TARGET.sub(f"loop{number}", line) for line in loop.lines)
 
 
 def _call(*command: str, text: str = "") -> str:

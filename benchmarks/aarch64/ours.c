@@ -1,13 +1,14 @@
 /* Run a model once between two markers, then its steps one by one, each between two more.
 
-   ours INPUT OUTPUT     raw float32; linked with one model, static and without a C library.
+   ours INPUT OUTPUT [once]     raw float32; linked with one model, static and without a C library.
 
-   Marker 0 stands before the inference and before the steps, 1 behind the inference, 2 + i behind step i. One
-   inference warms up. */
+   With `once` it only runs the model. Else marker 0 stands before the inference and before the steps, 1 behind the
+   inference, 2 + i behind step i, and one inference warms up. */
 #include "model.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { GETPRIORITY = 141, MARKER = 0xC0DE };
@@ -45,8 +46,10 @@ int main(int argc, char **argv) {
     float *outputs[] = {out};
     char error[128];
     pconv_model *model = pconv_open(1, error, sizeof error);
-    if (argc != 3 || !model || !transfer(argv[1], 0, (char *)in, in_bytes)) return 2;
+    int once = argc == 4 && !strcmp(argv[3], "once");
+    if (argc != 3 + once || !model || !transfer(argv[1], 0, (char *)in, in_bytes)) return 2;
     pconv_run(model, inputs, outputs, 1);
+    if (once) return transfer(argv[2], 1, (char *)out, out_bytes) ? 0 : 3;
     mark(0);
     pconv_run(model, inputs, outputs, 1);
     mark(1);

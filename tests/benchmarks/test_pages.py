@@ -34,7 +34,16 @@ def load_script(name: str) -> ModuleType:
         "performance_page",
         "readme_table",
         "tuning",
-        pytest.param("training_speed", marks=pytest.mark.torch),
+        *(
+            pytest.param(name, marks=pytest.mark.torch)
+            for name in (
+                "training_speed",
+                "aarch64_instructions",
+                "aarch64_in_order",
+                "aarch64_zoo",
+                "fp16_accuracy",
+            )
+        ),
     ],
 )
 def test_a_page_is_that_of_the_results(pages: ModuleType, name: str) -> None:

@@ -278,6 +278,12 @@ def test_ios_has_a_static_library_only(make_program: Maker, tmp_path: Path) -> N
     swift = (made.folder / "swift" / "Affine.swift").read_text()
     assert "import CAffine" in swift and "affine_open(threads, &why, why.count)" in swift
     assert "inputElems: [Int] = [2048]" in swift and "outputElems: [Int] = [2048, 64]" in swift
+    called = set(re.findall(r"\baffine_\w+(?=\()", swift))
+    assert called == {"affine_open", "affine_run", "affine_close"}
+    assert called <= set(
+        re.findall(r"\baffine_\w+(?=\()", (made.folder / "include" / "affine.h").read_text())
+    )
+    assert 'header "../include/affine.h"' in (made.folder / "swift" / "module.modulemap").read_text()
 
 
 def test_an_export_is_replaced_and_nothing_else(make_program: Maker, tmp_path: Path) -> None:
