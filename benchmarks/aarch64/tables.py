@@ -8,6 +8,7 @@ import pages
 PAGE = pages.DOCS / "aarch64.md"
 BASE = "ncnn"
 TITLES = {"pconv": "pconv", "ncnn": "ncnn", "mnn": "MNN", "onnxruntime": "ONNX Runtime"}
+KINDS = ("dense", "free, 8 shapes", "groups of 4")
 TYPES = {"float32": "fp32", "float16": "fp16"}
 COUNTED = {
     "instructions": "instructions",
@@ -35,7 +36,7 @@ def render(document: Record) -> str:
 
 
 def _counts(case: Record) -> str:
-    results = case["results"]
+    results = sorted(case["results"], key=lambda row: KINDS.index(row["kind"]))
     base = {row["dtype"]: row["instructions"] for row in results if row["engine"] == BASE}
     headings = ("millions", f"of {BASE}'s", "goal", *COUNTED.values(), "loops", "cycles", "slowest", "error")
     rows: list[Sequence[str]] = []
