@@ -26,7 +26,7 @@ def test_train_then_resume(cli, cifar: Path, tmp_path: Path) -> None:
     pruning = ["--compression", "4", "--exclude", "linear", "--method", "magnitude", "--device", "cpu"]
     ran = cli(*command, *pruning, "-o", out)
     assert ran.code == 0, ran.err
-    assert f"next:  pconv compile {out}/model.onnx" in ran.out
+    assert f"next:  pconv compile {out}/model.onnx -o {out}/model.so" in ran.out
     assert "3.9" in ran.out and "epoch 1/1: loss" in ran.err
     again = cli(*command, *pruning, "-o", out)
     assert again.code == 2 and "holds an earlier run; go on with --resume" in again.err

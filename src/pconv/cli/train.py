@@ -143,7 +143,7 @@ def _show(result: "Result") -> None:
     if result.shortened:
         console.note(f"a shortened run: {result.train_images:,} training images")
     console.stdout().print(
-        f"wrote {result.folder}; next:  pconv compile {result.folder}/model.onnx",
+        f"wrote {result.folder}; next:  pconv compile {result.folder}/model.onnx -o {result.folder}/model.so",
         markup=False,
         soft_wrap=True,
     )
