@@ -2,19 +2,22 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import pconv
+from graph.models import make as make_model
+from graph.models import node, normalise, rand
 from pconv import targets, tuning
 from pconv.compiler import inspect, read_model
 from pconv.errors import BuildError
 from pconv.lower import lower
 from pconv.lower.choice import Choice
-from pconv.tune import tune
+from pconv.lower.plan import Plan
+from pconv.tune import _compare, tune
 from pconv.tuning import Record, Tuning
 from test_compiler import model
 
@@ -136,3 +139,29 @@ def test_tuning_measures_and_keeps_what_gains(model: Path, tmp_path: Path) -> No
     assert (tmp_path / "t.json").exists() == (found.tuned_ms < found.modelled_ms)
     for key, record in found.improved.items():
         assert record.ratio < 1 and record.schedule in offered(model)[key] and record.tried >= 2
+
+
+class Timed:
+    """A trial that took these milliseconds a step."""
+
+    def __init__(self, plan: Plan, **ms: float) -> None:
+        self.ms = np.array([ms.get(step.name, 1.0) for step in plan.steps])
+
+    def profile(self) -> np.ndarray:
+        return self.ms
+
+
+def test_layers_that_run_in_turns_are_compared_together() -> None:
+    weights = {"e.weight": rand(48, 8, 1, 1), "d.weight": rand(48, 1, 3, 3)}
+    nodes = [
+        node("Conv", "x e.weight", "u", "e"),
+        node("Conv", "u d.weight", "y", "d", group=48, pads=[1] * 4),
+    ]
+    view = normalise(make_model(nodes, {"x": [1, 8, 45, 37]}, ["y"], weights))
+    small = replace(targets.get("x86-64-v4"), l2_bytes=256 << 10)
+    together, apart = lower(view, small), lower(view, replace(small, strips=False))
+    assert [step.name for step in together.steps if step.within] == ["d"]
+    trials = Timed(together, e=3.0, d=1.0), Timed(apart, e=2.0, d=3.0)
+    keys = {step.name: step.work.key for step in together.steps}
+    ratios = {key: (ratio, ms) for key, ratio, ms in _compare((together, apart), trials, 2)}
+    assert ratios == {keys["e"]: (5 / 4, 5.0), keys["d"]: (5 / 4, 5.0)}, "alone, e would look faster"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -179,13 +180,29 @@ def _take(names: Mapping[str, str], key: str, choices: Sequence[Choice]) -> tupl
 def _compare(
     plans: tuple[Plan, Plan], trials: tuple[Trial, Trial], runs: int
 ) -> Iterator[tuple[str, float, float]]:
-    """Run two networks in turns; give each key's time in the second against the first, and its milliseconds."""
+    """Run two networks in turns; give each key's time in the second against the first, and its milliseconds.
+
+    Of two layers that run in turns in one of the networks, only the sum compares: both have that.
+    """
     times = [trial.profile() for trial in trials]
     for _ in range(runs - 1):
         times = [np.minimum(t, trial.profile()) for t, trial in zip(times, trials, strict=True)]
-    before, after = (_by_key(plan, t) for plan, t in zip(plans, times, strict=True))
+    pairs = {keys for plan in plans for keys in _pairs(plan)}
+    before, after = (_together(_by_key(plan, t), pairs) for plan, t in zip(plans, times, strict=True))
     for key, ms in after.items():
         yield key, ms / before[key], ms
+
+
+def _pairs(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Give the keys of each two layers that run in turns."""
+    for first, behind in pairwise(plan.steps):
+        if behind.within:
+            yield first.work.key, behind.work.key
+
+
+def _together(times: dict[str, float], pairs: Iterable[tuple[str, str]]) -> dict[str, float]:
+    """Return the times by key, where each of a pair has the time of both."""
+    return times | {key: times[a] + times[b] for a, b in sorted(pairs) for key in (a, b)}
 
 
 def _by_key(plan: Plan, times: NDArray[np.float64]) -> dict[str, float]:
