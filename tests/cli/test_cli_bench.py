@@ -54,6 +54,13 @@ def test_missing_peer_is_skipped_with_its_install_command(
     assert json.loads(ran.out)["skipped"] == {"onnxruntime": reason}
 
 
+def test_a_pruned_file_is_not_called_dense(cli, model: Path, tmp_path: Path) -> None:
+    pruned = tmp_path / "pruned.onnx"
+    assert cli("prune", model, "-o", pruned, "--compression", "9").code == 0
+    ran = cli("bench", pruned, "--seconds", "0")
+    assert "speed-up on 1 thread: over onnxruntime, on the weights at 6.26x" in ran.err, ran.err
+
+
 def test_peers_of_several_kinds_the_fastest_first(cli, model: Path) -> None:
     ran = cli("bench", model, "--seconds", "0", "--peers", "openvino,onnxruntime-int8,deepsparse")
     assert ran.code == 0, ran.err
