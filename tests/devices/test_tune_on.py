@@ -4,11 +4,13 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_bench_on import NAME, READY, model, run_cli
 
 from pconv import targets, tuning
+from pconv.codegen.program import Program
 from pconv.devices import Finished, connect
 from pconv.errors import DeviceError
 from pconv.runtime.opencl_device import device_identity
@@ -47,17 +49,17 @@ def test_records_are_for_the_devices_processor(
     pushed: list[str] = []
 
     def run(self: object, file: str, *arguments: str, timeout_s: float = 0) -> Finished:
-        layers = [{"name": str(i), "ns": took[file]} for i in range(steps[file])]
-        return Finished(
-            0, json.dumps({"cpu": "0x41 0xd0b", "samples_ns": [took[file]], "layers": layers}), ""
-        )
+        manifest = manifests[file]
+        layers = [{"name": layer["name"], "ns": took[file]} for layer in manifest["layers"]]
+        said = {"cpu": "0x41 0xd0b", "samples_ns": [took[file]], "manifest": manifest, "layers": layers}
+        return Finished(0, json.dumps(said), "")
 
-    def build(program: object, out: Path, **_: object) -> Path:
-        steps[out.name] = len(program.manifest["layers"])  # type: ignore[attr-defined]
+    def build(program: Program, out: Path, **_: object) -> Path:
+        manifests[out.name] = program.manifest
         out.write_text("an executable")
         return out
 
-    steps: dict[str, int] = {}
+    manifests: dict[str, dict[str, Any]] = {}
     monkeypatch.setattr("pconv.trial.build_bench", build)
     monkeypatch.setattr("pconv.devices.shell.ShellDevice.run", run)
     monkeypatch.setattr(
