@@ -1,7 +1,8 @@
 """What the scripts of this folder share: files of results, a row a case, and docs/accuracy.md with its tables."""
 
 import json
-from collections.abc import Callable, Iterable
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -13,6 +14,18 @@ PAGE = Path(__file__).parents[2] / "docs" / "accuracy.md"
 WIDTH = 120
 
 Document = dict[str, Any]
+
+
+def parse(parser: ArgumentParser, cases: Collection[str], results: Path) -> Namespace:
+    """Read a script's arguments: its own, and those that all have, the cases among them."""
+    parser.add_argument("cases", nargs="*", default=list(cases), help=f"default: {' '.join(cases)}")
+    parser.add_argument("--page", action="store_true", help="measure nothing, write docs/accuracy.md")
+    parser.add_argument("-o", "--output", type=Path, default=results)
+    arguments = parser.parse_args()
+    for name in arguments.cases:
+        if name not in cases:
+            parser.error(f"{name}: no such case; allowed {', '.join(cases)}")
+    return arguments
 
 
 def read(path: Path) -> Document:

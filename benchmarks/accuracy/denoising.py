@@ -237,7 +237,6 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("cases", nargs="*", default=list(CASES), help=f"default: {' '.join(CASES)}")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--lr", type=float, default=LR)
     parser.add_argument("--seed", type=int, default=0)
@@ -246,13 +245,7 @@ def _options() -> argparse.Namespace:
         "--validate", action="store_true", help="score photographs alone, and write no results"
     )
     parser.add_argument("--work", type=Path, default=Path("denoising-runs"), help="checkpoints")
-    parser.add_argument("--page", action="store_true", help="measure nothing, write docs/accuracy.md")
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
-    options = parser.parse_args()
-    for name in options.cases:
-        if name not in CASES:
-            parser.error(f"{name}: no such case; allowed {', '.join(CASES)}")
-    return options
+    return accuracy_page.parse(parser, CASES, RESULTS)
 
 
 if __name__ == "__main__":

@@ -213,7 +213,6 @@ def page(text: str, document: dict[str, Any]) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("cases", nargs="*", default=list(CASES), help=f"default: {' '.join(CASES)}")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--images", type=int, help="a shortened run on so many training images")
     parser.add_argument("--method", default="post", help="post (default), magnitude, gradual or admm")
@@ -223,13 +222,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--work", type=Path, default=Path("finetune-runs"), help="checkpoints and models")
-    parser.add_argument("--page", action="store_true", help="measure nothing, write docs/accuracy.md")
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    for name in arguments.cases:
-        if name not in CASES:
-            parser.error(f"{name}: no such case; allowed {', '.join(CASES)}")
-    return arguments
+    return accuracy_page.parse(parser, CASES, RESULTS)
 
 
 if __name__ == "__main__":

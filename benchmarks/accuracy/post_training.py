@@ -286,20 +286,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("cases", nargs="*", help=f"default: all of {' '.join(CASES)}")
     parser.add_argument("--seconds", type=float, help="another budget than the case's own (shortened)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--page", action="store_true", help="measure nothing, write docs/accuracy.md")
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
-    options = parser.parse_args()
+    options = accuracy_page.parse(parser, CASES, RESULTS)
     if options.page:
         accuracy_page.write(page, options.output)
         return
     for name in options.cases:
-        if name not in CASES:
-            parser.error(f"{name}: no such case; allowed {', '.join(CASES)}")
-    for name in options.cases or CASES:
         case = CASES[name]
         seconds = case.seconds if case.seconds is None or options.seconds is None else options.seconds
         result = measure(case, seconds, options.threads, options.seed)
