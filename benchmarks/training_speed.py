@@ -1,11 +1,11 @@
 """Measure how long a training step takes in each layout and precision, and so an epoch of CIFAR-10.
 
-    python benchmarks/training_speed.py             ResNet-20, one thread, about a minute; other CPUs' results stay
+    python benchmarks/training_speed.py             ResNet-20, one thread, two minutes; other CPUs' results stay
     python benchmarks/training_speed.py --network resnet56_cifar --device cuda -o x.json
     python benchmarks/training_speed.py --page      only write docs/training.md's table
 
 Forward, backward and the optimiser's step on one batch; the student alone, and with the dense network as teacher of
-its outputs and blocks.
+its outputs and blocks, compiled by torch too.
 """
 
 import argparse
@@ -17,23 +17,27 @@ from textwrap import fill
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import pages
 from pconv import zoo
 from pconv.bench import machine
 from pconv.training import precision
+from pconv.training.compiled import compiled
 from pconv.training.settings import Settings
 from pconv.training.start import make_objective, make_teacher
 
 RESULTS = pages.RESULTS / "training_speed.json"
 PAGE, MARK = pages.DOCS / "training.md", "speed"
 IMAGES = 45_000
-VARIANTS = {
-    ("contiguous", "fp32", False): "fp32, contiguous",
-    ("channels_last", "fp32", False): "fp32",
-    ("channels_last", "bf16", False): "bf16",
-    ("channels_last", "fp32", True): "fp32, teacher",
-    ("channels_last", "bf16", True): "bf16, teacher",
+VARIANTS = {  # layout, precision, teacher, compiled
+    ("contiguous", "fp32", False, False): "fp32, contiguous",
+    ("channels_last", "fp32", False, False): "fp32",
+    ("channels_last", "bf16", False, False): "bf16",
+    ("channels_last", "fp32", True, False): "fp32, teacher",
+    ("channels_last", "bf16", True, False): "bf16, teacher",
+    ("channels_last", "fp32", True, True): "fp32, teacher, compiled",
+    ("channels_last", "bf16", True, True): "bf16, teacher, compiled",
 }
 
 
@@ -54,15 +58,16 @@ def main() -> None:
         "images": IMAGES,
     }
     run = {"machine": machine.record(("numpy", "torch")), "settings": settings, "results": []}
-    for layout, kind, distill in VARIANTS:
-        samples = measure(arguments, layout, kind, distill)
+    for (layout, kind, distill, compile_it), label in VARIANTS.items():
+        samples = measure(arguments, layout, kind, distill, compile_it)
         seconds = median(samples) * (IMAGES // arguments.batch)
-        print(f"{VARIANTS[layout, kind, distill]:16} {seconds:.0f} s an epoch", flush=True)
+        print(f"{label:24} {seconds:.0f} s an epoch", flush=True)
         run["results"].append(
             {
                 "layout": layout,
                 "precision": kind,
                 "teacher": distill,
+                "compiled": compile_it,
                 "samples_s": samples,
                 "epoch_s": seconds,
             }
@@ -81,15 +86,20 @@ def render(document: dict[str, Any]) -> str:
     """Give a table, a row for each CPU, and below it where it was measured."""
     rows = []
     for run in document["runs"]:
-        found = {(row["layout"], row["precision"], row["teacher"]): row["epoch_s"] for row in run["results"]}
+        found = {
+            (row["layout"], row["precision"], row["teacher"], row["compiled"]): row["epoch_s"]
+            for row in run["results"]
+        }
         cells = (f"{found[variant]:.0f}" if variant in found else "-" for variant in VARIANTS)
         rows.append([run["machine"]["cpu"], *cells])
     machines = "; ".join(machine.line(run["machine"]) for run in document["runs"])
     return f"{pages.table(['seconds an epoch', *VARIANTS.values()], rows)}\n\n{fill(f'{machines}.', 120)}"
 
 
-def measure(arguments: argparse.Namespace, layout: str, kind: Any, distill: bool) -> list[float]:
-    """Time single steps, the first one left out. Units: seconds."""
+def measure(
+    arguments: argparse.Namespace, layout: str, kind: Any, distill: bool, compile_it: bool
+) -> list[float]:
+    """Time single steps, the first one left out: torch compiles in it. Units: seconds."""
     device = torch.device(arguments.device)
     form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
     module = zoo.create(arguments.network).train().to(device, memory_format=form)
@@ -100,11 +110,17 @@ def measure(arguments: argparse.Namespace, layout: str, kind: Any, distill: bool
     scaler = precision.scaler(device, dtype)
     x = torch.randn(arguments.batch, 3, 32, 32, device=device).to(memory_format=form)
     y = torch.randint(0, 10, (arguments.batch,), device=device)
+
+    def loss_of(images: Tensor, labels: Tensor) -> Tensor:
+        with precision.autocast(device, dtype):
+            return objective(module(images).float(), labels, images)
+
+    if compile_it:
+        loss_of = compiled(loss_of)
     samples = []
     for _ in range(arguments.steps + 1):
         begin = time.perf_counter()
-        with precision.autocast(device, dtype):
-            loss = objective(module(x), y, x)
+        loss = loss_of(x, y)
         optimiser.zero_grad()
         scaler.scale(loss).backward()
         scaler.step(optimiser)

@@ -106,6 +106,7 @@ def run_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         epochs=arguments.epochs,
         images=arguments.images,
         threads=arguments.threads,
+        compile=not arguments.eager,
     )
     recipe = make_recipe(case, folder.with_suffix(".toml"))
     with console.progress(name) as track:
@@ -221,6 +222,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--ema", type=float, default=0.99, help="decay of the averaged weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--eager", action="store_true", help="do not compile the loss: slower, needs no g++")
     parser.add_argument("--work", type=Path, default=Path("finetune-runs"), help="checkpoints and models")
     return accuracy_page.parse(parser, CASES, RESULTS)
 

@@ -23,18 +23,21 @@ def test_every_variant_is_measured(
 ) -> None:
     results = tmp_path / "speed.json"
     monkeypatch.setattr("sys.argv", ["training_speed.py", "--batch", "2", "--steps", "2", "-o", str(results)])
+    compiled: list[Any] = []
+    monkeypatch.setattr(training_speed, "compiled", lambda loss: compiled.append(loss) or loss)
     training_speed.main()
     training_speed.main()  # the same machine again: in place of the first run
     (run,) = json.loads(results.read_text())["runs"]
     rows = run["results"]
-    assert [(row["layout"], row["precision"], row["teacher"]) for row in rows] == list(
-        training_speed.VARIANTS
-    )
+    keys = [(row["layout"], row["precision"], row["teacher"], row["compiled"]) for row in rows]
+    assert keys == list(training_speed.VARIANTS)
+    assert len(compiled) == 2 * sum(row["compiled"] for row in rows)
     assert all(len(row["samples_s"]) == 2 and row["epoch_s"] > 0 for row in rows)
 
 
 def test_a_cell_is_what_was_measured(training_speed: Any) -> None:
     cpu = {"machine": {"cpu": "A CPU"}, "results": [
-        {"layout": "channels_last", "precision": "bf16", "teacher": False, "epoch_s": 59.6},
+        {"layout": "channels_last", "precision": "bf16", "teacher": False, "compiled": False,
+         "epoch_s": 59.6},
     ]}  # fmt: skip
-    assert "\n| A CPU | - | - | 60 | - | - |\n" in training_speed.render({"runs": [cpu]})
+    assert "\n| A CPU | - | - | 60 | - | - | - | - |\n" in training_speed.render({"runs": [cpu]})

@@ -57,6 +57,7 @@ def train(
     choose: train_options.Choose = Choice.best,
     image_size: train_options.ImageSize = None,
     precision: train_options.PrecisionOption = Precision.auto,
+    compile: train_options.Compile = False,
     device: train_options.Device = None,
     threads: train_options.Threads = None,
     workers: train_options.Workers = 0,
@@ -88,7 +89,8 @@ def train(
         **_known(
             epochs=epochs, batch=batch, optimiser=optimiser.value, lr=lr, warmup=warmup, weight_decay=weight_decay,
             label_smoothing=label_smoothing, ema=ema, seed=seed, images=images, precision=precision.value,
-            choose=choose.value, device=device, threads=threads, workers=workers, save_every=save_every,
+            choose=choose.value, compile=compile, device=device, threads=threads, workers=workers,
+            save_every=save_every,
         ),
     )  # fmt: skip
     quiet = json or os.environ.get("RANK", "0") != "0"

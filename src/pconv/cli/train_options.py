@@ -123,6 +123,14 @@ ImageSize = Annotated[
 PrecisionOption = Annotated[
     Precision, _option(text="auto is mixed precision where the device gains by it.", panel=MACHINE)
 ]
+Compile = Annotated[
+    bool,
+    _option(
+        "--compile",
+        text="Let torch compile the loss first: up to a minute, then faster steps. On a CPU it needs g++.",
+        panel=MACHINE,
+    ),
+]
 Device = Annotated[
     str | None, _option(metavar="NAME", text=r"cpu, cuda. \[default: the GPU if any]", panel=MACHINE)
 ]

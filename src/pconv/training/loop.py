@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pconv.training import checkpoint, distributed, precision
+from pconv.training.compiled import Loss, compiled
 from pconv.training.data import Parts, plan_epoch
 from pconv.training.data.parts import mix
 from pconv.training.ema import Average
@@ -82,10 +83,10 @@ class Loop:
         """
         if self.step == 0:
             self.log.rewind(0)
-        forward = distributed.spread(self.module, self.device, self.ranks)
+        loss_of = self._make_loss()
         while self.step < self.total:
             epoch, position = divmod(self.step, self.per_epoch)
-            self._train_epoch(forward, epoch, position)
+            self._train_epoch(loss_of, epoch, position)
             self._validate(epoch)
             self._save()
         self.log.close()
@@ -121,7 +122,20 @@ class Loop:
             self.log.rewind(state["log_bytes"])
         return True
 
-    def _train_epoch(self, forward: nn.Module, epoch: int, position: int) -> None:
+    def _make_loss(self) -> Loss:
+        forward = distributed.spread(self.module, self.device, self.ranks)
+        objective, device, dtype = self.objective, self.device, self.dtype
+
+        def loss_of(x: Tensor, y: Tensor) -> Tensor:
+            with precision.autocast(device, dtype):
+                return objective(forward(x).float(), y, x)
+
+        if not self.settings.compile:
+            return loss_of
+        self.on_event(Event("compiling the loss, up to a minute"))
+        return compiled(loss_of)
+
+    def _train_epoch(self, loss_of: Loss, epoch: int, position: int) -> None:
         settings, begin = self.settings, time.perf_counter()
         draws = plan_epoch(len(self.parts.train), settings.batch, settings.seed, epoch)[position:]
         self.module.train()
@@ -129,7 +143,7 @@ class Loop:
             self.parts.train.batches(draws, self.device, self.ranks, settings.workers), start=1
         ):
             lr = rate(settings.lr, self.step, self.total, settings.warmup)
-            loss = self._take_step(forward, x, y, lr)
+            loss = self._take_step(loss_of, x, y, lr)
             self.loss_sum += loss
             self.step += 1
             if self.step % settings.log_every == 0:
@@ -145,16 +159,12 @@ class Loop:
             if self.step % settings.save_every == 0 and self.step % self.per_epoch:
                 self._save()
 
-    def _take_step(self, forward: nn.Module, x: Tensor, y: Tensor, lr: float) -> float:
+    def _take_step(self, loss_of: Loss, x: Tensor, y: Tensor, lr: float) -> float:
         torch.manual_seed(mix(self.settings.seed, self.step, self.ranks.rank))  # for dropout
         for group in self.optimiser.param_groups:
             group["lr"] = lr
 
-        def compute() -> Tensor:
-            with precision.autocast(self.device, self.dtype):
-                return self.objective(forward(x).float(), y, x)
-
-        loss = compute()
+        loss = loss_of(x, y)
         value = loss.item()
         check_loss(value, self.step + 1, self.module, lambda: self.module(x))
         if self.pruner is not None:

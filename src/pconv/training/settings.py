@@ -23,6 +23,7 @@ class Settings:
     warmup            share of the steps in which the rate rises linearly; then it falls as a cosine, to zero
     weight_decay      on weights only, not on biases and batch norms
     ema               decay of the averaged weights that are validated and written; 0 turns the average off
+    compile           whether torch compiles the loss first: within a minute, and steps are faster from there on
     precision         "auto" is bf16 or fp16 where the device gains by it, else fp32
     choose            the epoch that is written: the best on held-out images, or the last, which is fair where the
                       weights to begin from have seen the held-out images in their own training
@@ -43,6 +44,7 @@ class Settings:
     label_smoothing: float = 0.1
     ema: float = 0.999
     seed: int = 0
+    compile: bool = False
     precision: Precision = "auto"
     device: str | None = None
     images: int | None = None
