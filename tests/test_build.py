@@ -42,10 +42,13 @@ int main(void) {
     const float *inputs[] = {x[0]};
     float *outputs[] = {y[0], sums[0]};
     for (int threads = 4; threads; threads--) {
-        if (pconv_set_threads(model, threads) != threads || pconv_profile(model, 1)) return 5;
-        for (int i = 0; i < 3 * 64 * 32; i++) y[0][i] = -1;
-        if (pconv_run(model, inputs, outputs, 3) || !pconv_run(model, inputs, outputs, 0)) return 6;
-        for (int i = 0; i < 3 * 64 * 32; i++) if (y[0][i] != 2 * x[0][i] + i % (64 * 32)) return 7;
+        if (pconv_set_threads(model, threads) != threads) return 5;
+        for (int profiled = 0; profiled < 2; profiled++) {
+            if (pconv_profile(model, profiled)) return 5;
+            for (int i = 0; i < 3 * 64 * 32; i++) y[0][i] = -1;
+            if (pconv_run(model, inputs, outputs, 3) || !pconv_run(model, inputs, outputs, 0)) return 6;
+            for (int i = 0; i < 3 * 64 * 32; i++) if (y[0][i] != 2 * x[0][i] + i % (64 * 32)) return 7;
+        }
         int64_t ns[3] = {-1, -1, -1};
         if (pconv_times(model, ns, 2) != 3 || ns[0] < 0 || ns[1] < 0 || ns[2] != -1) return 8;
     }

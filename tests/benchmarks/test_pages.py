@@ -29,6 +29,7 @@ def load_script(name: str) -> ModuleType:
 @pytest.mark.parametrize(
     "name",
     [
+        "batches",
         "forecast",
         "kernels",
         "performance_page",

@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import resource
 import subprocess
 import sys
 import threading
@@ -54,6 +55,19 @@ def test_threads_may_change_between_runs(engine: Engine, counts: list[int], batc
         engine.threads = threads
         assert engine.threads == threads
         assert_right(engine, sample(batch, seed=threads))
+
+
+def test_a_batch_needs_no_more_memory_than_there_is(engine: Engine) -> None:
+    engine.threads = 3
+    assert_right(engine, sample())
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + (1 << 20), hard))  # less than an arena's mapping
+    try:
+        outputs = engine(sample(4))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    np.testing.assert_array_equal(outputs[0], 2 * sample(4) + W)
 
 
 def test_threads_keep_to_their_cores(engine: Engine) -> None:

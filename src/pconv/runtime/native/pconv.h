@@ -42,7 +42,9 @@ PCONV_API int pconv_info(int is_output, int i, pconv_tensor *info);
 /* Make the model ready for 1 to 64 threads (the caller's included). NULL on failure, and why in `error`. */
 PCONV_API pconv_model *pconv_open(int threads, char *error, size_t error_len);
 
-/* Run `batch` samples one after another; 0, or -1 when an argument is not valid. */
+/* Run `batch` samples; 0, or -1 when an argument is not valid. From as many samples as threads on, each thread runs
+   whole ones, in memory that it takes at the first such call and keeps; the rest, and all where there is no such
+   memory, are run one after another by all threads together. */
 PCONV_API int pconv_run(pconv_model *, const float *const *inputs, float *const *outputs, int batch);
 
 /* Between runs only. The number of threads now in use (fewer where the system gives no more), -1 if not 1..64. */
@@ -53,7 +55,8 @@ PCONV_API int pconv_set_threads(pconv_model *, int threads);
    cannot be had (or pinning, on this system). */
 PCONV_API int pconv_set_affinity(pconv_model *, const int32_t *cores, int count);
 
-/* With `on`, every run keeps the nanoseconds of each layer, summed over its batch. */
+/* With `on`, every run keeps the nanoseconds of each layer, summed over its batch, whose samples then run one after
+   another. */
 PCONV_API int pconv_profile(pconv_model *, int on);
 
 /* Copy at most `capacity` times of the last profiled run, in the manifest's order of layers; their full number. */

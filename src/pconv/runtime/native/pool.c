@@ -1,5 +1,5 @@
-/* Every thread owns a range of a step's tasks, the same part of each step: what a thread wrote, the next step finds
-   in that core's cache. A range is one atomic word, begin and end: its owner takes from the front, half of the rest
+/* Every thread owns a range of a job's tasks, the same part of each job: what a thread wrote, the next job finds in
+   that core's cache. A range is one atomic word, begin and end: its owner takes from the front, half of the rest
    at a time; a thread that has none left takes from the back of another's.
 
    A word that is not empty belongs to the present job: a job ends when all its tasks are reported done, and its
@@ -23,8 +23,8 @@ enum { STACK_BYTES = 2 << 20, LINE_BYTES = 128 };
 #define BEGIN(range) ((int32_t)((range) >> 32))
 #define END(range) ((int32_t)(uint32_t)(range))
 
-/* A worker between two steps spins this long, then sleeps and leaves its core to others. Waking a core that fell
-   asleep takes longer than many a layer, so this bridges the steps of a run that one thread does alone. */
+/* A worker between two jobs spins this long, then sleeps and leaves its core to others. Waking a core that fell
+   asleep takes longer than many a layer, so this bridges the jobs of a run that one thread does alone. */
 #define IDLE_SPIN_NS 1000000
 /* The caller waits for tasks that are running already: sleeping pays only for long ones. */
 #define BARRIER_SPIN_NS 500000
@@ -39,8 +39,7 @@ struct pool {
     seat seats[PCONV_MAX_THREADS]; /* the caller's is the first */
     _Alignas(LINE_BYTES) atomic_uint epoch; /* counts the jobs */
     _Alignas(LINE_BYTES) _Atomic int64_t left; /* tasks of this job not yet reported done */
-    _Alignas(LINE_BYTES) const pconv_step *step; /* the job: written only while `left` is 0 */
-    const pconv_frame *frame;
+    _Alignas(LINE_BYTES) const pool_job *job; /* written only while `left` is 0 */
     atomic_int grain; /* a late worker may read it while the next job writes it */
     bool spins;
     int workers;
@@ -111,9 +110,7 @@ static void work(pool *p, int number) {
             i++;
             continue;
         }
-        pconv_frame own = *p->frame;
-        own.scratch += own.scratch_bytes * (size_t)number;
-        p->step->run(&own, begin, begin + size);
+        p->job->run(p->job->context, number, begin, begin + size);
         done += size;
     }
     if (done && atomic_fetch_sub(&p->left, done) == done && atomic_load(&p->caller_sleeps)) {
@@ -165,15 +162,16 @@ static void wake(pool *p, uint64_t wanted) {
     pthread_mutex_unlock(&p->mutex);
 }
 
-void pool_run(pool *p, const pconv_step *step, const pconv_frame *frame) {
-    int64_t tasks = step->tasks, threads = p->workers + 1;
-    int32_t grain = step->grain > 0 ? step->grain : 1;
+int pool_threads(const pool *p) { return p->workers + 1; }
+
+void pool_run(pool *p, const pool_job *job) {
+    int64_t tasks = job->tasks, threads = pool_threads(p);
+    int32_t grain = job->grain > 0 ? job->grain : 1;
     if (p->workers == 0 || tasks <= grain) {
-        step->run(frame, 0, step->tasks);
+        job->run(job->context, 0, 0, job->tasks);
         return;
     }
-    p->step = step;
-    p->frame = frame;
+    p->job = job;
     atomic_store(&p->grain, grain);
     atomic_store(&p->left, tasks);
     for (int64_t i = 0; i < threads; i++)
@@ -215,7 +213,7 @@ static int start_workers(pool *p, int threads) {
         p->workers++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
-    return p->workers + 1;
+    return pool_threads(p);
 }
 
 static void stop_workers(pool *p) {
@@ -251,7 +249,7 @@ int pool_pin(pool *p, const int32_t *cores, int count) {
     for (int i = 0; i < count && !bad; i++) bad = pin(cores[i]); /* the caller tries each */
     pin_to(&mine);
     if (bad) return -1;
-    int threads = p->workers + 1;
+    int threads = pool_threads(p);
     stop_workers(p);
     memcpy(p->pinned, cores, sizeof *cores * (size_t)count);
     p->pinned_count = count;
@@ -264,7 +262,7 @@ int pool_pin(pool *p, const int32_t *cores, int count) {
 }
 
 void pool_revive(pool *p) {
-    if (p->workers && p->owner != getpid()) start_workers(p, p->workers + 1);
+    if (p->workers && p->owner != getpid()) start_workers(p, pool_threads(p));
 }
 
 void pool_close(pool *p) {

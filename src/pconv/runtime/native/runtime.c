@@ -1,7 +1,13 @@
-/* The functions of pconv.h on top of a generated model (model.h). No globals: all state is in pconv_model. */
+/* The functions of pconv.h on top of a generated model (model.h). No globals: all state is in pconv_model.
+
+   A sample alone is run by all threads, a step at a time. Of a batch every thread runs whole samples, in memory of
+   its own: no barriers, and no thread reads what another core wrote. */
 #define _GNU_SOURCE
+#include "model.h"
 #include "pool.h"
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -18,14 +24,37 @@ typedef struct {
     unsigned char *first;
 } block;
 
+/* What a sample needs while it is run. */
+typedef struct {
+    block arena;
+    const float **inputs;
+    float **outputs;
+} slot;
+
 struct pconv_model {
     const pconv_plan *plan;
     pool *pool;
-    block arena, scratch; /* the scratch of all threads */
-    const float **inputs; /* of the sample being run */
-    float **outputs;
-    int64_t *ns; /* per step; NULL unless profiling */
+    slot slots[PCONV_MAX_THREADS]; /* of each thread; all but the first are there from the first batch on */
+    block scratch;                 /* of all threads */
+    int64_t *ns;                   /* per step; NULL unless profiling */
 };
+
+typedef struct {
+    const float *const *inputs;
+    float *const *outputs;
+} batch;
+
+typedef struct {
+    const pconv_step *step;
+    const pconv_frame *frame;
+} step_job;
+
+typedef struct {
+    pconv_model *model;
+    const batch *all;
+    size_t count;
+    atomic_size_t *next;
+} samples_job;
 
 int pconv_abi(void) { return PCONV_ABI; }
 
@@ -77,10 +106,39 @@ static int reserve_scratch(pconv_model *m, int threads) {
     return !m->plan->scratch_bytes || map(&m->scratch, m->plan->scratch_bytes * (size_t)threads);
 }
 
-static pconv_frame frame_of(const pconv_model *m) {
-    return (pconv_frame){
-        (float *)m->arena.first, pconv_weights, m->inputs, m->outputs, m->scratch.first, m->plan->scratch_bytes,
-    };
+static pconv_frame frame_of(const pconv_model *m, const slot *s, int thread) {
+    size_t bytes = m->plan->scratch_bytes;
+    unsigned char *scratch = m->scratch.first + bytes * (size_t)thread;
+    return (pconv_frame){(float *)s->arena.first, pconv_weights, s->inputs, s->outputs, scratch, bytes};
+}
+
+static void run_tasks(const void *context, int thread, int32_t begin, int32_t end) {
+    const step_job *job = context;
+    pconv_frame own = *job->frame;
+    own.scratch += own.scratch_bytes * (size_t)thread;
+    job->step->run(&own, begin, end);
+}
+
+static void run_step(pconv_model *m, const pconv_step *step, const pconv_frame *frame) {
+    step_job job = {step, frame};
+    pool_run(m->pool, &(pool_job){run_tasks, &job, step->tasks, step->grain});
+}
+
+/* Make a slot ready, once; false when there is no memory. */
+static bool open_slot(pconv_model *m, slot *s) {
+    if (s->arena.mapping) return true;
+    if (!s->inputs) s->inputs = calloc((size_t)pconv_inputs_count + 1, sizeof *s->inputs);
+    if (!s->outputs) s->outputs = calloc((size_t)pconv_outputs_count + 1, sizeof *s->outputs);
+    if (!s->inputs || !s->outputs || !map(&s->arena, m->plan->arena_bytes)) return false;
+    pconv_frame frame = frame_of(m, s, 0);
+    for (int32_t i = 0; i < m->plan->preparation_count; i++) run_step(m, &m->plan->preparation[i], &frame);
+    return true;
+}
+
+static void close_slot(slot *s) {
+    unmap(&s->arena);
+    free(s->inputs);
+    free(s->outputs);
 }
 
 static const char *open_model(pconv_model **out, int threads) {
@@ -90,13 +148,8 @@ static const char *open_model(pconv_model **out, int threads) {
     pconv_model *m = *out = calloc(1, sizeof *m);
     if (!m) return "out of memory";
     m->plan = plan;
-    m->inputs = calloc((size_t)pconv_inputs_count + 1, sizeof *m->inputs);
-    m->outputs = calloc((size_t)pconv_outputs_count + 1, sizeof *m->outputs);
     m->pool = pool_open(threads);
-    if (!m->inputs || !m->outputs || !m->pool) return "out of memory";
-    if (!map(&m->arena, plan->arena_bytes) || !reserve_scratch(m, threads)) return "out of memory";
-    pconv_frame frame = frame_of(m);
-    for (int32_t i = 0; i < plan->preparation_count; i++) pool_run(m->pool, &plan->preparation[i], &frame);
+    if (!m->pool || !reserve_scratch(m, threads) || !open_slot(m, &m->slots[0])) return "out of memory";
     return NULL;
 }
 
@@ -116,34 +169,65 @@ pconv_model *pconv_open(int threads, char *error, size_t error_len) {
 void pconv_close(pconv_model *m) {
     if (!m) return;
     pool_close(m->pool);
-    unmap(&m->arena);
+    for (int i = 0; i < PCONV_MAX_THREADS; i++) close_slot(&m->slots[i]);
     unmap(&m->scratch);
-    free(m->inputs);
-    free(m->outputs);
     free(m->ns);
     free(m);
 }
 
-static void run_sample(pconv_model *m) {
-    pconv_frame frame = frame_of(m);
+/* Put a sample of a batch into a slot. */
+static void point(slot *s, const batch *all, size_t sample) {
+    for (int32_t i = 0; i < pconv_inputs_count; i++)
+        s->inputs[i] = all->inputs[i] + sample * elems(&pconv_inputs[i]);
+    for (int32_t i = 0; i < pconv_outputs_count; i++)
+        s->outputs[i] = all->outputs[i] + sample * elems(&pconv_outputs[i]);
+}
+
+/* Run one sample, a step at a time by all threads. */
+static void run_together(pconv_model *m, const batch *all, size_t sample) {
+    point(&m->slots[0], all, sample);
+    pconv_frame frame = frame_of(m, &m->slots[0], 0);
     for (int32_t i = 0; i < m->plan->step_count; i++) {
         int64_t begin = m->ns ? now_ns() : 0;
-        pool_run(m->pool, &m->plan->steps[i], &frame);
+        run_step(m, &m->plan->steps[i], &frame);
         if (m->ns) m->ns[i] += now_ns() - begin;
     }
 }
 
-int pconv_run(pconv_model *m, const float *const *inputs, float *const *outputs, int batch) {
-    if (!m || !inputs || !outputs || batch < 1) return -1;
+/* Run samples that no thread has begun, until there are none. */
+static void run_samples(const void *context, int thread, int32_t begin, int32_t end) {
+    (void)begin, (void)end; /* a task for each thread: to come and take samples */
+    const samples_job *job = context;
+    slot *own = &job->model->slots[thread];
+    for (size_t sample; (sample = atomic_fetch_add(job->next, 1)) < job->count;) {
+        point(own, job->all, sample);
+        pconv_frame frame = frame_of(job->model, own, thread);
+        for (int32_t i = 0; i < job->model->plan->step_count; i++) {
+            const pconv_step *step = &job->model->plan->steps[i];
+            step->run(&frame, 0, step->tasks);
+        }
+    }
+}
+
+/* Run as many samples of a batch as there is the same number of for every thread; how many were run. */
+static size_t run_apart(pconv_model *m, const batch *all, size_t count) {
+    size_t threads = (size_t)pool_threads(m->pool);
+    if (threads == 1 || m->ns || count < threads) return 0; /* profiles are of steps that all threads share */
+    for (size_t i = 0; i < threads; i++)
+        if (!open_slot(m, &m->slots[i])) return 0;
+    atomic_size_t next = 0;
+    samples_job job = {m, all, count - count % threads, &next};
+    pool_run(m->pool, &(pool_job){run_samples, &job, (int32_t)threads, 1});
+    return job.count;
+}
+
+int pconv_run(pconv_model *m, const float *const *inputs, float *const *outputs, int count) {
+    if (!m || !inputs || !outputs || count < 1) return -1;
     pool_revive(m->pool);
     for (int32_t i = 0; m->ns && i < m->plan->step_count; i++) m->ns[i] = 0;
-    for (size_t sample = 0; sample < (size_t)batch; sample++) {
-        for (int32_t i = 0; i < pconv_inputs_count; i++)
-            m->inputs[i] = inputs[i] + sample * elems(&pconv_inputs[i]);
-        for (int32_t i = 0; i < pconv_outputs_count; i++)
-            m->outputs[i] = outputs[i] + sample * elems(&pconv_outputs[i]);
-        run_sample(m);
-    }
+    batch all = {inputs, outputs};
+    for (size_t sample = run_apart(m, &all, (size_t)count); sample < (size_t)count; sample++)
+        run_together(m, &all, sample);
     return 0;
 }
 
