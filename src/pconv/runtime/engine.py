@@ -49,7 +49,8 @@ class Engine:
         """Run the model on arrays given by position or by input name.
 
         Shapes: as `inputs` says, with any N >= 1 in front; the outputs get the same N. One output comes as an
-        array, several as a tuple. C-contiguous float32 arrays are read in place.
+        array, several as a tuple. C-contiguous float32 arrays are read in place. From N >= threads on, each thread
+        runs whole samples, in an arena of its own.
         Raises: InputError when an array is missing, too many, or of the wrong dtype or shape.
         """
         inputs, batch = self._signature.prepare(arrays, named)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from pconv import zoo
 from pconv.bench import machine
 from pconv.errors import PconvError
 from pconv.files import make_folder
+from pconv.pruning import Distillation, Pruner
 from pconv.recipe import Recipe
+from pconv.sparsity import SparsityMap
 from pconv.training import checkpoint, distributed, result, start
 from pconv.training.data import Parts, open_data
 from pconv.training.evaluate import paired_change, right_answers
@@ -68,6 +71,9 @@ def train(
     settings = settings or default_settings(tuning=weights is not None, distill=distill)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    if distill and weights is None:
+        raise PconvError("--distill: the teacher is the network to begin from; name it with --weights.")
+    task = _Task(model, weights, recipe, method, distill)
     with distributed.join(settings.device) as ranks:
         _require_no_run(folder, resume)
         on_event(Event(f"opening {data}"))
@@ -75,62 +81,116 @@ def train(
         _require_batch(settings, parts, ranks)
         make_folder(folder, result.ADVICE)
         ranks.barrier()  # from here on nobody looks for an earlier run
-        module, zeros = start.make_network(model, len(parts.classes), weights, settings.seed)
-        device = distributed.choose_device(settings.device, ranks)
-        dense = copy.deepcopy(module).to(device) if weights is not None else None
-        if distill and dense is None:
-            raise PconvError("--distill: the teacher is the network to begin from; name it with --weights.")
-        module = distributed.share_batch_norms(module, device, ranks)
-        pruner = None
-        if recipe is not None:
-            on_event(Event("choosing what to prune"))
-            steps = settings.epochs * epoch_steps(len(parts.train), settings.batch)
-            pruner = start.make_pruner(module, recipe, method, steps, parts, zeros)
-        teacher = None if dense is None or not distill else start.make_teacher(dense, module)
-        objective = start.make_objective(teacher, settings)
-        about = _about(parts, model, weights, recipe, method, distill)
+        actors = _bring_in(task, parts, settings, ranks, on_event)
         loop = Loop(
-            module, parts, settings, objective,
-            folder=folder, pruner=pruner, ready=lambda: pruner is None or start.is_ready(pruner), about=about,
-            ranks=ranks, tensorboard=tensorboard, on_event=on_event,
+            actors.module, parts, settings, start.make_objective(actors.teacher, settings),
+            folder=folder, pruner=actors.pruner, ready=actors.ready, about=task.about(parts), ranks=ranks,
+            tensorboard=tensorboard, on_event=on_event,
         )  # fmt: skip
         if resume and loop.resume():
             on_event(Event(f"resumed at step {loop.step} of {loop.total}", milestone=True))
         best = loop.run()
-        if teacher is not None:
-            teacher.release()
-        sparsity = pruner.finish() if pruner is not None else None
-        if not ranks.first:
-            ranks.barrier()
-            return None
-        on_event(Event("testing"))
-        right = right_answers(module, parts.test, device, workers=settings.workers)
-        before = None
-        if dense is not None:
-            before = right_answers(dense, parts.test, device, workers=settings.workers)
-        on_event(Event("writing"))
-        result.write_network(module, model, parts.shape, sparsity, recipe, folder)
-        made = result.Result(
-            folder=folder,
-            model=model,
-            data=parts.name,
-            method=method if pruner is not None else None,
-            settings=settings.defining() | {"weights": str(weights) if weights else None, "distill": distill},
-            train_images=len(parts.train),
-            test_images=len(parts.test),
-            shortened=settings.images is not None,
-            epoch=best["epoch"],
-            held_out_accuracy=best["held_out"],
-            accuracy=float(right.mean()),
-            accuracy_dense=None if before is None else float(before.mean()),
-            change=None if before is None else paired_change(before, right),
-            compression_rate=None if sparsity is None else sparsity.statistics()["compression_rate"],
-            seconds=time.perf_counter() - begin,
-            machine=machine.record(("numpy", "torch"), device=str(device), threads=torch.get_num_threads()),
-        )
-        result.write_result(made)
+        sparsity = actors.finish()
+        made = None
+        if ranks.first:
+            on_event(Event("testing"))
+            tested = actors.test(parts, loop.device, settings.workers)
+            on_event(Event("writing"))
+            result.write_network(actors.module, model, parts.shape, sparsity, recipe, folder)
+            made = result.Result(
+                folder=folder,
+                model=model,
+                data=parts.name,
+                method=None if sparsity is None else method,
+                settings=settings.defining()
+                | {"weights": str(weights) if weights else None, "distill": distill},
+                train_images=len(parts.train),
+                test_images=len(parts.test),
+                shortened=settings.images is not None,
+                epoch=best["epoch"],
+                held_out_accuracy=best["held_out"],
+                **tested,
+                compression_rate=None if sparsity is None else sparsity.statistics()["compression_rate"],
+                seconds=time.perf_counter() - begin,
+                machine=machine.record(
+                    ("numpy", "torch"), device=str(loop.device), threads=torch.get_num_threads()
+                ),
+            )
+            result.write_result(made)
         ranks.barrier()
         return made
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Say what is to be done."""
+
+    model: str
+    weights: str | Path | None
+    recipe: Recipe | None
+    method: str
+    distill: bool
+
+    def about(self, parts: Parts) -> dict[str, Any]:
+        """Give what a run may only be resumed with, besides its settings."""
+        return {
+            "data": parts.name,
+            "train_images": len(parts.train),
+            "shape": list(parts.shape),
+            "model": self.model,
+            "weights": None if self.weights is None else str(self.weights),
+            "recipe": self.recipe.dumps() if self.recipe else None,
+            "method": self.method if self.recipe else None,
+            "distill": self.distill,
+        }
+
+
+@dataclass(frozen=True)
+class _Actors:
+    """Who takes part: the network in training, as it was before, what prunes it, and what teaches it."""
+
+    module: nn.Module
+    dense: nn.Module | None
+    pruner: Pruner | None
+    teacher: Distillation | None
+
+    def ready(self) -> bool:
+        """Say whether the network as it is may be the result."""
+        return self.pruner is None or start.is_ready(self.pruner)
+
+    def finish(self) -> SparsityMap | None:
+        """Leave a plain network; return the map of its zeros where it was pruned."""
+        if self.teacher is not None:
+            self.teacher.release()
+        return None if self.pruner is None else self.pruner.finish()
+
+    def test(self, parts: Parts, device: torch.device, workers: int) -> dict[str, Any]:
+        """Use the test images: for the network, and for the one before it."""
+        right = right_answers(self.module, parts.test, device, workers=workers)
+        if self.dense is None:
+            return {"accuracy": float(right.mean()), "accuracy_dense": None, "change": None}
+        before = right_answers(self.dense, parts.test, device, workers=workers)
+        return {
+            "accuracy": float(right.mean()),
+            "accuracy_dense": float(before.mean()),
+            "change": paired_change(before, right),
+        }
+
+
+def _bring_in(
+    task: _Task, parts: Parts, settings: Settings, ranks: distributed.Ranks, on_event: OnEvent
+) -> _Actors:
+    module, zeros = start.make_network(task.model, len(parts.classes), task.weights, settings.seed)
+    device = distributed.choose_device(settings.device, ranks)
+    dense = copy.deepcopy(module).to(device) if task.weights is not None else None
+    module = distributed.share_batch_norms(module, device, ranks)
+    pruner = None
+    if task.recipe is not None:
+        on_event(Event("choosing what to prune"))
+        steps = settings.epochs * epoch_steps(len(parts.train), settings.batch)
+        pruner = start.make_pruner(module, task.recipe, task.method, steps, parts, zeros)
+    teacher = start.make_teacher(dense, module) if dense is not None and task.distill else None
+    return _Actors(module, dense, pruner, teacher)
 
 
 def _require_no_run(folder: Path, resume: bool) -> None:
@@ -146,18 +206,3 @@ def _require_batch(settings: Settings, parts: Parts, ranks: distributed.Ranks) -
         raise PconvError(
             f"--batch {size}: does not divide among {ranks.world} processes; allowed are multiples of {ranks.world}."
         )
-
-
-def _about(
-    parts: Parts, model: str, weights: str | Path | None, recipe: Recipe | None, method: str, distill: bool
-) -> dict[str, Any]:
-    return {
-        "data": parts.name,
-        "train_images": len(parts.train),
-        "shape": list(parts.shape),
-        "model": model,
-        "weights": None if weights is None else str(weights),
-        "recipe": None if recipe is None else recipe.dumps(),
-        "method": None if recipe is None else method,
-        "distill": distill,
-    }
