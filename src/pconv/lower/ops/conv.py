@@ -4,20 +4,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pconv.errors import UnsupportedError
 from pconv.graph.nodes import NodeView
-from pconv.lower.choice import layer_key, ranked_choices, reason, runner_up
+from pconv.lower.choice import Choice, layer_key, ranked_choices, reason, runner_up
 from pconv.lower.context import Context, Operator, activation_of
-from pconv.lower.fkw import Walk, pack, pack_points
+from pconv.lower.fkw import Fkw, Walk, pack, pack_points
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import Layout, natural
 from pconv.lower.ops.pool import pool_through_table
 from pconv.lower.ops.winograd import from_points, in_strips, products_of, to_points, weights_to_points
 from pconv.lower.plan import Step, Tensor, Work
 from pconv.lower.reorder import order_filters
-from pconv.lower.schedule import bound, tiles
+from pconv.lower.schedule import Schedule, bound, tiles
 from pconv.lower.storage import store
 from pconv.lower.winograd import LONG, phases, point_lists, strided
 
@@ -114,7 +115,7 @@ def _bare(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
 def _convolve(
     node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor, pool: bool
 ) -> list[Step]:
-    weight, bias, groups = node.weights[1], node.weights[2], node.integer("group")
+    weight, bias = node.weights[1], node.weights[2]
     bare = _bare(node, ctx, inputs, output, pool)
     if max(weight.shape[0], inputs[0].channels) >= 0xFFFF:
         raise UnsupportedError(
@@ -122,35 +123,18 @@ def _convolve(
             "allowed up to 65534 of each. Split the layer."
         )
     forced = node.name in ctx.dense
-    choices = ranked_choices(bare, weight, groups, ctx.target, forced)
+    choices = ranked_choices(bare, weight, node.integer("group"), ctx.target, forced)
     key = layer_key(bare, choices)
     choice, note = ctx.pick(key, choices)
-    kernel = choice.schedule.kernel
-    order, walk = order_filters(choice.members, kernel.group), Walk.of(kernel)
-    kept = store(weight, ctx.target.dtype, f"{node.name} (Conv)")
-    way, area = choice.winograd, bare.computed.height * bare.computed.width
-    if way:
-        lists = point_lists(way.size, choice.shapes.patterns, way.taps)[0] if way.skips else None
-        apart = kept if way.stride == 1 else phases(kept)[0]
-        stored = pack_points(apart, choice.shapes, order, walk, lists)
-        macs = way.products(bare.computed, choice.shapes)
-    else:
-        stored = pack(kept, bias, choice.shapes, order, walk)
-        macs = choice.shapes.kernels * choice.shapes.taps * area
-    tile_count = kernel.points * len(tiles(kernel))
-    wanted = int(min(MAX_TASKS, choice.schedule.cycles // MIN_TASK_CYCLES))
-    parts = min(-(-stored.groups // kernel.span), max(kernel.parts, -(-wanted // tile_count)))
-    if choice.schedule.cycles < MIN_SHARED_CYCLES:
-        parts, grain = 1, tile_count
-    else:
-        grain = max(1, tile_count * parts // (2 * MAX_TASKS))
+    kernel, way = choice.schedule.kernel, choice.winograd
+    stored, macs = _store(choice, store(weight, ctx.target.dtype, f"{node.name} (Conv)"), bias, bare.computed)
     work = Work(
         in_shape=node.in_shape[1:],
         out_shape=node.out_shape[1:],
         kernel=bare.size,
         stride=bare.stride,
         macs=macs,
-        dense_macs=weight.size * area,
+        dense_macs=weight.size * bare.computed.height * bare.computed.width,
         weights_bytes=stored.weights_bytes,
         index_bytes=stored.index_bytes,
         patterns=len(kernel.patterns),
@@ -162,19 +146,7 @@ def _convolve(
         modelled_cycles=choice.schedule.cycles,
         key=key,
     )
-    data: dict[str, NDArray[Any]] = {
-        "bias": stored.bias,
-        "index": stored.index,
-        "offset": stored.offset,
-        "run": stored.run,
-        "order": stored.order,
-    }
-    if kernel.by_table:
-        data["shape"] = stored.shape
-    if stored.start is not None:
-        data["start"] = stored.start
-    if way is None:
-        data["weight"] = stored.weight
+    parts, grain = _shares(choice.schedule, stored.groups)
     params = {
         "groups": stored.groups,
         "parts": parts,
@@ -182,7 +154,7 @@ def _convolve(
         "channels": choice.shapes.ids.shape[1],
         "grain": grain,
     }
-    tasks = tile_count * parts
+    tasks, data = _tile_count(kernel) * parts, _arrays(choice, stored)
     if way is None:
         return [Step(node.name, "Conv", kernel, tuple(inputs), output, work, data, params, tasks)]
     weights = weights_to_points(node.name, way, stored, choice.shapes.patterns, ctx.target.lanes)
@@ -194,6 +166,53 @@ def _convolve(
     if way.strip:
         return [weights, in_strips(way, bare, points, conv, outputs)]
     return [weights, points, conv, outputs]
+
+
+def _store(
+    choice: Choice, weight: NDArray[Any], bias: NDArray[np.float32], computed: Layout
+) -> tuple[Fkw, int]:
+    """Return a layer's weights as its micro-kernel reads them, and how many multiply-adds it executes."""
+    kernel, shapes, way = choice.schedule.kernel, choice.shapes, choice.winograd
+    order, walk = order_filters(choice.members, kernel.group), Walk.of(kernel)
+    if way is None:
+        return pack(
+            weight, bias, shapes, order, walk
+        ), shapes.kernels * shapes.taps * computed.height * computed.width
+    lists = point_lists(way.size, shapes.patterns, way.taps)[0] if way.skips else None
+    apart = weight if way.stride == 1 else phases(weight)[0]
+    return pack_points(apart, shapes, order, walk, lists), way.products(computed, shapes)
+
+
+def _arrays(choice: Choice, stored: Fkw) -> dict[str, NDArray[Any]]:
+    """Return what the micro-kernel reads besides its input; Winograd's weights are made when the model is opened."""
+    arrays: dict[str, NDArray[Any]] = {
+        "bias": stored.bias,
+        "index": stored.index,
+        "offset": stored.offset,
+        "run": stored.run,
+        "order": stored.order,
+    }
+    if choice.schedule.kernel.by_table:
+        arrays["shape"] = stored.shape
+    if stored.start is not None:
+        arrays["start"] = stored.start
+    if choice.winograd is None:
+        arrays["weight"] = stored.weight
+    return arrays
+
+
+def _shares(schedule: Schedule, groups: int) -> tuple[int, int]:
+    """Return into how many parts the filters of a tile are cut, and how many tasks a thread takes at least."""
+    kernel, tile_count = schedule.kernel, _tile_count(schedule.kernel)
+    if schedule.cycles < MIN_SHARED_CYCLES:
+        return 1, tile_count
+    wanted = int(min(MAX_TASKS, schedule.cycles // MIN_TASK_CYCLES))
+    parts = min(-(-groups // kernel.span), max(kernel.parts, -(-wanted // tile_count)))
+    return parts, max(1, tile_count * parts // (2 * MAX_TASKS))
+
+
+def _tile_count(kernel: ConvKernel) -> int:
+    return kernel.points * len(tiles(kernel))
 
 
 CONV = Operator(_wants, _emit)
