@@ -8,8 +8,11 @@ import pytest
 
 from devices.conftest import INIT_C
 from pconv import targets
+from pconv.build import call_compiler
+from pconv.cache import Cache
 from pconv.elf import read_loading
 from pconv.gpu_bench import BIONIC, build_gpu_bench
+from pconv.toolchain import choose
 
 pytestmark = pytest.mark.cc
 LIBRARIES = Path("/usr/aarch64-linux-gnu/lib")
@@ -28,14 +31,18 @@ def test_macos_links(name: str, tmp_path: Path) -> None:
     assert build_gpu_bench(targets.get(name), tmp_path / "bench").read_bytes()[:4] == b"\xcf\xfa\xed\xfe"
 
 
+def test_one_that_was_cut_off_in_the_cache_is_made_anew(tmp_path: Path) -> None:
+    cache, target = Cache(tmp_path / "cache"), targets.get("linux-aarch64")
+    whole = build_gpu_bench(target, tmp_path / "first", cache=cache).read_bytes()
+    (entry,) = cache.root.glob("*.so")
+    entry.write_bytes(whole[: len(whole) // 2])
+    assert build_gpu_bench(target, tmp_path / "second", cache=cache).read_bytes() == whole
+
+
 @pytest.mark.qemu
 def test_android_under_qemu(tmp_path: Path) -> None:
     """Another system's loader and C library stand for Android's; there is no OpenCL on it."""
     qemu = shutil.which("qemu-aarch64") or pytest.fail("this test needs qemu-aarch64 (Debian: qemu-user)")
-    from pconv.build import call_compiler
-    from pconv.cache import Cache
-    from pconv.toolchain import choose
-
     linux, cache = targets.get("linux-aarch64"), Cache()
     compiler = choose(None, linux)
     (tmp_path / "init.c").write_text(INIT_C)

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from pconv import toolchain
-from pconv.build import NATIVE, call_compiler
+from pconv.build import ELF_SYSTEMS, NATIVE, call_compiler
 from pconv.cache import Cache
 from pconv.files import write_atomically
+from pconv.runtime.seal import seal
 from pconv.targets import Target
 from pconv.toolchain import Toolchain
 
@@ -39,10 +40,13 @@ def build_gpu_bench(
     texts = {path.name: path.read_text() for path in sorted(NATIVE.glob("*.[ch]"))}
     said = (compiler.version, compiler.command[1:], compiler.base_flags(target), BIONIC, texts)
     key = hashlib.sha256(repr(said).encode()).hexdigest()
-    found = cache.find(key)
+    found = cache.find_sealed(key)
     if found is None:
         with cache.scratch() as work:
-            found = cache.store(key, _link(compiler, target, work, cache))
+            made = _link(compiler, target, work, cache)
+            if target.os in ELF_SYSTEMS:
+                seal(made)
+            found = cache.store(key, made)
     with found.open("rb") as file:
         path = write_atomically(Path(out), file, "Name another place for the output.")
     path.chmod(0o755)

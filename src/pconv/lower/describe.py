@@ -1,5 +1,7 @@
 """A plan as text, for `pconv inspect`."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pconv.lower.cost import footprint
@@ -12,26 +14,26 @@ from pconv.lower.schedule import tiles
 
 def describe_plan(plan: Plan) -> str:
     """Return one line a step: what runs, on what, how much work, and why so."""
-    lines = [
-        f"plan of {plan.name} for {plan.target.name}: {len(plan.steps)} steps, arena {plan.arena_bytes:,} bytes",
-        f"{'layer':32s} {'operator':16s} {'output':16s} {'MACs':>14s} {'of dense':>9s}  micro-kernel",
-    ]
+    rows = [("layer", "operator", "output", "MACs", "of dense", "micro-kernel")]
     for step in plan.all_steps:
         work = step.work
         share = f"{work.macs / work.dense_macs:.1%}" if work.dense_macs else ""
         macs = f"{work.macs:,}" if work.dense_macs else ""
-        shape = "x".join(map(str, work.out_shape))
-        lines.append(
-            f"{step.name:32s} {step.op:16s} {shape:16s} {macs:>14s} {share:>9s}  {step.kernel.name}"
-            + (
-                f"  ({work.reason})"
-                if work.reason
-                else "  (once, when the model is opened)"
-                if step.once
-                else ""
-            )
-        )
-    return "\n".join(lines)
+        note = work.reason or ("once, when the model is opened" if step.once else "")
+        kernel = f"{step.kernel.name}  ({note})" if note else step.kernel.name
+        rows.append((step.name, step.op, "x".join(map(str, work.out_shape)), macs, share, kernel))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    head = f"plan of {plan.name} for {plan.target.name}: {len(plan.steps)} steps, arena {plan.arena_bytes:,} bytes"
+    return "\n".join((head, *(_line(row, widths) for row in rows)))
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    """Write one row, its numbers to the right; the last column is as long as it is."""
+    *cells, last = row
+    sides = "<<<>>"
+    return "  ".join(
+        (*(f"{cell:{side}{width}}" for cell, side, width in zip(cells, sides, widths, strict=False)), last)
+    )
 
 
 def describe_step(step: Step) -> str:
