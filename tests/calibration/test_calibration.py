@@ -60,6 +60,9 @@ def test_statistics_find_the_weights_that_made_the_outputs(geometry: Geometry, s
     new, constant = refit(w, np.ones(w.shape, bool), statistics)
     np.testing.assert_allclose(new, w, atol=2e-3)
     np.testing.assert_allclose(constant, bias, atol=2e-3)
+    change = draw.standard_normal(w.shape)
+    moved = convolve(x, change, geometry).var(axis=(0, 2, 3))
+    assert statistics.output_error(change) == pytest.approx(moved.sum(), rel=1e-4)
 
 
 def test_a_fully_connected_layer_is_rows_of_columns() -> None:
@@ -253,3 +256,18 @@ def test_weights_that_are_not_finite_are_refused() -> None:
     chain.dense[0][1, 1] = np.nan
     with pytest.raises(ModelError, match="fc0: 1 weights are NaN"):
         sweep(chain, chain.weights(), {"fc0": LayerRule((4, 4), 2)})
+
+
+def test_of_a_wide_layer_each_kernel_errs_by_itself() -> None:
+    draw = np.random.default_rng(0)
+    blocks = np.stack([np.stack([a @ a.T for a in draw.standard_normal((3, 9, 12))]) for _ in range(2)])
+    change = draw.standard_normal((4, 3, 3, 3))
+    statistics = Statistics(blocks, np.empty(0), np.zeros((2, 27)), np.zeros(4))
+    kernels = change.reshape(2, 2, 3, 9)
+    expected = sum(
+        kernels[g, o, c] @ blocks[g, c] @ kernels[g, o, c]
+        for g in range(2)
+        for o in range(2)
+        for c in range(3)
+    )
+    assert statistics.output_error(change) == pytest.approx(expected)

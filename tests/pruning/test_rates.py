@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 from pconv.errors import RecipeError  # noqa: E402
 from pconv.pruning import Curve, sensitivity, spread_rates  # noqa: E402
 from pconv.pruning.layers import describe_layers, find_layers  # noqa: E402
-from pconv.pruning.rates import Unit  # noqa: E402
+from pconv.pruning.rates import Unit, _between  # noqa: E402
 from pconv.recipe import Recipe, plan_layers  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -77,6 +77,14 @@ def test_each_layer_that_shares_the_rate_has_a_curve(module: nn.Module) -> None:
     after = module.state_dict()
     assert not module.training
     assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_harm_between_measured_rates_is_a_power_of_the_error() -> None:
+    assert _between({0: 1.0, 3: 64.0, 4: 64.0}, [1.0, 2.0, 4.0, 8.0, 9.0]) == pytest.approx(
+        [1, 4, 16, 64, 64]
+    )
+    assert _between({0: 0.5}, [3.0]) == [0.5]
+    assert _between({0: 0.0, 1: 0.0}, [0.0, 0.0]) == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("within", [("weights", "macs"), ("weights",), ("macs",)])

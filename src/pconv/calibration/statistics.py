@@ -58,6 +58,18 @@ class Statistics:
         """Say whether there is no more than each kernel's own block."""
         return self.hessian.ndim == 4
 
+    def output_error(self, change: Array) -> float:
+        """Say how far the outputs move when weights change and the bias makes up for their means: the mean square.
+
+        It is summed over filters; of a layer that is too wide, over its kernels as well, each by itself.
+        Shapes: change [oc, ic / groups, ...]
+        """
+        groups, *_, size = self.hessian.shape
+        change = change.astype(np.float64).reshape(groups, len(change) // groups, -1, size)
+        if self.wide:
+            return float(np.einsum("gokx,gkxy,goky->", change, self.hessian, change, optimize=True))
+        return float(np.einsum("gokx,gxy,goky->", change, self.hessian, change, optimize=True))
+
     def inverse_blocks(self, taps: int, damping: float) -> Array:
         """Give each kernel's own block of the inverse Hessian.
 

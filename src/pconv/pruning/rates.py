@@ -28,6 +28,9 @@ Array = NDArray[Any]
 Unit = Literal["weights", "macs"]
 
 RATES = (2.25, 2.6, 3.0, 3.6, 4.0, 4.5, 5.2, 6.0, 7.2, 9.0, 12.0, 18.0)
+MEASURED = (
+    4  # rates of each layer for which the network runs; the layer's own error tells of those between them
+)
 _HALVINGS = 20  # of the price of a multiply-add
 _DIGITS = 4  # of a rate in a recipe: enough to name a number of kernels
 _TINY = 1e-9
@@ -63,8 +66,8 @@ def sensitivity(
     """Measure what each rate harms each layer that the recipe prunes by rate: the error of the network's outputs.
 
     The layer alone is pruned, chosen and refitted as in `post_train`; the rest stays dense. The error is squared, over
-    the outputs' variance. It takes a run of the network on the images for each layer and rate, no labels, and leaves
-    the module as it is.
+    the outputs' variance. The network runs on the images for a few rates of each layer, without labels; between these
+    the harm follows the error of the layer's own outputs, as a power. The module is left as it is.
 
     Shapes: images [n, c, h, w], or batches of that shape
     Raises: what `post_train` raises.
@@ -89,18 +92,28 @@ def sensitivity(
             progress(f"sensitivity of {site.name}", len(found), len(infos))
         x, y = site.observe()
         statistics = gather(x, y, site.geometry, site.has_bias, draw)
-        own, harm = rules[site.name].compression_rate, {}
+        own = rules[site.name].compression_rate
+        pruned = []
         for rule in _rules(recipe, infos[site.name], (own, *rates)):
             library = (
                 () if rule.patterns is None else resolve_libraries(weights, {site.name: rule})[rule.patterns]
             )
             mask = choose_mask(site.weights, statistics, rule, library)
-            new, bias = refit(site.weights, mask, statistics)
+            pruned.append((rule.compression_rate, *refit(site.weights, mask, statistics)))
+        measured = {}
+        for i in sorted({round(i) for i in np.linspace(0, len(pruned) - 1, MEASURED)}):
+            _, new, bias = pruned[i]
             site.replace(new, bias if site.has_bias else None)
-            harm[rule.compression_rate] = float(relative_error(module(every), wanted))
+            measured[i] = float(relative_error(module(every), wanted))
             module.load_state_dict(before)
+        harm = _between(measured, [statistics.output_error(new - site.weights) for _, new, _ in pruned])
         size = int(site.weights.size)
-        found[site.name] = Curve(size, size * y[0].size // len(site.weights), own, harm)
+        found[site.name] = Curve(
+            size,
+            size * y[0].size // len(site.weights),
+            own,
+            dict(zip((rate for rate, *_ in pruned), harm, strict=True)),
+        )
     return found
 
 
@@ -160,6 +173,17 @@ def _pick(costs: Mapping[Unit, list[Array]], harms: list[Array], limits: Mapping
             else:
                 low = middle
     return picked
+
+
+def _between(measured: Mapping[int, float], errors: Sequence[float]) -> list[float]:
+    """Give the harm of every rate, where some were measured: a power of the layer's own error from one to the next.
+
+    Source: ours. For 18 layers of ResNet-20 the power is 1 to 1.5.
+    """
+    own = np.log(np.maximum(errors, _TINY))
+    known = np.array(sorted((own[i], np.log(max(harm, _TINY))) for i, harm in measured.items()))
+    guessed = np.exp(np.interp(own, known[:, 0], known[:, 1]))
+    return [measured.get(i, float(guess)) for i, guess in enumerate(guessed)]
 
 
 def _is_open(recipe: Recipe, info: LayerInfo, rule: LayerRule) -> bool:
