@@ -33,6 +33,7 @@ def load_script(name: str) -> ModuleType:
         "forecast",
         "kernels",
         "performance_page",
+        "readme_accuracy",
         "readme_table",
         "tuning",
         *(
@@ -73,3 +74,23 @@ def test_a_table_has_names_then_numbers(pages: ModuleType) -> None:
         pages.table(["x", "y", "z"], [["a", "1", "2"]])
         == "| x | y | z |\n| --- | ---: | ---: |\n| a | 1 | 2 |"
     )
+
+
+def test_the_best_row_of_each_rate_is_shown(pages: ModuleType) -> None:
+    script = load_script("readme_accuracy")
+    rows = [
+        script.Row("dncnn", 4.0, 30.43, 30.1),
+        script.Row("resnet20", 4.0, 91.73, 90.1, "20 epochs"),
+        script.Row("resnet20", 4.0, 91.73, 90.4, "12 epochs"),
+        script.Row("resnet20", 4.0, 91.73, 86.0),
+    ]
+    assert script.render(rows).splitlines()[2:] == [
+        "| ResNet-20, CIFAR-10 | 4x | 91.73% | 86.00% | 90.40% (12 epochs) |",
+        "| DnCNN, Set12 with noise of sigma 25 | 4x | 30.43 dB | 30.10 dB | - |",
+    ]
+
+
+def test_rates_of_multiply_adds_alone_are_left_out(pages: ModuleType) -> None:
+    row = {"network": "resnet20", "rate_3x3": 4.0, "accuracy_dense": 0.9, "accuracy": 0.8, "epochs": 2}
+    rows = [row | {"rate_weights": weights} for weights in (3.3, 3.999, 4.0)]
+    assert len(list(load_script("readme_accuracy")._tuned(rows))) == 2
