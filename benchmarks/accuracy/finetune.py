@@ -9,7 +9,8 @@ Each case starts from post-training pruning (or --method magnitude). With "sprea
 all 3x3 layers but the first together keep no more weights and no more multiply-adds than at the case's rate; with
 "spread-macs" no more multiply-adds, whatever the weights. Training images say what each rate harms.
 
-The teacher's outputs and its blocks' are learnt, beside the labels. The last epoch is the result: the published
+The teacher's outputs and its blocks' are learnt, beside the labels; of ResNet-56, in the cases "by-resnet56", the
+outputs alone. The last epoch is the result: the published
 weights have seen all training images, so that the held-out ones would favour the networks nearest to the start. The
 test images are used once, by torch and by the compiled network. A killed script goes on where it stood when it is
 called again with the same --work.
@@ -35,7 +36,7 @@ from pconv.graph import load
 from pconv.graph.prune import read_sparsity
 from pconv.pruning import Curve, sensitivity, spread_rates
 from pconv.sparsity import SparsityMap
-from pconv.training import Event, default_settings, train
+from pconv.training import Event, Teacher, default_settings, train
 
 RESULTS = accuracy_page.RESULTS / "accuracy_finetune.json"
 EPOCHS = 20
@@ -45,6 +46,7 @@ GOALS = {
     ("resnet56", 4.0): 93.1,
     ("resnet56", 8.0): 92.2,
 }
+TEACHERS = {"resnet20": ("", "resnet56")}
 SENSITIVITY_IMAGES = 256
 RATES = {"": "uniform", "-spread": "by sensitivity", "-spread-macs": "by sensitivity"}
 WITHIN = {"-spread": ("weights", "macs"), "-spread-macs": ("macs",)}
@@ -52,26 +54,33 @@ WITHIN = {"-spread": ("weights", "macs"), "-spread-macs": ("macs",)}
 
 @dataclass(frozen=True)
 class Case:
-    """Say what is pruned; `rates` is one for all layers, "", or one of WITHIN: rates per layer within budgets."""
+    """Say what is pruned, and what teaches it.
+
+    `rates` is one for all layers, "", or one of WITHIN: rates per layer within budgets. The teacher is the dense
+    network itself, "", or another one.
+    """
 
     network: str
     patterns: str
     rate: float
     rates: str = ""
+    teacher: str = ""
 
     @property
     def name(self) -> str:
         """Give the name on the command line."""
-        return f"{self.network}-{self.patterns}-{self.rate:g}{self.rates}"
+        by = f"-by-{self.teacher}" if self.teacher else ""
+        return f"{self.network}-{self.patterns}-{self.rate:g}{self.rates}{by}"
 
 
 CASES = {
     case.name: case
     for case in (
-        Case(network, patterns, rate, rates)
+        Case(network, patterns, rate, rates, teacher)
         for network, rate in GOALS
         for patterns in ("scp8", "centre3", "any4")
         for rates in ("", *WITHIN)
+        for teacher in TEACHERS.get(network, ("",))
     )
 }
 
@@ -123,7 +132,8 @@ def run_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
             weights=data / weights,
             recipe=recipe,
             method=arguments.method,
-            distill=True,
+            distill=not case.teacher,
+            teacher=_teacher(case.teacher),
             settings=settings,
             resume=True,
             on_event=on_event,
@@ -146,10 +156,18 @@ def run_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         **rates_3x3(sparsity, engine),
         "layers": dict(recipe.layers),
         "patterns": case.patterns,
+        "teacher": case.teacher or case.network,
         "epochs": arguments.epochs,
         "accuracy_compiled": compiled,
-        "settings": {**done.settings, "weights": weights.name},
+        "settings": {**done.settings, "weights": weights.name, "teacher": case.teacher or None},
     }
+
+
+def _teacher(network: str) -> Teacher | None:
+    if not network:
+        return None
+    model, weights = WEIGHTS[network]
+    return Teacher(model, find_folder(weights.parts[0]) / weights)
 
 
 def make_recipe(case: Case, kept: Path) -> pconv.Recipe:
@@ -190,15 +208,15 @@ def rates_3x3(sparsity: SparsityMap, engine: pconv.Engine) -> dict[str, float]:
 def table(document: dict[str, Any]) -> str:
     """Write the results as the table of docs/accuracy.md."""
     lines = [
-        "| network | 3x3 layers | rates | weights | MACs | library | epochs | dense | pruned | change | goal |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| network | 3x3 | rates | weights | MACs | library | teacher | epochs | dense | pruned | change | goal |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in document["results"]:
         change = row["change"]
         short = f" of {row['train_images']:,} images (shortened)" if row["shortened"] else ""
         lines.append(
             f"| {row['network']} | {row['rate_3x3']:g}x | {RATES[row['rates']]} | {row['rate_weights']:.2f}x "
-            f"| {row['rate_macs']:.2f}x | {row['patterns']} | {row['epochs']}{short} "
+            f"| {row['rate_macs']:.2f}x | {row['patterns']} | {row['teacher']} | {row['epochs']}{short} "
             f"| {100 * row['accuracy_dense']:.2f}% | {100 * row['accuracy']:.2f}% "
             f"| {change['points']:+.2f} +- {change['standard_error']:.2f} "
             f"| {GOALS[row['network'], row['rate_3x3']]}% |"

@@ -45,6 +45,8 @@ def test_what_does_not_go_together(cli, cifar: Path, tmp_path: Path) -> None:
     base = ["train", cifar, "--model", "resnet20_cifar", "-o", tmp_path / "out"]
     ran = cli(*base, "--recipe", recipe, "--compression", "8")
     assert ran.code == 2 and "leave the other pruning options out" in ran.err
+    ran = cli(*base, "--teacher-model", "resnet56_cifar")
+    assert ran.code == 2 and "--teacher-model: it is of no use without --teacher" in ran.err
     ran = cli(*base, "--lr", "-1")
     assert (ran.code, ran.err.strip()) == (2, "pconv: error: lr: -1.0 is not possible; allowed: above 0.")
     assert not (tmp_path / "out").exists()

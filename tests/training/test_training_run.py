@@ -14,12 +14,12 @@ from pconv.graph import load
 from pconv.graph.prune import layer_weights, read_sparsity
 from pconv.pruning.layers import describe_layers, find_layers
 from pconv.recipe import plan_layers
-from pconv.training import default_settings, train
+from pconv.training import Teacher, default_settings, train
 from pconv.training.data import open_data
 from pconv.training.distributed import Ranks
 from pconv.training.loop import Loop
 from pconv.training.run import _require_batch
-from pconv.training.start import make_network, make_objective, make_pruner
+from pconv.training.start import call_teacher, make_network, make_objective, make_pruner
 from pconv.zoo import resnet, vgg
 
 pytestmark = pytest.mark.torch
@@ -146,3 +146,23 @@ def test_a_batch_that_does_not_divide(folder: Path) -> None:
         PconvError, match=r"--batch 4: does not divide among 3 processes; allowed are multiples of 3"
     ):
         _require_batch(settings, open_data(folder, 32), Ranks(0, 3))
+
+
+def test_another_network_teaches_its_outputs_alone(folder: Path, weights: Path, tmp_path: Path) -> None:
+    torch.save(zoo.create("resnet56_cifar", num_classes=2, seed=1).state_dict(), tmp_path / "large.pt")
+    named = Teacher("resnet56_cifar", tmp_path / "large.pt")
+    teacher = call_teacher(named, 2, torch.device("cpu"))
+    x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        large = zoo.create("resnet56_cifar", weights=named.weights, num_classes=2).eval()(x)
+        assert float(teacher(large, x)) == pytest.approx(0, abs=1e-5)
+        assert float(teacher(-large, x)) > 1e-3
+    settings = default_settings(tuning=True, distill=True, **TINY)
+    done = train(
+        folder, "resnet20_cifar", tmp_path / "out", weights=weights, teacher=named, settings=settings
+    )
+    assert done is not None and done.change is not None
+    assert done.settings["teacher"] == {"model": "resnet56_cifar", "weights": str(named.weights)}
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["settings"]["distill"] is False
+    with pytest.raises(PconvError, match="--distill: --teacher names another one"):
+        train(folder, "resnet20_cifar", tmp_path, weights=weights, teacher=named, distill=True)

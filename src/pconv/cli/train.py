@@ -8,6 +8,7 @@ import typer
 
 from pconv.cli import console, options, train_options
 from pconv.cli.train_options import Choice, Method, Optimiser, Precision
+from pconv.errors import PconvError
 
 if TYPE_CHECKING:
     from pconv.recipe import Recipe
@@ -44,6 +45,8 @@ def train(
     layer: options.LayerRates = None,
     method: train_options.MethodOption = Method.gradual,
     distill: train_options.Distill = False,
+    teacher: train_options.TeacherFile = None,
+    teacher_model: train_options.TeacherNetwork = None,
     epochs: train_options.Epochs = None,
     batch: train_options.Batch = None,
     optimiser: train_options.OptimiserOption = Optimiser.sgd,
@@ -76,16 +79,20 @@ def train(
     from pconv.extras import require_torch
 
     require_torch("pconv train")
-    from pconv.training import default_settings
+    from pconv.training import Teacher, default_settings
     from pconv.training import train as run
 
+    if teacher_model and teacher is None:
+        raise PconvError(
+            "--teacher-model: it is of no use without --teacher; name the file of its weights there."
+        )
     pruning = options.recipe_settings(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc,
         exclude=exclude, layer=layer,
     )  # fmt: skip
     settings = default_settings(
         tuning=weights is not None,
-        distill=distill,
+        distill=distill or teacher is not None,
         **_known(
             epochs=epochs, batch=batch, optimiser=optimiser.value, lr=lr, warmup=warmup, weight_decay=weight_decay,
             label_smoothing=label_smoothing, ema=ema, seed=seed, images=images, precision=precision.value,
@@ -97,7 +104,8 @@ def train(
     with console.progress(f"opening {data}", quiet=quiet) as track:
         result = run(
             data, model, output, weights=weights, recipe=_recipe(recipe, pruning, method), method=method.value,
-            distill=distill, settings=settings, image_size=image_size, resume=resume, tensorboard=tensorboard,
+            distill=distill, teacher=None if teacher is None else Teacher(teacher_model or model, teacher),
+            settings=settings, image_size=image_size, resume=resume, tensorboard=tensorboard,
             on_event=lambda event: _tell(event, track, quiet),
         )  # fmt: skip
     if result is None:

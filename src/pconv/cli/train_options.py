@@ -85,6 +85,24 @@ MethodOption = Annotated[
 Distill = Annotated[
     bool, _option("--distill", text="Let the network of --weights teach.", panel=options.PRUNING)
 ]
+TeacherFile = Annotated[
+    Path | None,
+    _option(
+        "--teacher",
+        metavar="FILE",
+        text="Let the network of these weights teach instead: its outputs, not its blocks.",
+        panel=options.PRUNING,
+    ),
+]
+TeacherNetwork = Annotated[
+    str | None,
+    _option(
+        "--teacher-model",
+        metavar="NAME",
+        text=r"The network that --teacher is of. \[default: that of --model]",
+        panel=options.PRUNING,
+    ),
+]
 Epochs = Annotated[int | None, _option(metavar="N", text=r"Passes over the images. \[default: 100]")]
 Batch = Annotated[
     int | None, _option(metavar="N", text=r"Images per step, over all processes. \[default: 128]")

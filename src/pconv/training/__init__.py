@@ -12,5 +12,6 @@ from .log import Event  # noqa: E402 - not before the check
 from .result import Result  # noqa: E402
 from .run import default_settings, train  # noqa: E402
 from .settings import Settings  # noqa: E402
+from .start import Teacher  # noqa: E402
 
-__all__ = ["Event", "Result", "Settings", "default_settings", "train"]
+__all__ = ["Event", "Result", "Settings", "Teacher", "default_settings", "train"]

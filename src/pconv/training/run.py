@@ -50,6 +50,7 @@ def train(
     recipe: Recipe | None = None,
     method: str = "gradual",
     distill: bool = False,
+    teacher: start.Teacher | None = None,
     settings: Settings | None = None,
     image_size: int | None = None,
     resume: bool = False,
@@ -58,9 +59,9 @@ def train(
 ) -> result.Result | None:
     """Train a network of the zoo on images, pruned by `recipe` where there is one, and write it to `folder`.
 
-    `weights` are those to begin from; with `distill` their network teaches. `method` is one of `pconv.prune`'s, or
-    "post": post-training pruning first, then tuning around its zeros. The best epoch is chosen on held-out images,
-    and the test images are used once, at the end. `resume` goes on from the folder's checkpoint.
+    `weights` are those to begin from; with `distill` their network teaches, or else `teacher` does. `method` is one of
+    `pconv.prune`'s, or "post": post-training pruning first, then tuning around its zeros. The best epoch is chosen on
+    held-out images, and the test images are used once, at the end. `resume` goes on from the folder's checkpoint.
 
     Returns: what was measured; None on all ranks but the first.
     Raises: PconvError, ModelError, RecipeError for data, networks, recipes and settings that do not fit, and
@@ -68,12 +69,16 @@ def train(
     """
     begin = time.perf_counter()
     folder = Path(folder)
-    settings = settings or default_settings(tuning=weights is not None, distill=distill)
+    settings = settings or default_settings(
+        tuning=weights is not None, distill=distill or teacher is not None
+    )
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     if distill and weights is None:
         raise PconvError("--distill: the teacher is the network to begin from; name it with --weights.")
-    task = _Task(model, weights, recipe, method, distill)
+    if distill and teacher is not None:
+        raise PconvError("--distill: --teacher names another one; allowed is one of the two.")
+    task = _Task(model, weights, recipe, method, distill, teacher)
     with distributed.join(settings.device) as ranks:
         _require_no_run(folder, resume)
         on_event(Event(f"opening {data}"))
@@ -102,8 +107,7 @@ def train(
                 model=model,
                 data=parts.name,
                 method=None if sparsity is None else method,
-                settings=settings.defining()
-                | {"weights": str(weights) if weights else None, "distill": distill},
+                settings=settings.defining() | task.origin(),
                 train_images=len(parts.train),
                 test_images=len(parts.test),
                 shortened=settings.images is not None,
@@ -130,6 +134,13 @@ class _Task:
     recipe: Recipe | None
     method: str
     distill: bool
+    teacher: start.Teacher | None
+
+    def origin(self) -> dict[str, Any]:
+        """Give where the weights come from, and what they learn from besides labels."""
+        taught = self.teacher and {"model": self.teacher.model, "weights": str(self.teacher.weights)}
+        weights = None if self.weights is None else str(self.weights)
+        return {"weights": weights, "distill": self.distill, "teacher": taught}
 
     def about(self, parts: Parts) -> dict[str, Any]:
         """Give what a run may only be resumed with, besides its settings."""
@@ -138,10 +149,9 @@ class _Task:
             "train_images": len(parts.train),
             "shape": list(parts.shape),
             "model": self.model,
-            "weights": None if self.weights is None else str(self.weights),
             "recipe": self.recipe.dumps() if self.recipe else None,
             "method": self.method if self.recipe else None,
-            "distill": self.distill,
+            **self.origin(),
         }
 
 
@@ -189,7 +199,11 @@ def _bring_in(
         on_event(Event("choosing what to prune"))
         steps = settings.epochs * epoch_steps(len(parts.train), settings.batch)
         pruner = start.make_pruner(module, task.recipe, task.method, steps, parts, zeros)
-    teacher = start.make_teacher(dense, module) if dense is not None and task.distill else None
+    teacher = None
+    if task.teacher is not None:
+        teacher = start.call_teacher(task.teacher, len(parts.classes), device)
+    elif dense is not None and task.distill:
+        teacher = start.make_teacher(dense, module)
     return _Actors(module, dense, pruner, teacher)
 
 

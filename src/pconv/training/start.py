@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,14 @@ from pconv.training.settings import Settings
 POST = "post"
 KEEP = "keep"
 CALIBRATION_IMAGES = 1024
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Name a network that teaches: one of the zoo, and the file of its weights."""
+
+    model: str
+    weights: str | Path
 
 
 def make_network(
@@ -65,6 +74,15 @@ def make_pruner(
 def make_teacher(dense: nn.Module, module: nn.Module) -> Distillation:
     """Let a network teach another one of its kind: its outputs and its blocks'."""
     return Distillation(dense.to(memory_format=torch.channels_last), student=module)  # type: ignore[call-overload]
+
+
+def call_teacher(teacher: Teacher, classes: int, device: torch.device) -> Distillation:
+    """Let a network of any kind teach: its outputs alone.
+
+    Raises: ModelError when there is no such network, or the weights do not fit.
+    """
+    module, _ = make_network(teacher.model, classes, teacher.weights, seed=0)
+    return Distillation(module.to(device, memory_format=torch.channels_last))  # type: ignore[call-overload]
 
 
 def make_objective(teacher: Distillation | None, settings: Settings) -> Objective:
