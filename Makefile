@@ -35,6 +35,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m pconv.bench.peers list
 	$(BIN)/python benchmarks/compile_times.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/batches.py
 	$(BIN)/python benchmarks/readme_table.py
 	$(BIN)/python benchmarks/performance_page.py
 

@@ -82,9 +82,9 @@ def _without_training(rows: Iterable[Record]) -> Iterator[Row]:
 
 
 def _tuned(rows: Iterable[Record]) -> Iterator[Row]:
-    """Read rows of finetune.py whose rate is that of the weights as well as of the multiply-adds."""
+    """Read rows of finetune.py of all images, whose rate is that of the weights as well as of the multiply-adds."""
     for row in rows:
-        if row["rate_weights"] * ROUNDING >= row["rate_3x3"]:
+        if not row["shortened"] and row["rate_weights"] * ROUNDING >= row["rate_3x3"]:
             dense, pruned = 100 * row["accuracy_dense"], 100 * row["accuracy"]
             yield Row(row["network"], row["rate_3x3"], dense, pruned, f"{row['epochs']} epochs")
 

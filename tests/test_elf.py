@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from loading import read_loading
 from pconv.build import build
 from pconv.cache import Cache
 from pconv.codegen.program import Program
-from pconv.elf import read_loading
 
 pytestmark = pytest.mark.cc
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from devices.conftest import INIT_C
+from loading import read_loading
 from pconv import targets
 from pconv.build import call_compiler
 from pconv.cache import Cache
-from pconv.elf import read_loading
 from pconv.gpu_bench import BIONIC, build_gpu_bench
 from pconv.toolchain import choose
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from loading import read_loading
 from pconv import targets, toolchain
 from pconv.build import NATIVE, build, build_bench, compiled
 from pconv.cache import Cache
 from pconv.codegen.program import Program
-from pconv.elf import read_loading
 from pconv.errors import BuildError
 from pconv.runtime import Engine
 

@@ -198,7 +198,7 @@ def page(text: str, document: dict[str, Any]) -> str:
         span = " to ".join(dict.fromkeys(f"{error:.2f}" for error in (min(errors), max(errors))))
         dense = f"Dense: {100 * document['dense']:.2f}; the change from it has standard errors of {span}. "
         said = accuracy_page.machines(rows, dense)
-        text = accuracy_page.between(text, mark, f"{write(rows)}\n{said}\n")
+        text = accuracy_page.between(text, mark, f"{write(rows)}\n{said}")
     return text
 
 

@@ -1,6 +1,7 @@
 """What the scripts of this folder share: files of results, a row a case, and docs/accuracy.md with its tables."""
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 
 from pconv.bench import machine
 
-RESULTS = Path(__file__).parents[1] / "results"
-PAGE = Path(__file__).parents[2] / "docs" / "accuracy.md"
+sys.path.append(str(Path(__file__).parents[1]))  # what the scripts beside this folder share
+import pages
+
+RESULTS = pages.RESULTS
+PAGE = pages.DOCS / "accuracy.md"
 WIDTH = 120
 
 Document = dict[str, Any]
@@ -41,16 +45,12 @@ def add(path: Path, row: Document, cases: Iterable[str], **about: object) -> Non
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
+between = pages.between
+
+
 def write(page: Callable[[str, Document], str], path: Path) -> None:
     """Write docs/accuracy.md anew, with what `page` makes of its text and a file of results."""
     PAGE.write_text(page(PAGE.read_text("utf-8"), read(path)), "utf-8")
-
-
-def between(text: str, mark: str, body: str) -> str:
-    """Replace what stands between two markers of a page."""
-    begin, end = f"<!-- {mark}:begin -->\n", f"<!-- {mark}:end -->"
-    head, rest = text.split(begin)
-    return f"{head}{begin}{body}{end}{rest.split(end)[1]}"
 
 
 def machines(rows: Iterable[Document], before: str = "") -> str:

@@ -117,7 +117,7 @@ def run_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         threads=arguments.threads,
         compile=not arguments.eager,
     )
-    recipe = make_recipe(case, folder.with_suffix(".toml"))
+    recipe = make_recipe(case, folder.with_name(f"{name}.toml"))
     with console.progress(name) as track:
 
         def on_event(event: Event) -> None:
@@ -227,7 +227,7 @@ def table(document: dict[str, Any]) -> str:
 def page(text: str, document: dict[str, Any]) -> str:
     """Put the table between the markers of docs/accuracy.md, and below it where its rows were measured."""
     said = accuracy_page.machines(document["results"])
-    return accuracy_page.between(text, "finetune", f"{table(document)}\n{said}\n")
+    return accuracy_page.between(text, "finetune", f"{table(document)}\n{said}")
 
 
 def _arguments() -> argparse.Namespace:

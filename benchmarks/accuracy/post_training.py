@@ -278,7 +278,7 @@ def table(document: dict[str, Any]) -> str:
 def page(text: str, document: dict[str, Any]) -> str:
     """Put the table between the markers of docs/accuracy.md, and below it where its rows were measured."""
     said = accuracy_page.machines(document["results"])
-    return accuracy_page.between(text, "post-training", f"{table(document)}\n{said}\n")
+    return accuracy_page.between(text, "post-training", f"{table(document)}\n{said}")
 
 
 def main() -> None:

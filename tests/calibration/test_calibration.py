@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pconv.calibration import Geometry, sweep
+from pconv.calibration import Geometry, enough_images, sweep
 from pconv.calibration.choice import DAMPING, choose_mask
 from pconv.calibration.refit import refit
 from pconv.calibration.statistics import Statistics, damped, gather
@@ -256,6 +256,13 @@ def test_weights_that_are_not_finite_are_refused() -> None:
     chain.dense[0][1, 1] = np.nan
     with pytest.raises(ModelError, match="fc0: 1 weights are NaN"):
         sweep(chain, chain.weights(), {"fc0": LayerRule((4, 4), 2)})
+
+
+def test_a_sweep_takes_images_from_everywhere() -> None:
+    assert enough_images(5, 100).tolist() == [0, 1, 2, 3, 4]
+    few = enough_images(4001, 1 << 19)
+    assert few.tolist() == [0, 1333, 2666, 4000]
+    assert len(enough_images(50_000, 1)) == 1024 and len(enough_images(3, 1 << 30)) == 1
 
 
 def test_of_a_wide_layer_each_kernel_errs_by_itself() -> None:

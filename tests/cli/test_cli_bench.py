@@ -78,7 +78,7 @@ def test_peers_of_several_kinds_the_fastest_first(cli, model: Path) -> None:
     [
         (["--peers", "tvn"], "peer 'tvn' is unknown; allowed onnxruntime, openvino,"),
         (["--threads", "0"], "--threads 0: allowed are counts of at least 1"),
-        (["--group", "4"], "bench: pruning options without a rate; add --compression"),
+        (["--group", "4"], "pruning options without a rate; add --compression"),
         (["--compression", "8", "--group", "3"], "group: 3 is unknown;"),
         (
             ["--json", "/dev/null/b.json"],

@@ -42,6 +42,7 @@ def test_compile_prunes_on_the_way(cli, model: Path, tmp_path: Path) -> None:
         (["--dense", "nope"], "there is no layer 'nope'"),
         (["--cc", "no-such-cc"], "C compiler 'no-such-cc': it does not run"),
         (["--input", "x"], "--input x: allowed NAME=N,C,H,W"),
+        (["--group", "4"], "pruning options without a rate; add --compression"),
     ],
 )
 def test_compile_errors_leave_nothing(

@@ -45,6 +45,12 @@ def test_what_does_not_go_together(cli, cifar: Path, tmp_path: Path) -> None:
     base = ["train", cifar, "--model", "resnet20_cifar", "-o", tmp_path / "out"]
     ran = cli(*base, "--recipe", recipe, "--compression", "8")
     assert ran.code == 2 and "leave the other pruning options out" in ran.err
+    ran = cli(*base, "--method", "admm")
+    assert ran.code == 2 and "--method admm: nothing says how much to prune; add --compression" in ran.err
+    ran = cli(*base, "--method", "keep", "--compression", "8")
+    assert ran.code == 2 and "--method keep: the zeros of --weights are the recipe" in ran.err
+    ran = cli(*base, "--patterns", "any4")
+    assert ran.code == 2 and "pruning options without a rate" in ran.err
     ran = cli(*base, "--teacher-model", "resnet56_cifar")
     assert ran.code == 2 and "--teacher-model: it is of no use without --teacher" in ran.err
     ran = cli(*base, "--lr", "-1")

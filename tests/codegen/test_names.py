@@ -48,7 +48,7 @@ def test_manifest_is_what_the_contract_says() -> None:
     target = host_targets()[0]
     program = generate(lower(network([case]), target))
     manifest = json.loads(json.dumps(program.manifest))
-    said = "format abi pconv target model inputs outputs arena_bytes weights_bytes layers variants"
+    said = "format abi pconv target model inputs outputs arena_bytes prepared_bytes weights_bytes layers variants"
     assert set(said.split()) == manifest.keys()
     assert manifest["inputs"] == [{"name": "fc.x0", "shape": [1, 20], "dtype": "float32"}]
     assert manifest["outputs"] == [{"name": "fc", "shape": [1, 4], "dtype": "float32"}]

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from graph.models import make, node, normalise, rand
+from loading import read_loading
 from pconv import targets, toolchain
 from pconv.cache import Cache
 from pconv.codegen import Program, generate
 from pconv.deploy import Exported, write_folder
 from pconv.deploy.names import class_name, identifier, interface, renames
-from pconv.elf import read_loading
 from pconv.errors import BuildError
 from pconv.lower import lower
 from pconv.runtime import Engine

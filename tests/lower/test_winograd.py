@@ -176,11 +176,8 @@ def test_weights_become_points_once() -> None:
     (prepared,) = plan.preparation
     assert prepared.once and not any(step.once for step in plan.steps)
     assert 9 * 128 * 128 <= prepared.data["scale"].size < 9 * 128 * 144
-    others = {t.name: t for s in plan.steps for t in (*s.inputs, s.output) if t.space == "arena"}
-    kept = others.pop(prepared.output.name)
-    assert all(
-        t.offset >= kept.offset + kept.nbytes or t.offset + t.nbytes <= kept.offset for t in others.values()
-    )
+    assert prepared.output.space == "prepared" and plan.prepared_bytes >= prepared.output.nbytes
+    assert prepared.output in {tensor for step in plan.steps for tensor in step.inputs}
 
 
 @pytest.mark.parametrize("group", [1, 2])

@@ -82,6 +82,9 @@ def test_threads_mean_nothing(pcl: Path) -> None:
         assert engine.threads == 1
         with pytest.raises(InputError, match=r"threads: 2 has no meaning on .*; leave it as it is\."):
             engine.threads = 2
+        assert engine.affinity == ()
+        with pytest.raises(InputError, match=r"affinity: cores have no meaning on .*; leave it as it is\."):
+            engine.affinity = (0,)
 
 
 def test_inspect_prints_opencl_c(model: Path, pcl: Path) -> None:

@@ -32,6 +32,9 @@ def test_the_loss_is_the_formula(module, network) -> None:
     expected = 0.7 * 9 * soft + 0.3 * functional.cross_entropy(student, Y)
     assert loss(student, X, Y).item() == pytest.approx(expected.item(), rel=1e-5)
     assert loss(student, X).item() == pytest.approx(9 * soft.item(), rel=1e-5)
+    smooth = Distillation(module, temperature=3.0, weight=0.7, label_smoothing=0.2)
+    expected = 0.7 * 9 * soft + 0.3 * functional.cross_entropy(student, Y, label_smoothing=0.2)
+    assert smooth(student, X, Y).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_blocks_learn_from_those_of_the_teacher() -> None:

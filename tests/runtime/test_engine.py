@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,17 +59,38 @@ def test_threads_may_change_between_runs(engine: Engine, counts: list[int], batc
         assert_right(engine, sample(batch, seed=threads))
 
 
+@contextmanager
+def little_memory(spare_bytes: int) -> Iterator[None]:
+    """Let the process map no more than it has mapped, and so much."""
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + spare_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+
+
 def test_a_batch_needs_no_more_memory_than_there_is(engine: Engine) -> None:
     engine.threads = 3
     assert_right(engine, sample())
-    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (mapped + (1 << 20), hard))  # less than an arena's mapping
-    try:
+    with little_memory(1 << 20):  # less than an arena's mapping
         outputs = engine(sample(4))
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
     np.testing.assert_array_equal(outputs[0], 2 * sample(4) + W)
+
+
+def test_threads_without_memory_for_their_scratch(
+    make_program: Callable[..., Program], session_cache: Cache
+) -> None:
+    program = make_program()
+    text = program.sources["model.c"].replace("ROWS * COLUMNS};", "ROWS * COLUMNS, 1 << 22};")
+    with Engine(build(replace(program, sources={"model.c": text}), cache=session_cache), threads=2) as engine:
+        with little_memory(8 << 20), pytest.raises(MemoryError, match="no memory for 3; they are still 2"):
+            engine.threads = 3
+        assert engine.threads == 2
+        assert_right(engine, sample())
+        engine.threads = 3
+        assert engine.threads == 3
 
 
 def test_threads_keep_to_their_cores(engine: Engine) -> None:

@@ -146,6 +146,7 @@ def test_defaults_follow_what_is_done() -> None:
         0.1,
         0.03,
     )
+    assert default_settings(tuning=False, distill=False, optimiser="adam").lr == 3e-3
     assert default_settings(tuning=True, distill=True).label_smoothing == 0.0
     assert default_settings(tuning=True, distill=True, label_smoothing=0.2, lr=1.0).lr == 1.0
 

@@ -19,7 +19,7 @@ from pconv.training.data import open_data
 from pconv.training.distributed import Ranks
 from pconv.training.loop import Loop
 from pconv.training.run import _require_batch
-from pconv.training.start import call_teacher, make_network, make_objective, make_pruner
+from pconv.training.start import load_teacher, make_network, make_objective, make_pruner
 from pconv.zoo import resnet, vgg
 
 pytestmark = pytest.mark.torch
@@ -123,6 +123,16 @@ def test_a_pruned_network_goes_on_from_any_of_its_files(folder: Path, pruned: Pa
     assert int((before["layer3.0.conv1.weight"] == 0).sum()) > 0
 
 
+def test_kept_zeros_need_no_recipe(tmp_path: Path, folder: Path, pruned: Path) -> None:
+    settings = default_settings(tuning=True, distill=False, **TINY)
+    given = {"weights": pruned / "weights.safetensors", "method": "keep", "settings": settings}
+    done = train(folder, "resnet20_cifar", tmp_path / "kept", **given)
+    assert done is not None and done.method == "keep" and done.compression_rate > 3.5
+    assert not (tmp_path / "kept" / "recipe.toml").exists()
+    with pytest.raises(PconvError, match="method keep: the zeros of the weights are the recipe"):
+        train(folder, "resnet20_cifar", tmp_path / "refused", recipe=Recipe(), **given)
+
+
 def test_what_does_not_fit_is_refused_before_training(tmp_path: Path, folder: Path, weights: Path) -> None:
     settings = default_settings(tuning=False, distill=False, **TINY)
     with pytest.raises(
@@ -151,7 +161,7 @@ def test_a_batch_that_does_not_divide(folder: Path) -> None:
 def test_another_network_teaches_its_outputs_alone(folder: Path, weights: Path, tmp_path: Path) -> None:
     torch.save(zoo.create("resnet56_cifar", num_classes=2, seed=1).state_dict(), tmp_path / "large.pt")
     named = Teacher("resnet56_cifar", tmp_path / "large.pt")
-    teacher = call_teacher(named, 2, torch.device("cpu"))
+    teacher = load_teacher(named, 2, torch.device("cpu"))
     x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         large = zoo.create("resnet56_cifar", weights=named.weights, num_classes=2).eval()(x)

@@ -120,9 +120,13 @@ def _moments(columns: Array, wanted: Array, mean_x: Array, mean_y: Array, geomet
     )
 
 
-def enough_images(images: int, pixels: int) -> int:
-    """Say how many of the images, of so many pixels each, a sweep takes: more cost memory and help little."""
-    return max(1, min(images, MAX_IMAGES, MAX_PIXELS // max(1, pixels)))
+def enough_images(images: int, pixels: int) -> NDArray[np.int64]:
+    """Say which of the images, of so many pixels each, a sweep takes: more cost memory and help little.
+
+    They are spread over all, since files often stand class by class.
+    """
+    count = max(1, min(images, MAX_IMAGES, MAX_PIXELS // max(1, pixels)))
+    return np.linspace(0, images - 1, count).astype(np.int64)
 
 
 def damped(hessian: Array, share: float) -> Array:

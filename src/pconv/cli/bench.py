@@ -9,7 +9,6 @@ import typer
 
 from pconv import units
 from pconv.cli import console, devices, models, options
-from pconv.errors import PconvError
 
 EPILOG = """Examples:
 
@@ -80,11 +79,9 @@ def bench(
     """
     from pconv.bench import peers, session
 
-    settings = options.recipe_settings(
+    settings = options.settings_with_rate(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
     )
-    if settings and compression is None:
-        raise PconvError("bench: pruning options without a rate; add --compression, e.g. --compression 8.")
     counts = options.thread_counts(threads)
     if device is None:
         devices.refuse_without_device(cpus, {"target": target, "cpu": cpu, "dtype": dtype, "tuning": tuning})

@@ -26,7 +26,13 @@ Calibrate = Annotated[
 ]
 Most = Annotated[
     int,
-    typer.Option("--images", metavar="N", min=1, help="Use this many at most.", rich_help_panel=PANEL),
+    typer.Option(
+        "--images",
+        metavar="N",
+        min=1,
+        help="Use this many at most; of large ones fewer are used, as memory allows.",
+        rich_help_panel=PANEL,
+    ),
 ]
 Size = Annotated[
     str | None,

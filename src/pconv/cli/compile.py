@@ -60,7 +60,7 @@ def compile(
     """
     from pconv.compiler import compile_file
 
-    settings = options.recipe_settings(
+    settings = options.settings_with_rate(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
     )
     if tune is not None and (target is not None or cpu is not None):

@@ -73,7 +73,7 @@ def export(
     from pconv.compiler import generate_program
     from pconv.deploy import write_folder
 
-    settings = options.recipe_settings(
+    settings = options.settings_with_rate(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
     )
     with (

@@ -77,7 +77,7 @@ def inspect(
     The report says for each layer which micro-kernel runs it, how fast, why a sparse layer runs dense, and why it is
     not faster: what limits it, and what the runner-up was.
     """
-    settings = options.recipe_settings(
+    settings = options.settings_with_rate(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
     )
     build: dict[str, Any] = {"inputs": options.shapes(input), "target": target, "cpu": cpu, "dtype": dtype}

@@ -211,6 +211,17 @@ def recipe_settings(**given: Any) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
+def settings_with_rate(**given: Any) -> dict[str, Any]:
+    """Collect the pruning options of a command that prunes only where it is asked to.
+
+    Raises: PconvError as `recipe_settings` does, and for options without a rate: the model may be pruned already.
+    """
+    settings = recipe_settings(**given)
+    if settings and "compression_rate" not in settings:
+        raise PconvError("pruning options without a rate; add --compression, e.g. --compression 8.")
+    return settings
+
+
 def recipe(file: Path | None, settings: Mapping[str, Any]) -> "Recipe":
     """Make the recipe of a --recipe, or of the pruning options.
 

@@ -21,7 +21,7 @@ pconv train cifar-10 --model resnet20_cifar -o dense
 pconv train cifar-10 --model resnet20_cifar --weights dense/weights.pt --compression 4 --distill -o pruned
 
 torchrun --nproc-per-node 8 -m pconv train imagenet --model resnet50 --weights resnet50.pth
---recipe recipes/resnet50_imagenet.toml --epochs 60 --batch 1024 --workers 8 -o pruned
+--recipe recipes/resnet50_imagenet.toml --epochs 60 --batch 1024 --lr 0.1 --weight-decay 1e-4 --workers 8 -o pruned
 """
 
 
@@ -43,7 +43,7 @@ def train(
     rate_fc: options.RateFc = None,
     exclude: options.Exclude = None,
     layer: options.LayerRates = None,
-    method: train_options.MethodOption = Method.gradual,
+    method: train_options.MethodOption = None,
     distill: train_options.Distill = False,
     teacher: train_options.TeacherFile = None,
     teacher_model: train_options.TeacherNetwork = None,
@@ -86,7 +86,7 @@ def train(
         raise PconvError(
             "--teacher-model: it is of no use without --teacher; name the file of its weights there."
         )
-    pruning = options.recipe_settings(
+    pruning = options.settings_with_rate(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc,
         exclude=exclude, layer=layer,
     )  # fmt: skip
@@ -103,7 +103,8 @@ def train(
     quiet = json or os.environ.get("RANK", "0") != "0"
     with console.progress(f"opening {data}", quiet=quiet) as track:
         result = run(
-            data, model, output, weights=weights, recipe=_recipe(recipe, pruning, method), method=method.value,
+            data, model, output, weights=weights, recipe=_recipe(recipe, pruning, method),
+            method=(method or Method.gradual).value,
             distill=distill, teacher=None if teacher is None else Teacher(teacher_model or model, teacher),
             settings=settings, image_size=image_size, resume=resume, tensorboard=tensorboard,
             on_event=lambda event: _tell(event, track, quiet),
@@ -122,11 +123,18 @@ def _tell(event: "Event", track: console.Tracker, quiet: bool) -> None:
         console.note(event.text)
 
 
-def _recipe(file: Path | None, settings: dict[str, Any], method: Method) -> "Recipe | None":
-    """Say how to prune; None for a dense network."""
-    if file is None and not settings and method is not Method.keep:
-        return None
-    return options.recipe(file, settings)
+def _recipe(file: Path | None, settings: dict[str, Any], method: Method | None) -> "Recipe | None":
+    """Say how to prune; None for a dense network, and where the weights' own zeros are kept."""
+    given = file is not None or bool(settings)
+    if method is Method.keep and given:
+        raise PconvError(
+            "--method keep: the zeros of --weights are the recipe; leave --recipe and the pruning options out."
+        )
+    if method not in (None, Method.keep) and not given:
+        raise PconvError(
+            f"--method {method}: nothing says how much to prune; add --compression RATE or --recipe."
+        )
+    return options.recipe(file, settings) if given else None
 
 
 def _known(**given: Any) -> dict[str, Any]:

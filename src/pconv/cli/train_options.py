@@ -75,9 +75,9 @@ RecipeFile = Annotated[
     typer.Option(metavar="FILE", help="Prune by this TOML file.", rich_help_panel=options.PRUNING),
 ]
 MethodOption = Annotated[
-    Method,
+    Method | None,
     _option(
-        text="gradual and admm prune while training; post and magnitude prune first, then tune: by some "
+        text="gradual (the default) and admm prune while training; post and magnitude prune first, then tune: by some "
         "images, or by size alone; keep holds the zeros that --weights already have.",
         panel=options.PRUNING,
     ),
@@ -115,14 +115,14 @@ LearningRate = Annotated[
     float | None,
     _option(
         metavar="RATE",
-        text=r"Peak learning rate. \[default: 0.1; with --weights 0.03, or 0.003 for adam]",
+        text=r"Peak learning rate. \[default: 0.1, with --weights 0.03; for adam 0.003]",
     ),
 ]
 Warmup = Annotated[
     float | None, _option(metavar="SHARE", text=r"Share of the steps that warm up. \[default: 0.05]")
 ]
 WeightDecay = Annotated[float | None, _option(metavar="X", text=r"On weights only. \[default: 5e-4]")]
-LabelSmoothing = Annotated[float | None, _option(metavar="X", text=r"\[default: 0.1; 0 with --distill]")]
+LabelSmoothing = Annotated[float | None, _option(metavar="X", text=r"\[default: 0.1; with a teacher 0]")]
 Averaging = Annotated[
     float | None, _option(metavar="X", text=r"Decay of the averaged weights; 0 = none. \[default: 0.999]")
 ]

@@ -65,7 +65,7 @@ def tune(
     from pconv.errors import DeviceError
     from pconv.tune import tune as search
 
-    settings = options.recipe_settings(
+    settings = options.settings_with_rate(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
     )
     if cpus and not device:

@@ -35,6 +35,7 @@ def manifest(plan: Plan, weights_bytes: int) -> dict[str, Any]:
         "inputs": tensors([t.name for t in plan.inputs], plan.input_shapes),
         "outputs": tensors(plan.output_names, plan.output_shapes),
         "arena_bytes": plan.arena_bytes,
+        "prepared_bytes": plan.prepared_bytes,
         "weights_bytes": weights_bytes,
         "layers": [_layer(step) for step in plan.steps],
     }

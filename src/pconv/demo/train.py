@@ -18,8 +18,6 @@ OnBatch = Callable[[int, int, float], object]
 # Fixed, because sums in another order are other sums. One, because two that wait for each other at every
 # layer become several times slower as soon as something else runs on the machine.
 THREADS = 1
-TEMPERATURE = 4.0
-TEACHER_SHARE = 0.9
 
 
 def fit(
@@ -49,7 +47,7 @@ def fit(
         model.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=total, cycle_momentum=False)
-    taught = None if teacher is None else Distillation(teacher, TEMPERATURE, TEACHER_SHARE)
+    taught = None if teacher is None else Distillation(teacher)
     order = np.random.Generator(np.random.PCG64(seed))
     with _repeatable(seed, threads):
         model.train()

@@ -80,8 +80,10 @@ def _batches(model: ir.Model, images: Array) -> list[Array]:
             "Give --size, or other images."
         )
     size = batch or BATCH
-    most = max(size, enough_images(len(images), images[0, 0].size))
-    images = np.ascontiguousarray(images[: most - most % size if batch else most], np.float32)
+    rows = enough_images(len(images), images[0, 0].size)
+    if batch:
+        rows = rows[: len(rows) - len(rows) % size] if len(rows) >= size else np.arange(size)
+    images = np.ascontiguousarray(images[rows], np.float32)
     return [images[i : i + size] for i in range(0, len(images), size)]
 
 

@@ -5,7 +5,7 @@ a        [write read]               offset 0
 b             [write read]          offset A
 c                  [write read]     offset 0 again: a is dead
 
-What is made once, when the model is opened, lives through all of it.
+What is made once, when the model is opened, has a place of its own: it is the same for all samples.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ def lifetimes(steps: Sequence[Step]) -> dict[str, tuple[int, int]]:
             if tensor.space == "arena":
                 first, _ = spans.get(tensor.name, (i - step.within, i))
                 spans[tensor.name] = (first, i)
-    return spans | {step.output.name: (0, len(steps) - 1) for step in steps if step.once}
+    return spans
 
 
 def place(sizes: Mapping[str, int], spans: Mapping[str, tuple[int, int]]) -> tuple[dict[str, int], int]:
@@ -48,13 +48,27 @@ def place(sizes: Mapping[str, int], spans: Mapping[str, tuple[int, int]]) -> tup
     return offsets, max((offsets[n] + sizes[n] for n in sizes), default=0)
 
 
-def plan_arena(steps: Sequence[Step]) -> tuple[tuple[Step, ...], int]:
-    """Return the steps with every arena tensor placed, and the arena's size in bytes."""
-    sizes = {t.name: t.nbytes for s in steps for t in (*s.inputs, s.output) if t.space == "arena"}
+def plan_arena(steps: Sequence[Step]) -> tuple[tuple[Step, ...], int, int]:
+    """Return the steps with every tensor placed, the arena's size, and that of what is made once. Units: bytes."""
+    prepared, prepared_bytes = {}, 0
+    for step in steps:
+        if step.once:
+            prepared[step.output.name] = prepared_bytes
+            prepared_bytes += -(-step.output.nbytes // ALIGN) * ALIGN
+    sizes = {
+        t.name: t.nbytes
+        for s in steps
+        for t in (*s.inputs, s.output)
+        if t.space == "arena" and t.name not in prepared
+    }
     offsets, total = place(sizes, lifetimes(steps))
 
     def settle(tensor: Tensor) -> Tensor:
-        return replace(tensor, offset=offsets[tensor.name]) if tensor.space == "arena" else tensor
+        if tensor.space != "arena":
+            return tensor
+        if tensor.name in prepared:
+            return replace(tensor, space="prepared", offset=prepared[tensor.name])
+        return replace(tensor, offset=offsets[tensor.name])
 
     def settled(step: Step) -> Step:
         around = (settled(step.around[0]), settled(step.around[1])) if step.around else None
@@ -62,4 +76,4 @@ def plan_arena(steps: Sequence[Step]) -> tuple[tuple[Step, ...], int]:
             step, inputs=tuple(map(settle, step.inputs)), output=settle(step.output), around=around
         )
 
-    return tuple(map(settled, steps)), total
+    return tuple(map(settled, steps)), total, prepared_bytes

@@ -66,14 +66,12 @@ def _conv(step: Step, kernel: ConvKernel) -> list[str]:
     counts = lists[0].sum(axis=0)
     if kernel.by_table:
         counts = np.bincount(step.data["shape"], minlength=len(kernel.patterns))
-    for i, pattern in enumerate(kernel.patterns[:64]):
+    for i in range(len(kernel.patterns[:64])):
         loads = len(load_program(kernel, range(taps), i, kernel.tile))
         plain = taps * kernel.tile[0] * kernel.tile[1]
-        picture = "/".join(
-            "".join("1" if (y, x) in pattern else "0" for x in range(kernel.size[1]))
-            for y in range(kernel.size[0])
+        lines.append(
+            f"  pattern   {kernel.picture(i)}: {counts[i]} kernels; LRE {loads} loads instead of {plain}"
         )
-        lines.append(f"  pattern   {picture}: {counts[i]} kernels; LRE {loads} loads instead of {plain}")
     if kernel.lists:
         at = [int(lists[number].sum()) for number in kernel.lists]
         lines.append(f"  points    {kernel.points}, their kernels: {', '.join(map(str, at))}")
@@ -89,6 +87,7 @@ def _conv(step: Step, kernel: ConvKernel) -> list[str]:
 def _tensor(tensor: Tensor) -> str:
     where = {
         "arena": f"arena + {tensor.offset:,}",
+        "prepared": f"prepared + {tensor.offset:,}",
         "input": "the caller's input",
         "output": "the caller's output",
         "scratch": f"scratch + {tensor.offset:,}",

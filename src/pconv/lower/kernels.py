@@ -104,6 +104,11 @@ class ConvKernel:
     points: int = 1
     lists: tuple[int, ...] = ()
 
+    def picture(self, pattern: int) -> str:
+        """Draw a pattern in a line: 110/110/000."""
+        taps, (kh, kw) = self.patterns[pattern], self.size
+        return "/".join("".join("1" if (y, x) in taps else "0" for x in range(kw)) for y in range(kh))
+
     @property
     def runs(self) -> int:
         """Loops over kernels that a group of filters takes."""

@@ -66,7 +66,7 @@ class _Lowering:
             self.tensors[node.output, self.main[node.output]] = output
             self.steps += OPERATORS[node.op].emit(node, self.ctx, inputs, output)
         outputs = [self._model_output(i, name) for i, name in enumerate(graph.outputs)]
-        steps, arena_bytes = plan_arena(pair_steps(self.steps, self.ctx.target))
+        steps, arena_bytes, prepared_bytes = plan_arena(pair_steps(self.steps, self.ctx.target))
         return Plan(
             name=graph.name,
             target=self.ctx.target,
@@ -78,6 +78,7 @@ class _Lowering:
             preparation=tuple(step for step in steps if step.once),
             steps=tuple(step for step in steps if not step.once),
             arena_bytes=arena_bytes,
+            prepared_bytes=prepared_bytes,
         )
 
     def _set_main(self, name: str, layout: Layout) -> None:

@@ -14,15 +14,16 @@ from pconv.lower.kernels import Kernel
 from pconv.lower.layout import Layout
 from pconv.targets import Target
 
-Space = Literal["arena", "input", "output", "scratch"]
+Space = Literal["arena", "prepared", "input", "output", "scratch"]
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
     """Where a value lives.
 
-    `offset` is in bytes from the start of the arena, or of a thread's scratch, or the number of the model's input or
-    output. A value is `scale` times what is stored; without one it is what is stored, as in every type of today.
+    `offset` is in bytes from the start of the arena, of what is prepared once, or of a thread's scratch, or the number
+    of the model's input or output. A value is `scale` times what is stored; without one it is what is stored, as in
+    every type of today.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Plan:
     preparation: tuple[Step, ...]
     steps: tuple[Step, ...]
     arena_bytes: int
+    prepared_bytes: int
 
     @property
     def all_steps(self) -> tuple[Step, ...]:

@@ -24,9 +24,10 @@ class Distillation:
         pruner = pconv.prune(module, recipe)
         (loss(module(x), x, y) + pruner.penalty()).backward()
 
-    `weight` (0..1) is the teacher's share, the rest is cross entropy with the labels. With `student`, the module that
-    learns, its blocks shall give what the teacher's give as well: the squared difference over the variance, added up.
-    A block is a module that holds two or more convolutions itself; `release()` the student after training.
+    `weight` (0..1) is the teacher's share, the rest is cross entropy with the labels, smoothed by `label_smoothing`.
+    With `student`, the module that learns, its blocks shall give what the teacher's give as well: the squared
+    difference over the variance, added up. A block is a module that holds two or more convolutions itself; `release()`
+    the student after training.
 
     Raises: RecipeError for a temperature that is not positive, a weight out of 0..1, or a student with other blocks.
     Source: Hinton, Vinyals and Dean (arXiv 1503.02531); the blocks are FitNets' hints (arXiv 1412.6550), all at once.
@@ -39,6 +40,7 @@ class Distillation:
         weight: float = 0.9,
         *,
         student: nn.Module | None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
         if not temperature > 0 or not 0 <= weight <= 1:
             raise RecipeError(
@@ -46,7 +48,7 @@ class Distillation:
                 "allowed are a temperature above 0 and a weight of 0 to 1"
             )
         self.teacher = copy.deepcopy(unwrap(teacher)).eval().requires_grad_(False)
-        self.temperature, self.weight = temperature, weight
+        self.temperature, self.weight, self.label_smoothing = temperature, weight, label_smoothing
         self._given: dict[str, Tensor] = {}
         self._wanted: dict[str, Tensor] = {}
         self._hooks: list[RemovableHandle] = []
@@ -82,7 +84,8 @@ class Distillation:
             soft = soft + BLOCK_WEIGHT * relative_error(given, self._wanted[name])
         if targets is None:
             return soft
-        return self.weight * soft + (1 - self.weight) * functional.cross_entropy(student_logits, targets)
+        hard = functional.cross_entropy(student_logits, targets, label_smoothing=self.label_smoothing)
+        return self.weight * soft + (1 - self.weight) * hard
 
 
 def relative_error(given: Tensor, wanted: Tensor) -> Tensor:

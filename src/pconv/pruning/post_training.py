@@ -66,7 +66,7 @@ def post_train(
     module.eval()
     dense = copy.deepcopy(module).requires_grad_(False)
     try:
-        found = find_sites(module, dense, layers, every[: enough_images(len(every), every[0, 0].numel())])
+        found = find_sites(module, dense, layers, every[enough_images(len(every), every[0, 0].numel())])
         weights = {name: as_array(layer.weight) for name, layer in layers.items()}
         masks = sweep(found, weights, rules, progress, seed)
         idle = {name: np.ones(w.shape, bool) for name, w in weights.items() if name not in masks}

@@ -74,13 +74,14 @@ def sensitivity(
     """
     module = copy.deepcopy(unwrap(module)).eval().requires_grad_(False)
     every = as_batch(images)
-    every = every[: enough_images(len(every), every[0, 0].numel())].to(next(module.parameters()).device)
+    every = every[enough_images(len(every), every[0, 0].numel())].to(next(module.parameters()).device)
     layers = find_layers(module)
     recipe = recipe or Recipe()
     rules = plan_layers(recipe, described := describe_layers(layers))
     infos = {info.name: info for info in described if _is_open(recipe, info, rules[info.name])}
     require_prunable(module, layers, infos)
     weights = {name: as_array(layer.weight) for name, layer in layers.items()}
+    libraries = resolve_libraries(weights, rules)
     before = copy.deepcopy(module.state_dict())
     wanted = module(every)
     draw = np.random.default_rng(seed)
@@ -95,9 +96,7 @@ def sensitivity(
         own = rules[site.name].compression_rate
         pruned = []
         for rule in _rules(recipe, infos[site.name], (own, *rates)):
-            library = (
-                () if rule.patterns is None else resolve_libraries(weights, {site.name: rule})[rule.patterns]
-            )
+            library = () if rule.patterns is None else libraries[rule.patterns]
             mask = choose_mask(site.weights, statistics, rule, library)
             pruned.append((rule.compression_rate, *refit(site.weights, mask, statistics)))
         measured = {}

@@ -49,8 +49,8 @@ class Engine:
         """Run the model on arrays given by position or by input name.
 
         Shapes: as `inputs` says, with any N >= 1 in front; the outputs get the same N. One output comes as an
-        array, several as a tuple. C-contiguous float32 arrays are read in place. From N >= threads on, each thread
-        runs whole samples, in an arena of its own.
+        array, several as a tuple. C-contiguous float32 arrays are read in place. From about
+        N = threads on, each thread runs whole samples, in an arena of its own.
         Raises: InputError when an array is missing, too many, or of the wrong dtype or shape.
         """
         inputs, batch = self._signature.prepare(arrays, named)
@@ -68,7 +68,10 @@ class Engine:
     def threads(self, threads: int) -> None:
         with self._lock:
             self._check_open()
-            self._threads = int(self._c.pconv_set_threads(self._handle, _check_threads(threads)))
+            now = int(self._c.pconv_set_threads(self._handle, _check_threads(threads)))
+            if now < 0:
+                raise MemoryError(f"threads: no memory for {threads}; they are still {self._threads}.")
+            self._threads = now
 
     @property
     def affinity(self) -> tuple[int, ...]:

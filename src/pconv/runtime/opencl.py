@@ -6,6 +6,7 @@ binary is cached by the driver or, where that does not, by pyopencl.
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,15 @@ class OpenclEngine(Engine):
     @threads.setter
     def threads(self, threads: int) -> None:
         raise InputError(f"threads: {threads} has no meaning on {self.device}; leave it as it is.")
+
+    @property
+    def affinity(self) -> tuple[int, ...]:
+        """Empty: there are no cores to choose."""
+        return ()
+
+    @affinity.setter
+    def affinity(self, cores: Sequence[int]) -> None:
+        raise InputError(f"affinity: cores have no meaning on {self.device}; leave it as it is.")
 
     @property
     def device(self) -> str:

@@ -25,6 +25,7 @@ from pconv.training.log import Event, OnEvent
 from pconv.training.loop import Loop, epoch_steps
 from pconv.training.settings import Settings
 
+PEAK_LR = {"sgd": 0.1, "adam": 3e-3}
 TUNING_LR = {"sgd": 0.03, "adam": 3e-3}
 
 
@@ -34,8 +35,9 @@ def default_settings(*, tuning: bool, distill: bool, **given: Any) -> Settings:
     Raises: PconvError for a value that is not allowed.
     """
     settings = Settings(**given)
-    if tuning and "lr" not in given:
-        settings = replace(settings, lr=TUNING_LR[settings.optimiser])
+    if "lr" not in given:
+        rates = TUNING_LR if tuning else PEAK_LR
+        settings = replace(settings, lr=rates[settings.optimiser])
     if distill and "label_smoothing" not in given:
         settings = replace(settings, label_smoothing=0.0)
     return settings
@@ -60,8 +62,9 @@ def train(
     """Train a network of the zoo on images, pruned by `recipe` where there is one, and write it to `folder`.
 
     `weights` are those to begin from; with `distill` their network teaches, or else `teacher` does. `method` is one of
-    `pconv.prune`'s, or "post": post-training pruning first, then tuning around its zeros. The best epoch is chosen on
-    held-out images, and the test images are used once, at the end. `resume` goes on from the folder's checkpoint.
+    `pconv.prune`'s, or "post": post-training pruning first, then tuning around its zeros; "keep" takes no recipe. The
+    best epoch is chosen on held-out images, and the test images are used once, at the end. `resume` goes on from the
+    folder's checkpoint.
 
     Returns: what was measured; None on all ranks but the first.
     Raises: PconvError, ModelError, RecipeError for data, networks, recipes and settings that do not fit, and
@@ -76,6 +79,8 @@ def train(
         torch.set_num_threads(settings.threads)
     if distill and weights is None:
         raise PconvError("--distill: the teacher is the network to begin from; name it with --weights.")
+    if method == start.KEEP and recipe is not None:
+        raise PconvError("method keep: the zeros of the weights are the recipe; leave the recipe out.")
     if distill and teacher is not None:
         raise PconvError("--distill: --teacher names another one; allowed is one of the two.")
     task = _Task(model, weights, recipe, method, distill, teacher)
@@ -136,6 +141,11 @@ class _Task:
     distill: bool
     teacher: start.Teacher | None
 
+    @property
+    def prunes(self) -> bool:
+        """Say whether there will be zeros that hold."""
+        return self.recipe is not None or self.method == start.KEEP
+
     def origin(self) -> dict[str, Any]:
         """Give where the weights come from, and what they learn from besides labels."""
         taught = self.teacher and {"model": self.teacher.model, "weights": str(self.teacher.weights)}
@@ -150,7 +160,7 @@ class _Task:
             "shape": list(parts.shape),
             "model": self.model,
             "recipe": self.recipe.dumps() if self.recipe else None,
-            "method": self.method if self.recipe else None,
+            "method": self.method if self.prunes else None,
             **self.origin(),
         }
 
@@ -195,15 +205,15 @@ def _bring_in(
     dense = copy.deepcopy(module).to(device) if task.weights is not None else None
     module = distributed.share_batch_norms(module, device, ranks)
     pruner = None
-    if task.recipe is not None:
+    if task.prunes:
         on_event(Event("choosing what to prune"))
         steps = settings.epochs * epoch_steps(len(parts.train), settings.batch)
         pruner = start.make_pruner(module, task.recipe, task.method, steps, parts, zeros)
     teacher = None
     if task.teacher is not None:
-        teacher = start.call_teacher(task.teacher, len(parts.classes), device)
+        teacher = start.load_teacher(task.teacher, len(parts.classes), device, settings.label_smoothing)
     elif dense is not None and task.distill:
-        teacher = start.make_teacher(dense, module)
+        teacher = start.make_teacher(dense, module, settings.label_smoothing)
     return _Actors(module, dense, pruner, teacher)
 
 

@@ -28,7 +28,7 @@ class Settings:
     choose            the epoch that is written: the best on held-out images, or the last, which is fair where the
                       weights to begin from have seen the held-out images in their own training
     threads           of the CPU; None is torch's own choice
-    images            train on the first so many images only (a shortened run); None = all
+    images            train on so many images only, a fixed random choice (a shortened run); None = all
     save_every, log_every   steps between checkpoints (each epoch ends in one as well) and between log lines
 
     Raises: PconvError for a value that is not allowed.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from pconv import zoo
+from pconv.calibration import enough_images
 from pconv.graph.round_trip import load_weights
 from pconv.pruning import Distillation, Pruner, load_sparse, post_train, prune
 from pconv.recipe import Recipe
@@ -23,7 +24,6 @@ from pconv.training.settings import Settings
 
 POST = "post"
 KEEP = "keep"
-CALIBRATION_IMAGES = 1024
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,21 @@ def make_network(
 
 
 def make_pruner(
-    module: nn.Module, recipe: Recipe, method: str, steps: int, parts: Parts, sparsity: SparsityMap | None
+    module: nn.Module,
+    recipe: Recipe | None,
+    method: str,
+    steps: int,
+    parts: Parts,
+    sparsity: SparsityMap | None,
 ) -> Pruner:
     """Put masks on a network: by a method of `pconv.pruning`, or "post", post-training pruning that then holds.
+
+    "keep" takes the zeros that are there, and no recipe.
 
     Raises: RecipeError when the recipe or the method does not fit; ModelError when weights cannot be pruned.
     """
     if method == POST:
-        rows = np.linspace(0, len(parts.train) - 1, min(CALIBRATION_IMAGES, len(parts.train))).astype(
-            np.int64
-        )
+        rows = enough_images(len(parts.train), math.prod(parts.shape[2:]))
         ((images, _),) = parts.train.batches([Draw(rows)], torch.device("cpu"), ALONE)
         sparsity = post_train(module, images.contiguous(), recipe)
     if method in (POST, KEEP):
@@ -71,18 +76,22 @@ def make_pruner(
     return prune(module, recipe, method=method, steps=steps)
 
 
-def make_teacher(dense: nn.Module, module: nn.Module) -> Distillation:
+def make_teacher(dense: nn.Module, module: nn.Module, label_smoothing: float = 0.0) -> Distillation:
     """Let a network teach another one of its kind: its outputs and its blocks'."""
-    return Distillation(dense.to(memory_format=torch.channels_last), student=module)  # type: ignore[call-overload]
+    dense = dense.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Distillation(dense, student=module, label_smoothing=label_smoothing)
 
 
-def call_teacher(teacher: Teacher, classes: int, device: torch.device) -> Distillation:
+def load_teacher(
+    teacher: Teacher, classes: int, device: torch.device, label_smoothing: float = 0.0
+) -> Distillation:
     """Let a network of any kind teach: its outputs alone.
 
     Raises: ModelError when there is no such network, or the weights do not fit.
     """
     module, _ = make_network(teacher.model, classes, teacher.weights, seed=0)
-    return Distillation(module.to(device, memory_format=torch.channels_last))  # type: ignore[call-overload]
+    module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Distillation(module, label_smoothing=label_smoothing)
 
 
 def make_objective(teacher: Distillation | None, settings: Settings) -> Objective:

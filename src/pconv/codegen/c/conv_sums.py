@@ -115,7 +115,7 @@ def channels_text(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     yield f"            const {t} *soon = k + {kernel.source.plane_elems};"
     yield "            " + " ".join(f"__builtin_prefetch(soon + {at}, 0, 3);" for at in places)
     for pattern, program in enumerate(programs):
-        yield f"            for (int32_t n = *run++; n > 0; n--, w += {taps * g}) {{ /* {_picture(kernel, pattern)} */"
+        yield f"            for (int32_t n = *run++; n > 0; n--, w += {taps * g}) {{ /* {kernel.picture(pattern)} */"
         yield f"                vf *sums = kept + (size_t)*index++ * {len(sums)};"
         if kernel.prefetch_weights:
             yield f"                {prefetch_weights(kernel.source.dtype, taps * g)}"
@@ -164,7 +164,7 @@ def _one_tap(
 def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int) -> Iterable[str]:
     """Return what sums the kernels of one pattern."""
     taps = kernel.patterns[pattern]
-    yield f"        {{ /* {_picture(kernel, pattern)} */"
+    yield f"        {{ /* {kernel.picture(pattern)} */"
     if kernel.widen_after and not kernel.block and _widens(kernel, pattern):
         most = max(1, kernel.widen_after // len(taps))
         yield "            for (int32_t left = *run++, n; left > 0;) {"
@@ -181,12 +181,6 @@ def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int) -> Iterable[s
             yield "            done += n;"
         yield from _kernels(kernel, shape, pattern)
     yield "        }"
-
-
-def _picture(kernel: ConvKernel, pattern: int) -> str:
-    """Draw a pattern in a line: 110/110/000."""
-    taps, (kh, kw) = kernel.patterns[pattern], kernel.size
-    return "/".join("".join("1" if (y, x) in taps else "0" for x in range(kw)) for y in range(kh))
 
 
 def _widens(kernel: ConvKernel, pattern: int) -> bool:

@@ -69,7 +69,7 @@ def _render_steps(plan: Plan, places: Places, manifest: Sequence[str], declared:
     parts.append("static const pconv_step steps[] = {\n" + "\n".join(rows) + "\n};\n")
     needs, once = f'PCONV_NEEDS("{",".join(plan.target.features)}")', len(plan.preparation)
     parts.append("static const char manifest[] =\n    " + "\n    ".join(map(json.dumps, manifest)) + ";\n")
-    sizes = f"{plan.arena_bytes}, {plan.scratch_bytes}"
+    sizes = f"{plan.arena_bytes}, {plan.scratch_bytes}, {plan.prepared_bytes}"
     parts.append(
         f"{declared} = {{{needs}, manifest, steps + {once}, {len(plan.steps)}, {sizes}, steps, {once}}};\n"
     )
@@ -204,10 +204,10 @@ def _in_blocks(step: Step, behind: Step, places: Mapping[str, int], places_behin
 def _address(tensor: Tensor, scratch: str) -> str:
     if tensor.space == "scratch":
         return f"(float *)({scratch} + {tensor.offset})"
-    if tensor.space == "arena":
+    if tensor.space in ("arena", "prepared"):
         dtype = tensor.layout.dtype
         cast = "" if dtype == FP32 else f"({ctype(dtype)} *)"
-        return f"{cast}f->arena + {tensor.offset // dtype.elem_bytes}"
+        return f"{cast}f->{tensor.space} + {tensor.offset // dtype.elem_bytes}"
     return f"f->{tensor.space}s[{tensor.offset}]"
 
 

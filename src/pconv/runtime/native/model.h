@@ -7,7 +7,8 @@
 #define PCONV_SLACK_BYTES 4096 /* on both sides of the arena; kernels may read it, never write it */
 
 typedef struct {
-    float *arena; /* 64-byte aligned, zero when the model is opened, kept from run to run */
+    float *arena;    /* 64-byte aligned, zero when the model is opened, kept from run to run */
+    float *prepared; /* 64-byte aligned: what `preparation` wrote, the same for all samples */
     const unsigned char *weights;
     const float *const *inputs;
     float *const *outputs;
@@ -31,8 +32,9 @@ typedef struct {
     const pconv_step *steps;
     int32_t step_count;
     size_t arena_bytes;
-    size_t scratch_bytes; /* what a thread needs for itself, a multiple of 64 */
-    const pconv_step *preparation; /* once, when the model is opened: what they write stays */
+    size_t scratch_bytes;          /* what a thread needs for itself, a multiple of 64 */
+    size_t prepared_bytes;
+    const pconv_step *preparation; /* once, when the model is opened */
     int32_t preparation_count;
 } pconv_plan;
 

@@ -42,12 +42,13 @@ PCONV_API int pconv_info(int is_output, int i, pconv_tensor *info);
 /* Make the model ready for 1 to 64 threads (the caller's included). NULL on failure, and why in `error`. */
 PCONV_API pconv_model *pconv_open(int threads, char *error, size_t error_len);
 
-/* Run `batch` samples; 0, or -1 when an argument is not valid. From as many samples as threads on, each thread runs
-   whole ones, in memory that it takes at the first such call and keeps; the rest, and all where there is no such
+/* Run `batch` samples; 0, or -1 when an argument is not valid. From about as many samples as threads on, each thread
+   runs whole ones, in memory that it takes at the first such call and keeps; the rest, and all where there is no such
    memory, are run one after another by all threads together. */
 PCONV_API int pconv_run(pconv_model *, const float *const *inputs, float *const *outputs, int batch);
 
-/* Between runs only. The number of threads now in use (fewer where the system gives no more), -1 if not 1..64. */
+/* Between runs only. The number of threads now in use (fewer where the system gives no more); -1 if not 1..64, or out
+   of memory: then nothing changed. */
 PCONV_API int pconv_set_threads(pconv_model *, int threads);
 
 /* Between runs only. Keep thread i of 1.. on core cores[i % count], such as a phone's big cores; `count` of 0 leaves

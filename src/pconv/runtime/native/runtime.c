@@ -36,6 +36,7 @@ struct pconv_model {
     pool *pool;
     slot slots[PCONV_MAX_THREADS]; /* of each thread; all but the first are there from the first batch on */
     block scratch;                 /* of all threads */
+    block prepared;                /* for all samples */
     int64_t *ns;                   /* per step; NULL unless profiling */
 };
 
@@ -109,7 +110,9 @@ static int reserve_scratch(pconv_model *m, int threads) {
 static pconv_frame frame_of(const pconv_model *m, const slot *s, int thread) {
     size_t bytes = m->plan->scratch_bytes;
     unsigned char *scratch = m->scratch.first + bytes * (size_t)thread;
-    return (pconv_frame){(float *)s->arena.first, pconv_weights, s->inputs, s->outputs, scratch, bytes};
+    return (pconv_frame){
+        (float *)s->arena.first, (float *)m->prepared.first, pconv_weights, s->inputs, s->outputs, scratch, bytes,
+    };
 }
 
 static void run_tasks(const void *context, int thread, int32_t begin, int32_t end) {
@@ -125,14 +128,11 @@ static void run_step(pconv_model *m, const pconv_step *step, const pconv_frame *
 }
 
 /* Make a slot ready, once; false when there is no memory. */
-static bool open_slot(pconv_model *m, slot *s) {
+static bool open_slot(const pconv_model *m, slot *s) {
     if (s->arena.mapping) return true;
     if (!s->inputs) s->inputs = calloc((size_t)pconv_inputs_count + 1, sizeof *s->inputs);
     if (!s->outputs) s->outputs = calloc((size_t)pconv_outputs_count + 1, sizeof *s->outputs);
-    if (!s->inputs || !s->outputs || !map(&s->arena, m->plan->arena_bytes)) return false;
-    pconv_frame frame = frame_of(m, s, 0);
-    for (int32_t i = 0; i < m->plan->preparation_count; i++) run_step(m, &m->plan->preparation[i], &frame);
-    return true;
+    return s->inputs && s->outputs && map(&s->arena, m->plan->arena_bytes);
 }
 
 static void close_slot(slot *s) {
@@ -150,6 +150,9 @@ static const char *open_model(pconv_model **out, int threads) {
     m->plan = plan;
     m->pool = pool_open(threads);
     if (!m->pool || !reserve_scratch(m, threads) || !open_slot(m, &m->slots[0])) return "out of memory";
+    if (!map(&m->prepared, plan->prepared_bytes)) return "out of memory";
+    pconv_frame frame = frame_of(m, &m->slots[0], 0);
+    for (int32_t i = 0; i < plan->preparation_count; i++) run_step(m, &plan->preparation[i], &frame);
     return NULL;
 }
 
@@ -171,6 +174,7 @@ void pconv_close(pconv_model *m) {
     pool_close(m->pool);
     for (int i = 0; i < PCONV_MAX_THREADS; i++) close_slot(&m->slots[i]);
     unmap(&m->scratch);
+    unmap(&m->prepared);
     free(m->ns);
     free(m);
 }
@@ -209,16 +213,18 @@ static void run_samples(const void *context, int thread, int32_t begin, int32_t 
     }
 }
 
-/* Run as many samples of a batch as there is the same number of for every thread; how many were run. */
+/* Run a batch by whole samples, without the last few where these would leave more than a quarter of the threads idle:
+   together they are faster then. How many were run. */
 static size_t run_apart(pconv_model *m, const batch *all, size_t count) {
-    size_t threads = (size_t)pool_threads(m->pool);
-    if (threads == 1 || m->ns || count < threads) return 0; /* profiles are of steps that all threads share */
+    size_t threads = (size_t)pool_threads(m->pool), rest = count % threads;
+    if (4 * rest < 3 * threads) count -= rest;
+    if (threads == 1 || m->ns || !count) return 0; /* profiles are of steps that all threads share */
     for (size_t i = 0; i < threads; i++)
         if (!open_slot(m, &m->slots[i])) return 0;
     atomic_size_t next = 0;
-    samples_job job = {m, all, count - count % threads, &next};
+    samples_job job = {m, all, count, &next};
     pool_run(m->pool, &(pool_job){run_samples, &job, (int32_t)threads, 1});
-    return job.count;
+    return count;
 }
 
 int pconv_run(pconv_model *m, const float *const *inputs, float *const *outputs, int count) {
