@@ -86,7 +86,9 @@ def _tuned(rows: Iterable[Record]) -> Iterator[Row]:
     for row in rows:
         if not row["shortened"] and row["rate_weights"] * ROUNDING >= row["rate_3x3"]:
             dense, pruned = 100 * row["accuracy_dense"], 100 * row["accuracy"]
-            yield Row(row["network"], row["rate_3x3"], dense, pruned, f"{row['epochs']} epochs")
+            other = row["teacher"] != row["network"]
+            taught = f", {NETWORKS[row['teacher']][0].split(',')[0]} teaches" if other else ""
+            yield Row(row["network"], row["rate_3x3"], dense, pruned, f"{row['epochs']} epochs{taught}")
 
 
 def _denoised(rows: Iterable[Record]) -> Iterator[Row]:
