@@ -90,7 +90,7 @@ TeacherFile = Annotated[
     _option(
         "--teacher",
         metavar="FILE",
-        text="Let the network of these weights teach instead: its outputs, not its blocks.",
+        text="Let the network of these weights teach instead, best a larger one: its outputs, not its blocks.",
         panel=options.PRUNING,
     ),
 ]
