@@ -18,7 +18,7 @@ NETWORKS = {
     "dncnn": ("DnCNN, Set12 with noise of sigma 25", "{:.2f} dB"),
 }
 HEADINGS = ("network", "3x3 layers", "dense", "pruned without labels", "and fine-tuned")
-ROUNDING = 1.001
+MACS_ALONE = "-spread-macs"
 
 Record = Mapping[str, Any]
 
@@ -84,7 +84,7 @@ def _without_training(rows: Iterable[Record]) -> Iterator[Row]:
 def _tuned(rows: Iterable[Record]) -> Iterator[Row]:
     """Read rows of finetune.py of all images, whose rate is that of the weights as well as of the multiply-adds."""
     for row in rows:
-        if not row["shortened"] and row["rate_weights"] * ROUNDING >= row["rate_3x3"]:
+        if not row["shortened"] and row["rates"] != MACS_ALONE:
             dense, pruned = 100 * row["accuracy_dense"], 100 * row["accuracy"]
             other = row["teacher"] != row["network"]
             taught = f", {NETWORKS[row['teacher']][0].split(',')[0]} teaches" if other else ""

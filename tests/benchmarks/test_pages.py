@@ -93,7 +93,7 @@ def test_the_best_row_of_each_rate_is_shown(pages: ModuleType) -> None:
 def test_rates_of_multiply_adds_alone_are_left_out(pages: ModuleType) -> None:
     row = {"network": "resnet20", "rate_3x3": 4.0, "accuracy_dense": 0.9, "accuracy": 0.8, "epochs": 2}
     row |= {"shortened": False, "teacher": "resnet56"}
-    rows = [row | {"rate_weights": weights} for weights in (3.3, 3.999, 4.0)]
+    rows = [row | {"rates": rates} for rates in ("-spread-macs", "-spread", "")]
     rows.append(rows[-1] | {"shortened": True})
     found = [one.training for one in load_script("readme_accuracy")._tuned(rows)]
     assert found == ["2 epochs, ResNet-56 teaches"] * 2
