@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,16 @@ def test_an_interrupt_that_became_another_error(cli, monkeypatch: pytest.MonkeyP
     assert (ran.code, ran.err) == (130, "pconv: error: interrupted\n")
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Hear Ctrl-C, also where the tests were started in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("then", [lambda: None, lambda: [][0]])
+@pytest.mark.usefixtures("heard")
 def test_an_interrupt_that_a_library_swallows(
     cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: Path, then: Callable[[], object]
 ) -> None:
