@@ -129,7 +129,7 @@ def test_kept_zeros_need_no_recipe(tmp_path: Path, folder: Path, pruned: Path) -
     done = train(folder, "resnet20_cifar", tmp_path / "kept", **given)
     assert done is not None and done.method == "keep" and done.compression_rate > 3.5
     assert not (tmp_path / "kept" / "recipe.toml").exists()
-    with pytest.raises(PconvError, match="method keep: the zeros of the weights are the recipe"):
+    with pytest.raises(PconvError, match="--method keep: the zeros of --weights are the recipe"):
         train(folder, "resnet20_cifar", tmp_path / "refused", recipe=Recipe(), **given)
 
 

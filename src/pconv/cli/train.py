@@ -126,10 +126,6 @@ def _tell(event: "Event", track: console.Tracker, quiet: bool) -> None:
 def _recipe(file: Path | None, settings: dict[str, Any], method: Method | None) -> "Recipe | None":
     """Say how to prune; None for a dense network, and where the weights' own zeros are kept."""
     given = file is not None or bool(settings)
-    if method is Method.keep and given:
-        raise PconvError(
-            "--method keep: the zeros of --weights are the recipe; leave --recipe and the pruning options out."
-        )
     if method not in (None, Method.keep) and not given:
         raise PconvError(
             f"--method {method}: nothing says how much to prune; add --compression RATE or --recipe."

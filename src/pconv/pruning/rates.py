@@ -28,9 +28,8 @@ Array = NDArray[Any]
 Unit = Literal["weights", "macs"]
 
 RATES = (2.25, 2.6, 3.0, 3.6, 4.0, 4.5, 5.2, 6.0, 7.2, 9.0, 12.0, 18.0)
-MEASURED = (
-    4  # rates of each layer for which the network runs; the layer's own error tells of those between them
-)
+MEASURED = 4
+"""Rates of each layer for which the network runs; the layer's own error tells of those between them."""
 _HALVINGS = 20  # of the price of a multiply-add
 _DIGITS = 4  # of a rate in a recipe: enough to name a number of kernels
 _TINY = 1e-9

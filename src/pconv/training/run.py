@@ -80,7 +80,9 @@ def train(
     if distill and weights is None:
         raise PconvError("--distill: the teacher is the network to begin from; name it with --weights.")
     if method == start.KEEP and recipe is not None:
-        raise PconvError("method keep: the zeros of the weights are the recipe; leave the recipe out.")
+        raise PconvError(
+            "--method keep: the zeros of --weights are the recipe; leave --recipe and the pruning options out."
+        )
     if distill and teacher is not None:
         raise PconvError("--distill: --teacher names another one; allowed is one of the two.")
     task = _Task(model, weights, recipe, method, distill, teacher)
