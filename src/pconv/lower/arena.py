@@ -16,14 +16,25 @@ from pconv.lower.plan import Step, Tensor
 ALIGN = 64
 
 
+def homes(steps: Sequence[Step]) -> dict[str, str]:
+    """Give for each tensor that is written over another one the first in that place."""
+    found: dict[str, str] = {}
+    for step in steps:
+        if step.over:
+            found[step.output.name] = found.get(step.over, step.over)
+    return found
+
+
 def lifetimes(steps: Sequence[Step]) -> dict[str, tuple[int, int]]:
-    """Give for each arena tensor the first and the last step that touches it."""
+    """Give for each arena tensor, with those that are written over it, the first and the last step that touches it."""
     spans: dict[str, tuple[int, int]] = {}
+    home = homes(steps)
     for i, step in enumerate(steps):
         for tensor in (*step.inputs, step.output):
             if tensor.space == "arena":
-                first, _ = spans.get(tensor.name, (i - step.within, i))
-                spans[tensor.name] = (first, i)
+                name = home.get(tensor.name, tensor.name)
+                first, _ = spans.get(name, (i - step.within, i))
+                spans[name] = (first, i)
     return spans
 
 
@@ -55,8 +66,9 @@ def plan_arena(steps: Sequence[Step]) -> tuple[tuple[Step, ...], int, int]:
         if step.once:
             prepared[step.output.name] = prepared_bytes
             prepared_bytes += -(-step.output.nbytes // ALIGN) * ALIGN
+    home = homes(steps)
     sizes = {
-        t.name: t.nbytes
+        home.get(t.name, t.name): t.nbytes
         for s in steps
         for t in (*s.inputs, s.output)
         if t.space == "arena" and t.name not in prepared
@@ -68,7 +80,7 @@ def plan_arena(steps: Sequence[Step]) -> tuple[tuple[Step, ...], int, int]:
             return tensor
         if tensor.name in prepared:
             return replace(tensor, space="prepared", offset=prepared[tensor.name])
-        return replace(tensor, offset=offsets[tensor.name])
+        return replace(tensor, offset=offsets[home.get(tensor.name, tensor.name)])
 
     def settled(step: Step) -> Step:
         around = (settled(step.around[0]), settled(step.around[1])) if step.around else None

@@ -43,7 +43,7 @@ def describe_step(step: Step) -> str:
         f"{step.name} ({step.op}): {step.kernel.name}",
         f"  tasks     {step.tasks}",
         *(f"  input     {_tensor(t)}" for t in step.inputs),
-        f"  output    {_tensor(step.output)}",
+        f"  output    {_tensor(step.output)}{f', in place of {step.over}' if step.over else ''}",
     ]
     if work.dense_macs:
         lines.append(

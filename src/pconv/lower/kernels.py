@@ -71,6 +71,7 @@ class ConvKernel:
     done for all filters before the next.
     `points` convolutions of one kind run one after another, on planes and weights of their own (see `winograd`); where
     their kernels differ, `lists` has the number of each one's list.
+    `in_place` says that the residual lies where the output goes.
     """
 
     source: Layout
@@ -103,6 +104,7 @@ class ConvKernel:
     parts: int = 1
     points: int = 1
     lists: tuple[int, ...] = ()
+    in_place: bool = False
 
     def picture(self, pattern: int) -> str:
         """Draw a pattern in a line: 110/110/000."""

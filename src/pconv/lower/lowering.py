@@ -7,6 +7,7 @@ from pconv.lower.arena import plan_arena
 from pconv.lower.choice import Picker, pick_modelled
 from pconv.lower.context import Context
 from pconv.lower.geometry import cheapest
+from pconv.lower.in_place import write_in_place
 from pconv.lower.layout import Layout, planar
 from pconv.lower.ops import OPERATORS
 from pconv.lower.ops.gather import relayout
@@ -66,10 +67,13 @@ class _Lowering:
             self.tensors[node.output, self.main[node.output]] = output
             self.steps += OPERATORS[node.op].emit(node, self.ctx, inputs, output)
         outputs = [self._model_output(i, name) for i, name in enumerate(graph.outputs)]
-        steps, arena_bytes, prepared_bytes = plan_arena(pair_steps(self.steps, self.ctx.target))
+        target = self.ctx.target
+        steps, arena_bytes, prepared_bytes = plan_arena(
+            write_in_place(pair_steps(self.steps, target), target)
+        )
         return Plan(
             name=graph.name,
-            target=self.ctx.target,
+            target=target,
             inputs=tuple(self.tensors[n, self.main[n]] for n in graph.inputs),
             outputs=tuple(outputs),
             input_shapes=tuple(graph.shapes[n] for n in graph.inputs),

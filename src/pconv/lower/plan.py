@@ -75,7 +75,8 @@ class Step:
     With `once` it runs when the model is opened, not for each sample, and its output stays. `around` are the steps of
     Winograd's transforms where these and the multiplications take turns: each task is a strip of tiles, on which all
     three work in the thread's scratch. What is `within` has no tasks of its own: those of the step before it are blocks
-    of channels, on which both work in turns, the output of the first in the thread's scratch.
+    of channels, on which both work in turns, the output of the first in the thread's scratch. `over` names the input
+    whose place the output takes, "" where it has its own.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Step:
     once: bool = False
     around: "tuple[Step, Step] | None" = None
     within: bool = False
+    over: str = ""
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:

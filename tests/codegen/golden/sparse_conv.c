@@ -97,7 +97,7 @@ static __attribute__((noinline)) void tile_1x3(const float *restrict in, const f
         if (a->order[group * 2 + 0] < a->planes) {
             size_t plane = a->order[group * 2 + 0];
             float *o = out + plane * 48;
-            const float *r = add + plane * 48;
+            const float *r = o + (y0 * 3 + x0) * LANES;
             a0_0 += LD(r + 0); a0_0 = VMAX(a0_0, (vf){0}); a0_0 = (vf)((vi)a0_0 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 0) * LANES, a0_0);
             a0_1 += LD(r + 4); a0_1 = VMAX(a0_1, (vf){0}); a0_1 = (vf)((vi)a0_1 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 1) * LANES, a0_1);
             a0_2 += LD(r + 8); a0_2 = VMAX(a0_2, (vf){0}); a0_2 = (vf)((vi)a0_2 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 2) * LANES, a0_2);
@@ -105,7 +105,7 @@ static __attribute__((noinline)) void tile_1x3(const float *restrict in, const f
         if (a->order[group * 2 + 1] < a->planes) {
             size_t plane = a->order[group * 2 + 1];
             float *o = out + plane * 48;
-            const float *r = add + plane * 48;
+            const float *r = o + (y0 * 3 + x0) * LANES;
             a1_0 += LD(r + 0); a1_0 = VMAX(a1_0, (vf){0}); a1_0 = (vf)((vi)a1_0 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 0) * LANES, a1_0);
             a1_1 += LD(r + 4); a1_1 = VMAX(a1_1, (vf){0}); a1_1 = (vf)((vi)a1_1 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 1) * LANES, a1_1);
             a1_2 += LD(r + 8); a1_2 = VMAX(a1_2, (vf){0}); a1_2 = (vf)((vi)a1_2 & ROW_MASK[y0 + 0]); ST(o + ((y0 + 0) * 3 + x0 + 2) * LANES, a1_2);
@@ -122,7 +122,7 @@ void f32_conv3x3s1_p3x4_g2_add_relu_1x3_v4(const float *in, const float *add, fl
         const uint16_t *after = tile;
         const float *src = in + (0) + (tile[0] * 5 + tile[1] * 1) * LANES;
         const float *next = in + (0) + (after[0] * 5 + after[1] * 1) * LANES;
-        const float *skip = add + 0 + (y * 3 + x) * LANES;
+        const float *skip = 0;
         float *dst = out + 0;
         switch (tile[2]) {
         case 0: tile_1x3(src, skip, dst, next, a, first, last, y / 1, x / 1); break;

@@ -49,7 +49,7 @@ def render(kernel: ConvKernel) -> str:
     shapes = sorted({(t[2], t[3]) for t in spread}, reverse=True)
     rows = [(y, x, shapes.index((r, c))) for y, x, r, c in spread]
     unit = 2 if kernel.pool else 1
-    add_step = f"add + {_at(kernel.residual)}" if kernel.residual else "0"
+    add_step = f"add + {_at(kernel.residual)}" if kernel.residual and not kernel.in_place else "0"
     cases = "\n".join(
         f"        case {i}: tile_{r}x{c}(src, skip, dst, next, a, first, last, y / {unit}, x / {unit}); break;"
         for i, (r, c) in enumerate(shapes)
@@ -346,7 +346,9 @@ def _epilogue(kernel: ConvKernel, shape: tuple[int, int], f: int) -> Iterable[st
     yield f"        {filler}{{"
     yield f"            size_t plane = a->order[group * {g} + {f}];"
     yield f"            {t} *o = out + plane * {layout.plane_elems};"
-    if kernel.residual:
+    if kernel.residual and kernel.in_place:
+        yield f"            const {t} *r = o + (y0 * {layout.row_vectors} + x0) * LANES;"
+    elif kernel.residual:
         yield f"            const {t} *r = add + plane * {kernel.residual.plane_elems};"
     step = 2 if kernel.pool else 1
     for r in range(0, shape[0], step):

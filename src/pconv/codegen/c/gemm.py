@@ -35,7 +35,8 @@ def render(kernel: GemmKernel) -> str:
         adds = " ".join(
             f"{accs[v][u]} += x * LD(w + {(u * vectors + v) * kernel.lanes});" for v in range(vectors)
         )
-        fetch = f" {prefetch_weights(kernel.dtype, vectors * kernel.lanes, u)}" if kernel.prefetch else ""
+        ahead = prefetch_weights(kernel.dtype, rows, u, stream=True)
+        fetch = f" {ahead}" if kernel.prefetch else ""
         return f"            {{ vf x = SPLAT(in[{source}]);{fetch} {adds} }}\n"
 
     body = "".join(step(u) for u in range(unroll))

@@ -101,7 +101,9 @@ FN float softplus_f32(float x) {
 
 
 WEIGHTS_AHEAD = 1024
-"""Bytes between the weights in use and those that are fetched: what a core uses up while L3 answers."""
+"""Bytes between the weights in use and those that are fetched to L1: what a core uses up while L3 answers."""
+STREAM_AHEAD = 16384
+"""The same to L2 where weights are read once, from memory: so far ahead that a core waits for its bandwidth alone."""
 
 
 def ctype(dtype: DType) -> str:
@@ -135,11 +137,12 @@ def needs_exp(kind: str) -> bool:
     return kind in ("tanh", "sigmoid", "silu", "elu", "erf", "softplus", "exp", "sqrt")
 
 
-def prefetch_weights(dtype: DType, count: int, step: int = 0) -> str:
+def prefetch_weights(dtype: DType, count: int, step: int = 0, stream: bool = False) -> str:
     """Return the statements that fetch, ahead of the weights at w, the `count` of a step after some others."""
-    first = WEIGHTS_AHEAD // dtype.elem_bytes + step * count
+    ahead, level = (STREAM_AHEAD, 2) if stream else (WEIGHTS_AHEAD, 3)
+    first = ahead // dtype.elem_bytes + step * count
     lines = range(first, first + count, LINE_BYTES // dtype.elem_bytes)
-    return " ".join(f"__builtin_prefetch(w + {at}, 0, 3);" for at in lines)
+    return " ".join(f"__builtin_prefetch(w + {at}, 0, {level});" for at in lines)
 
 
 def number(value: float) -> str:
