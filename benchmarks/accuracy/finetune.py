@@ -46,7 +46,7 @@ GOALS = {
     ("resnet56", 4.0): 93.1,
     ("resnet56", 8.0): 92.2,
 }
-TEACHERS = {"resnet20": ("", "resnet56")}
+TEACHERS = {"resnet20": ("", "resnet56"), "resnet56": ("", "resnet56")}
 SENSITIVITY_IMAGES = 256
 RATES = {"": "uniform", "-spread": "by sensitivity", "-spread-macs": "by sensitivity"}
 WITHIN = {"-spread": ("weights", "macs"), "-spread-macs": ("macs",)}
