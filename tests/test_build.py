@@ -238,6 +238,25 @@ def test_named_compiler_is_missing(
     )
 
 
+def test_named_compiler_with_an_open_quote(make_program: Maker, tmp_path: Path) -> None:
+    with pytest.raises(
+        BuildError, match=r"compiler zig 'cc: No closing quotation; allowed a command as a shell"
+    ):
+        build(make_program(), cc="zig 'cc", cache=Cache(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("command", "zig", "archiver"),
+    [
+        (("zig", "cc"), True, ("zig", "ar")),
+        (("python", "-m", "ziglang", "cc", "-O1"), True, ("python", "-m", "ziglang", "ar")),
+        (("gcc", "-m64"), False, ("ar",)),
+    ],
+)
+def test_archiver(command: tuple[str, ...], zig: bool, archiver: tuple[str, ...]) -> None:
+    assert toolchain.Toolchain(command, "1", zig).archiver == archiver
+
+
 def test_no_compiler(make_program: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PCONV_CC", raising=False)
     monkeypatch.setitem(sys.modules, "ziglang", None)

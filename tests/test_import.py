@@ -24,6 +24,14 @@ def test_loading_needs_no_onnx_and_no_torch() -> None:
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["pruning.post_train", "pruning.Distillation", "forecast.Table"])
+def test_rooms_need_no_import_of_their_own(name: str) -> None:
+    code = f"import pconv; print(pconv.{name}.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == name.split(".")[1]
+
+
 @pytest.mark.parametrize("name", pconv.__all__)
 def test_every_public_name_is_there(name: str) -> None:
     value = getattr(pconv, name)

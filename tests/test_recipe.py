@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +44,11 @@ recipes = st.builds(
 
 @given(recipes)
 def test_toml_round_trip(recipe: Recipe) -> None:
+    assert Recipe.loads(recipe.dumps()) == recipe
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    recipe = Recipe(compression_rate=np.float64(4.5), layers={"conv": np.float64(6)})
     assert Recipe.loads(recipe.dumps()) == recipe
 
 

@@ -9,7 +9,7 @@ Each case starts from post-training pruning (or --method magnitude). With "sprea
 all 3x3 layers but the first together keep no more weights and no more multiply-adds than at the case's rate; with
 "spread-macs" no more multiply-adds, whatever the weights. Training images say what each rate harms.
 
-The teacher's outputs and its blocks' are learnt, beside the labels; of ResNet-56, in the cases "by-resnet56", the
+The teacher's outputs and its blocks' are learnt, beside the labels; in the cases "by-resnet56", of ResNet-56, the
 outputs alone. The last epoch is the result: the published
 weights have seen all training images, so that the held-out ones would favour the networks nearest to the start. The
 test images are used once, by torch and by the compiled network. A killed script goes on where it stood when it is
@@ -216,12 +216,17 @@ def table(document: dict[str, Any]) -> str:
         short = f" of {row['train_images']:,} images (shortened)" if row["shortened"] else ""
         lines.append(
             f"| {row['network']} | {row['rate_3x3']:g}x | {RATES[row['rates']]} | {row['rate_weights']:.2f}x "
-            f"| {row['rate_macs']:.2f}x | {row['patterns']} | {row['teacher']} | {row['epochs']}{short} "
+            f"| {row['rate_macs']:.2f}x | {row['patterns']} | {_taught_by(row)} | {row['epochs']}{short} "
             f"| {100 * row['accuracy_dense']:.2f}% | {100 * row['accuracy']:.2f}% "
             f"| {change['points']:+.2f} +- {change['standard_error']:.2f} "
             f"| {GOALS[row['network'], row['rate_3x3']]}% |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _taught_by(row: dict[str, Any]) -> str:
+    teacher = "itself" if row["teacher"] == row["network"] else row["teacher"]
+    return f"{teacher}, outputs" if row["settings"].get("teacher") else f"{teacher}, blocks too"
 
 
 def page(text: str, document: dict[str, Any]) -> str:

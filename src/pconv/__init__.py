@@ -69,7 +69,13 @@ __all__ = [
 ]
 
 
+_ROOMS = ("forecast", "pruning")
+"""Packages that documents name as `pconv.pruning.post_train`: they need no import of their own."""
+
+
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f".{name}", __name__)
     if name not in _HOME:
         raise AttributeError(f"module 'pconv' has no attribute {name!r}")
     value = getattr(import_module(f".{_HOME[name]}", __name__), name)

@@ -305,6 +305,7 @@ def _some(known: Sequence[str]) -> str:
 
 
 def _toml(value: Any) -> str:
+    value = value.item() if hasattr(value, "item") else value  # numpy's numbers
     if isinstance(value, str):  # TOML's strings are JSON's, but for DEL
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, tuple):

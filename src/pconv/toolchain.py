@@ -87,7 +87,10 @@ class Toolchain:
     @property
     def archiver(self) -> tuple[str, ...]:
         """Return the command that makes static libraries."""
-        return (*self.command[:-1], "ar") if self.zig else ("ar",)
+        if not self.zig:
+            return ("ar",)
+        cc = self.command.index("cc") if "cc" in self.command else 0  # flags may stand behind it
+        return (*self.command[:cc], "ar")
 
 
 def choose(cc: str | None, target: Target) -> Toolchain:
@@ -97,7 +100,11 @@ def choose(cc: str | None, target: Target) -> Toolchain:
     """
     named = cc or os.environ.get("PCONV_CC")
     if named:
-        return _probe(tuple(shlex.split(named)), named)
+        try:
+            command = tuple(shlex.split(named))
+        except ValueError as error:
+            raise BuildError(f"compiler {named}: {error}; allowed a command as a shell reads it.") from error
+        return _probe(command, named)
     zig = _wheel_zig()
     if zig is not None:
         return _probe((str(zig), "cc"), "zig cc")

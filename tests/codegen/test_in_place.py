@@ -69,6 +69,17 @@ def test_what_a_layer_also_reads_otherwise_stays() -> None:
     assert over(lower(view, V4)) == {}
 
 
+@pytest.mark.cc
+@pytest.mark.parametrize("target", HOSTS)
+def test_what_is_made_once_stays_for_the_next_run(target: Target, session_cache: Cache) -> None:
+    nodes = [node("Conv", "x w", "c", "conv"), node("Add", "c k", "y")]
+    weights = {"w": rand(8, 8, 1, 1), "k": rand(1, 8, 21, 19)}
+    view = normalise(make(nodes, {"x": [1, 8, 21, 19]}, ["y"], weights))
+    assert over(lower(view, target)) == {}
+    feeds = random_feeds(view)
+    assert_right(view, feeds, run_here(view, target, session_cache, feeds))
+
+
 def test_work_items_of_a_gpu_overlap() -> None:
     assert over(lower(blocks(), targets.get("opencl"))) == {}
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,17 @@ def test_save_and_load(pcl: Path, x: np.ndarray, tmp_path: Path) -> None:
         np.testing.assert_array_equal(engine(x), expected)
     with pytest.raises(InputError, match=r"this engine is closed; load the file again\."):
         engine(x)
+    with pytest.raises(InputError, match=r"this engine is closed; load the file again\."):
+        engine.save(tmp_path / "copy.pcl")
     engine.close()
+
+
+def test_save_survives_another_file_in_its_place(pcl: Path, tmp_path: Path) -> None:
+    mine = Path(shutil.copy(pcl, tmp_path / "mine.pcl"))
+    with pconv.load(mine) as engine:
+        mine.unlink()
+        mine.write_bytes(b"another model")
+        assert engine.save(tmp_path / "copy.pcl").read_bytes() == pcl.read_bytes()
 
 
 def test_threads_mean_nothing(pcl: Path) -> None:

@@ -12,7 +12,6 @@ pytest.importorskip("safetensors")
 from torch import nn  # noqa: E402
 
 import pconv  # noqa: E402
-import pconv.pruning  # noqa: E402
 from pconv.patterns import LIBRARY_NAMES, SHRINKING  # noqa: E402
 
 pytestmark = pytest.mark.torch

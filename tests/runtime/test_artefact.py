@@ -71,6 +71,15 @@ def test_object_file(affine: Path, tmp_path: Path) -> None:
     assert "not as a 64-bit shared library" in refused(path)
 
 
+@pytest.mark.parametrize("place", [32, 40], ids=["segments", "sections"])
+def test_a_header_that_names_a_place_no_file_has(affine: Path, tmp_path: Path, place: int) -> None:
+    content = bytearray(affine.read_bytes())
+    struct.pack_into("<Q", content, place, 2**64 - 1)
+    path = tmp_path / "model.so"
+    path.write_bytes(content)
+    assert "the file is cut off or damaged" in refused(path)
+
+
 def test_macos_library(
     make_program: Callable[..., Program],
     session_cache: Cache,

@@ -244,6 +244,37 @@ def test_report(engine: Engine) -> None:
     assert engine.report(sample(3), runs=1).layers[0].peak_percent is None
 
 
+def test_an_interrupted_report_leaves_no_profile(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, calls = engine._run, []
+
+    def interrupted(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        run(*arguments)
+
+    switched = []
+    monkeypatch.setattr(engine, "_run", interrupted)
+    monkeypatch.setattr(engine, "_c", Watched(engine._c, switched))
+    with pytest.raises(KeyboardInterrupt):
+        engine.report()
+    assert switched == [1, 0]
+
+
+class Watched:
+    """The C interface, which notes how profiling is switched."""
+
+    def __init__(self, c: Any, switched: list[int]) -> None:
+        self._c, self._switched = c, switched
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._c, name)
+
+    def pconv_profile(self, handle: Any, on: int) -> None:
+        self._switched.append(on)
+        self._c.pconv_profile(handle, on)
+
+
 def test_closed_engine(affine: Path, tmp_path: Path) -> None:
     engine = load(affine, threads=2)
     engine.close()

@@ -16,17 +16,24 @@ from pconv.targets import Target
 
 
 def write_in_place(steps: Sequence[Step], target: Target) -> list[Step]:
-    """Let each step that can write over an input that no later step reads."""
+    """Let each step that can write over an input that no later step reads; what is made once stays for the next run."""
     if target.lanes == 1:
         return list(steps)
     last = {tensor.name: i for i, step in enumerate(steps) for tensor in step.inputs}
+    kept = {step.output.name for step in steps if step.once}
     found = []
     for i, step in enumerate(steps):
         under = _under(step)
-        fits = under and under.space == step.output.space == "arena" and under.layout == step.output.layout
-        alone = under and [tensor.name for tensor in step.inputs].count(under.name) == 1
-        found.append(_over(step, under) if under and fits and alone and last[under.name] == i else step)
+        if under and under.name not in kept and last[under.name] == i and _fits(step, under):
+            step = _over(step, under)
+        found.append(step)
     return found
+
+
+def _fits(step: Step, under: Tensor) -> bool:
+    """Tell whether an output can lie where an input does, which the step reads in no other way."""
+    places = under.space == step.output.space == "arena" and under.layout == step.output.layout
+    return places and [tensor.name for tensor in step.inputs].count(under.name) == 1
 
 
 def _under(step: Step) -> Tensor | None:

@@ -109,14 +109,16 @@ class Engine:
         with self._lock:
             self._run(inputs, outputs, batch)  # the first touches cold memory
             self._c.pconv_profile(self._handle, 1)
-            for _ in range(max(1, runs)):
-                self._run(inputs, outputs, batch)
-                if self._c.pconv_times(self._handle, ns, steps) != steps:
-                    raise ArtefactError(
-                        f"{self.path}: its manifest does not fit its code. Compile the model again."
-                    )
-                times.append(list(ns))
-            self._c.pconv_profile(self._handle, 0)
+            try:
+                for _ in range(max(1, runs)):
+                    self._run(inputs, outputs, batch)
+                    if self._c.pconv_times(self._handle, ns, steps) != steps:
+                        raise ArtefactError(
+                            f"{self.path}: its manifest does not fit its code. Compile the model again."
+                        )
+                    times.append(list(ns))
+            finally:
+                self._c.pconv_profile(self._handle, 0)
         return make_report(
             self.manifest,
             [min(each) / batch for each in zip(*times, strict=True)],

@@ -36,9 +36,9 @@ def check_library(file: BinaryIO, path: str) -> None:
             raise ArtefactError(
                 f"{path}: {what}; allowed a compiled model for {platform.system()}. {_RECOMPILE}"
             )
-    except struct.error:
+    except (struct.error, ValueError, OSError):  # a place that no file has
         arch, end = "", size + 1
-    file.seek(end)
+    file.seek(min(end, size))
     if end > size or is_cut(file.read(256)):
         raise ArtefactError(
             f"{path}: the file is cut off or damaged ({size} bytes). Copy or compile it again."

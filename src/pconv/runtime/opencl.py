@@ -48,6 +48,7 @@ class OpenclEngine(Engine):
         self._timed_queue = cl.CommandQueue(context, properties=cl.command_queue_properties.PROFILING_ENABLE)
         self._buffers = self._make_buffers(context, model.constants)
         self._launches = self._make_launches(self._build(context, model.source))
+        self._file = self.path.open("rb")  # what `save` copies, whatever comes to stand at its path
 
     @property
     def threads(self) -> int:
@@ -95,8 +96,10 @@ class OpenclEngine(Engine):
 
         Raises: BuildError when it cannot be written; a file that stood there is replaced whole or kept.
         """
-        with self.path.open("rb") as file:
-            return write_atomically(Path(path), file, "Name another place to save to.")
+        with self._lock:
+            self._check_open()
+            self._file.seek(0)
+            return write_atomically(Path(path), self._file, "Name another place to save to.")
 
     def close(self) -> None:
         """Free the device's memory; calling it again does nothing."""
@@ -104,6 +107,7 @@ class OpenclEngine(Engine):
             for buffer in self._buffers.values():
                 buffer.release()
             self._buffers, self._launches = {}, []
+            self._file.close()
 
     @property
     def _place(self) -> str:
@@ -176,10 +180,13 @@ class OpenclEngine(Engine):
     def _run(self, inputs: list[Array], outputs: list[Array], batch: int) -> None:
         self._enqueue(self._queue, inputs, outputs, batch)
 
-    def _enqueue(self, queue: Any, inputs: list[Array], outputs: list[Array], batch: int) -> Any:
-        """Run all samples; return the nanoseconds of each launch, if the queue keeps them."""
+    def _check_open(self) -> None:
         if not self._buffers:
             raise InputError(f"{self.path}: this engine is closed; load the file again.")
+
+    def _enqueue(self, queue: Any, inputs: list[Array], outputs: list[Array], batch: int) -> Any:
+        """Run all samples; return the nanoseconds of each launch, if the queue keeps them."""
+        self._check_open()
         cl, timed = self._cl, queue is self._timed_queue
         ns = np.zeros(len(self._launches), np.int64)
         for sample in range(batch):

@@ -11,8 +11,12 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 def clip(site: Site) -> Operand:
-    """Convert Clip; its bounds are attributes before opset 11. An open side becomes the largest float32."""
-    low, high = _bound(site, "min", 1, -_LARGEST), _bound(site, "max", 2, _LARGEST)
+    """Convert Clip; its bounds are attributes before opset 11. An open side becomes the largest float32.
+
+    Where the lower bound is above the upper one, all becomes the upper one.
+    """
+    high = _bound(site, "max", 2, _LARGEST)
+    low = min(_bound(site, "min", 1, -_LARGEST), high)
     if (low, high) == (-_LARGEST, _LARGEST):
         return site.tensor()
     if (low, high) == (0.0, _LARGEST):

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pconv.errors import UnsupportedError
 from pconv.graph.nodes import NodeView
+from pconv.graph.shapes import MOST_ELEMS
 from pconv.lower.context import Context, Operator, chunks
 from pconv.lower.kernels import GatherKernel, InterleaveKernel
 from pconv.lower.layout import Layout, planar
@@ -33,6 +35,11 @@ def gather(
     `pixels` gives for each output image element (row-major) the source element, counted from the plane's base, or -1;
     `base` the source element where each output plane begins, or -1.
     """
+    if base.size and int(base.max()) + source.layout.plane_elems > MOST_ELEMS:
+        raise UnsupportedError(
+            f"{name} ({op}): reads {source.channels} planes of {source.layout.height}x{source.layout.width}; allowed "
+            f"are up to {MOST_ELEMS:,} values. Make the images smaller."
+        )
     places = output_layout.source_table()
     table = np.where(places >= 0, pixels[np.maximum(places, 0)], -1).astype(np.int32)
     planes = int(base.size)
