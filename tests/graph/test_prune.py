@@ -10,7 +10,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pconv.errors import BuildError, ModelError, RecipeError
+from pconv.graph import normalise
 from pconv.graph.prune import (
+    broken_promises,
     find_layers,
     layer_weights,
     prune_model,
@@ -197,6 +199,40 @@ def test_a_shared_weight_is_refused_unless_dense() -> None:
     assert all(layer.density == 1 for layer in sparsity.layers.values())
     with pytest.raises(ModelError, match=r"last: its weight c\.weight is shared"):
         prune_model(shared(), Recipe(exclude=("first",)))
+
+
+def test_layers_of_one_node_name_are_two_layers() -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], "c"),
+        helper.make_node("Conv", ["a", "w1"], ["b"], "n", pads=[1] * 4),
+        helper.make_node("Conv", ["b", "w2"], ["d"], "n", pads=[1] * 4),
+        helper.make_node("Conv", ["d", "c.weight"], ["y"], "n", pads=[1] * 4),
+    ]
+    shapes = {"w1": (8, 3, 3, 3), "w2": (16, 8, 3, 3), "c.weight": (4, 16, 3, 3)}
+    model = make(nodes, {name: random(*shape) for name, shape in shapes.items()})
+    recipe = Recipe(compression_rate=4.5, first="dense", layers={"n": "dense", "n_1": 9})
+    pruned, sparsity = prune_model(model, recipe)
+    assert {name: layer.shape for name, layer in sparsity.layers.items()} == {
+        "n": shapes["w1"], "n_1": shapes["w2"], "c": shapes["c.weight"],
+    }  # fmt: skip
+    assert [layer.compression_rate for layer in sparsity.layers.values()] == [1, 9, 4.5]
+    again = ir.from_proto(ir.to_proto(pruned))
+    assert broken_promises(again) == []
+    convs = [node.name for node in normalise(again).graph if node.op_type == "Conv"]
+    assert convs == list(sparsity.layers), "the compiler's names are those of the map"
+
+
+def test_a_weight_behind_identity_has_one_name_everywhere() -> None:
+    nodes = [
+        helper.make_node("Identity", ["c.weight"], ["again"]),
+        helper.make_node("Conv", ["x", "again"], ["y"], "n", pads=[1] * 4),
+    ]
+    model = make(nodes, {"c.weight": random(4, 3, 3, 3)})
+    assert [layer.name for layer in find_layers(model)] == ["c"]
+    assert [node.name for node in normalise(model).graph] == ["c"]
+    nodes[0].input[0] = "again"
+    with pytest.raises(ModelError, match="its input again is computed nowhere before it"):
+        normalise(make(nodes, {}))
 
 
 def test_a_weight_that_is_an_output_is_refused() -> None:

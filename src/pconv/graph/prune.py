@@ -12,7 +12,6 @@ filters may therefore keep other kernels than in the torch module; single filter
 """
 
 import os
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +27,8 @@ from ..files import destination, make_way, unwritable
 from ..masks import magnitude_masks
 from ..recipe import FIRST_MAX_CHANNELS, Kind, LayerInfo, LayerRule, Recipe, plan_layers
 from ..sparsity import METADATA_KEY, SparsityMap
+from .naming import node_names, weight_of
 
-_SUFFIX = ".weight"
 _ADVICE = "Choose another place."
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _PROTOBUF_LIMIT_BYTES = (
@@ -83,9 +82,10 @@ class Layer:
 def find_layers(model: ir.Model) -> list[Layer]:
     """Collect the Conv, Gemm and MatMul nodes whose weights are constants, in the order of execution."""
     found = []
-    names: Counter[str] = Counter()
     first_seen = False
-    for i, node in enumerate(model.graph):
+    names = node_names(model.graph)
+    taken = set(names.values())
+    for i, (node, name) in enumerate(names.items()):
         weight = _weight(node)
         if weight is None:
             continue
@@ -93,13 +93,8 @@ def find_layers(model: ir.Model) -> list[Layer]:
         group = node.attributes.get_int("group", 1)
         is_first = not first_seen and kind == "conv" and shape[1] * group <= FIRST_MAX_CHANNELS
         first_seen |= is_first
-        node_name = node.name or f"{node.op_type}_{i}"
-        stem = (weight.name or "").removesuffix(_SUFFIX)
-        name = stem if stem != weight.name else node_name
-        names[name] += 1
-        if names[name] > 1:  # the same weight again: each use is a layer of its own name
-            name = node_name
-        aliases = (node_name,) if node_name != name else ()
+        own = node.name or f"{node.op_type}_{i}"
+        aliases = () if own in taken else (own,)
         found.append(Layer(LayerInfo(name, kind, shape, is_first, aliases), weight, transposed, node))
     return found
 
@@ -199,9 +194,7 @@ def _weight(node: ir.Node) -> ir.Value | None:
     """Find the constant behind a layer's second input; None for every other node."""
     if node.domain not in ("", "ai.onnx") or node.op_type not in ("Conv", "Gemm", "MatMul"):
         return None
-    value = node.inputs[1]
-    while value is not None and (producer := value.producer()) is not None and producer.op_type == "Identity":
-        value = producer.inputs[0]
+    value = weight_of(node)
     if value is None or ir.convenience.get_const_tensor(value) is None:
         return None
     tensor = _tensor(value)

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ..errors import ModelError, UnsupportedError
+from .naming import unique
 from .nodes import Shape
 from .spec import DOMAIN, OPS, AttrValue
 
@@ -57,7 +58,7 @@ class Builder:
         output: str,
     ) -> ir.Value:
         """Append one node; weights come after the tensors and are stored as float32."""
-        node = _unique(node, self._nodes)
+        node = unique(node, self._nodes)
         constants = [self._weight(f"{node}.{kind}", array) for kind, array in weights]
         value = self._value(output, shape)
         defaults = OPS[op].attrs if op in OPS else {}
@@ -69,10 +70,10 @@ class Builder:
 
     def fresh(self, base: str) -> str:
         """Make a value name that no value of the source has."""
-        return _unique(base, self._reserved)
+        return unique(base, self._reserved)
 
     def _value(self, name: str, shape: Shape) -> ir.Value:
-        name = _unique(name, self._values)
+        name = unique(name, self._values)
         return ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.FLOAT))
 
     def _weight(self, name: str, array: Array) -> ir.Value:
@@ -84,14 +85,6 @@ class Builder:
         )
         self.graph.initializers.add(value)
         return value
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    candidate, i = name, 1
-    while candidate in taken:
-        candidate, i = f"{name}_{i}", i + 1
-    taken.add(candidate)
-    return candidate
 
 
 class Site:
