@@ -12,6 +12,7 @@ import pconv
 from graph.models import make as make_model
 from graph.models import node, normalise, rand
 from pconv import targets, tuning
+from pconv.codegen.program import Program
 from pconv.compiler import inspect, read_model
 from pconv.errors import BuildError
 from pconv.lower import lower
@@ -139,6 +140,69 @@ def test_tuning_measures_and_keeps_what_gains(model: Path, tmp_path: Path) -> No
     assert (tmp_path / "t.json").exists() == (found.tuned_ms < found.modelled_ms)
     for key, record in found.improved.items():
         assert record.ratio < 1 and record.schedule in offered(model)[key] and record.tried >= 2
+
+
+class Even:
+    """A trial whose every layer takes as long, whatever its schedule; a transform takes no time."""
+
+    def __init__(self, program: Program, threads: int, cc: str | None) -> None:
+        self.ms = np.array([float(step["dense_macs"] > 0) for step in program.manifest["layers"]])
+
+    def profile(self) -> np.ndarray:
+        return self.ms
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def even(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that finds nothing, in a network that is faster as a whole."""
+    monkeypatch.setattr("pconv.tune.Here", Even)
+    monkeypatch.setattr("pconv.tune._milliseconds", lambda *_: [2.0, 1.0])
+
+
+@pytest.mark.usefixtures("even")
+def test_a_search_keeps_the_record_that_it_did_not_beat(model: Path, tmp_path: Path) -> None:
+    records = records_of_last_choices(model)
+    path = Tuning(tuning.cpu_name(NATIVE)).merged(records).save(tmp_path / "t.json")
+    found = tune(model, seconds=0.1, path=path)
+    assert tuning.load(path, NATIVE).records == found.improved == records
+
+
+@pytest.mark.usefixtures("even")
+def test_a_search_keeps_what_another_one_wrote_meanwhile(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, others = tmp_path / "t.json", {"another": Record("x", 0.5, 1.0, 1, 2)}
+
+    def meanwhile(*_: object) -> list[float]:
+        Tuning(tuning.cpu_name(NATIVE), others).save(path)
+        return [2.0, 1.0]
+
+    monkeypatch.setattr("pconv.tune._milliseconds", meanwhile)
+    tune(model, seconds=0.1, path=path)
+    assert tuning.load(path, NATIVE).records.keys() == {"another", *offered(model)}
+
+
+@pytest.mark.usefixtures("even")
+@pytest.mark.parametrize("cpu", ["Pentium", f"{tuning.cpu_name(NATIVE)}-fp16"])
+def test_a_search_leaves_the_file_of_another_cpu_or_type_alone(model: Path, tmp_path: Path, cpu: str) -> None:
+    path = Tuning(cpu, records_of_last_choices(model)).save(tmp_path / "t.json")
+    before = path.read_text()
+    with pytest.raises(BuildError) as caught:
+        tune(model, seconds=0.1, path=path)
+    assert str(caught.value) == (
+        f"{path}: its records are for {cpu}; allowed here are those for {tuning.cpu_name(NATIVE)}. "
+        "Name another file with --tuning."
+    )
+    assert path.read_text() == before
+
+
+def test_every_type_has_a_file_of_its_own() -> None:
+    types = ("fp32", "fp16", "fp16-fp32acc")
+    chosen = [targets.get("android-arm64", "cortex-a76", dtype) for dtype in types]
+    assert len({tuning.default_path(target) for target in chosen}) == len(types)
 
 
 class Timed:

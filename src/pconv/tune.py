@@ -25,12 +25,13 @@ from pconv.codegen import generate
 from pconv.compiler import choose_target, read_model
 from pconv.devices import Device
 from pconv.errors import BuildError
+from pconv.files import check_writable
 from pconv.lower import lower
 from pconv.lower.choice import Choice, Picker
 from pconv.lower.plan import Plan
 from pconv.targets import Target
 from pconv.trial import CHECKS, Here, There, Trial
-from pconv.tuning import Record
+from pconv.tuning import Record, Tuning
 
 RUNS = 6
 """Profiled runs of each network in a round, taking turns; the fastest of a layer counts."""
@@ -56,14 +57,21 @@ class Tuned:
 
 @dataclass(slots=True)
 class _Layer:
-    """All layers of one key: what there is to try, and the best so far."""
+    """All layers of one key: what is offered beside the modelled choice, what of it to try, and the best so far."""
 
     modelled: str
+    offered: frozenset[str]
     options: list[str]
     best: str
     ratio: float = 1.0
     ms: float = 0.0
     tried: int = 1
+    known: Record | None = None
+
+    def begin(self, known: Record | None) -> None:
+        """Begin with what an earlier search recorded, where that is still offered."""
+        if known is not None and known.schedule in self.offered:
+            self.known, self.best, self.ratio, self.ms = known, known.schedule, known.ratio, known.ms
 
     def note(self, schedule: str, ratio: float, ms: float) -> None:
         """Take in one more measurement."""
@@ -72,7 +80,11 @@ class _Layer:
             self.best, self.ratio, self.ms = schedule, ratio, ms
 
     def record(self, threads: int) -> Record:
-        """Return what is worth keeping; a layer that nothing beat is recorded as modelled."""
+        """Return what is worth keeping: the earlier record if nothing beat it, not even the modelled choice."""
+        if (known := self.known) is not None:
+            beaten = self.ratio > 1 if self.best == known.schedule else self.ratio < known.ratio
+            if not beaten:
+                return known
         if self.ratio > 1 - MIN_GAIN:
             return Record(self.modelled, 1.0, round(self.ms, 5), threads, self.tried)
         return Record(self.best, round(self.ratio, 4), round(self.ms, 5), threads, self.tried)
@@ -100,12 +112,15 @@ def tune(
     `pconv.compile`. With `device`, everything runs there, on the cores `cpus` where they are named, and the records are
     those of its processor. `seconds` bounds the search, compiling included: a round that has begun is finished, one is
     made at least.
-    `path` is the tuning file, by default this machine's own, which `pconv.compile` reads.
+    `path` is the tuning file, by default this machine's own, which `pconv.compile` reads. Its records stay, but for
+    those of layers for which something faster was measured.
 
-    Raises: as `compile` does; BuildError when the file cannot be written, or the target is another machine's and no
-    device is named; DeviceError when the device fails.
+    Raises: as `compile` does; BuildError when the file cannot be written or is another CPU's, or the target is another
+    machine's and no device is named; DeviceError when the device fails.
     """
     start = time.perf_counter()
+    if path is not None:
+        check_writable(path, tuning.ADVICE)
     chosen = choose_target(target or (device.platform if device else None), cpu, dtype)
     if device is None:
         _require_here(chosen)
@@ -123,7 +138,9 @@ def tune(
     base, modelled = trial(lambda key, choices: _note(layers, key, choices), "modelled")
     processor = base.cpu() if isinstance(base, There) else None
     path = path or tuning.default_path(chosen, processor=processor)
-    known = tuning.load(path, chosen, processor)
+    known = _load(path, chosen, processor)
+    for key, layer in layers.items():
+        layer.begin(known.records.get(key))
     rounds = max((len(layer.options) for layer in layers.values()), default=0)
     done = 0
     while done < rounds and (not done or time.perf_counter() - start < seconds):
@@ -142,13 +159,14 @@ def tune(
         # The least of many noisy times is too good to be true: only what gains once more is kept.
         for key, ratio, ms in _compare((modelled, plan), (base, best), 2 * RUNS):
             layers[key].ratio, layers[key].ms = ratio, ms
-    found = known.merged({key: layer.record(threads) for key, layer in layers.items()})
+    records = {key: layer.record(threads) for key, layer in layers.items()}
+    found = known.merged(records)
     tuned, _ = trial(found.pick)
     with closing(base), closing(tuned):
         modelled_ms, tuned_ms = _milliseconds(base, tuned)
     if tuned_ms < modelled_ms:
-        found.save(path)
-    improved = {key: record for key in layers if (record := found.records[key]).ratio < 1}
+        _load(path, chosen, processor).merged(records).save(path)  # another search may have written meanwhile
+    improved = {key: record for key, record in records.items() if record.ratio < 1}
     return Tuned(modelled_ms, tuned_ms, done, len(layers), improved, path, time.perf_counter() - start)
 
 
@@ -161,14 +179,27 @@ def _require_here(target: Target) -> None:
         )
 
 
+def _load(path: Path, target: Target, processor: str | None) -> Tuning:
+    """Read the records that new ones are to join.
+
+    Raises: BuildError when they are another CPU's or type's, which new ones would replace.
+    """
+    known, here = tuning.load(path, target, processor), tuning.cpu_name(target, processor)
+    if known.cpu != here:
+        raise BuildError(
+            f"{path}: its records are for {known.cpu}; allowed here are those for {here}. {tuning.ADVICE}"
+        )
+    return known
+
+
 def _note(layers: dict[str, _Layer], key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
     """Take the modelled choice, and write down what else there is: the best of each other kind first."""
     first = choices[0]
+    offered = frozenset(choice.name for choice in choices) - {first.name}
     near = [c for c in choices[1:] if c.schedule.cycles < WORST_MODELLED * first.schedule.cycles]
     kinds = {c.kind: c.name for c in reversed(near) if c.kind != first.kind}
-    layers[key] = _Layer(
-        first.name, list(dict.fromkeys([*kinds.values(), *(c.name for c in near)])), first.name
-    )
+    options = list(dict.fromkeys([*kinds.values(), *(c.name for c in near)]))
+    layers[key] = _Layer(first.name, offered, options, first.name)
     return first, ""
 
 

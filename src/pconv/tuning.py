@@ -32,6 +32,8 @@ By hand, as most changes do not: a hash of the sources would throw hours of tuni
 ANY = "any"
 """Whatever processor it will be."""
 
+ADVICE = "Name another file with --tuning."
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -46,7 +48,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """The records for one CPU. `missing` says why there are none, where there are none for a reason."""
+    """The records for one CPU. `missing` says why none of them holds here, where there is a reason."""
 
     cpu: str
     records: Mapping[str, Record] = field(default_factory=dict)
@@ -78,8 +80,7 @@ class Tuning:
 
         Raises: BuildError when it cannot be written.
         """
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return write_atomically(path, self.dumps().encode(), "Name another file with --tuning.")
+        return write_atomically(path, self.dumps().encode(), ADVICE)
 
 
 def _taken(record: Record) -> str:
@@ -100,7 +101,7 @@ def default_path(target: Target, cache: Cache | None = None, processor: str | No
 
 
 def load(path: Path, target: Target, processor: str | None = None) -> Tuning:
-    """Read the records for this CPU; none, with the reason, where the file has none that hold here.
+    """Read the records for this CPU; none, with the reason and the file's CPU, where the file has none that hold here.
 
     With `processor` they are to be for that one; `ANY` takes those of any with the target's instruction set, as a
     compiler for another machine has to.
@@ -123,5 +124,7 @@ def load(path: Path, target: Target, processor: str | None = None) -> Tuning:
         cpu = said[2]
     for name, found, here in zip(("format", "generator", "CPU"), said, (FORMAT, GENERATOR, cpu), strict=True):
         if found != here:
-            return Tuning(cpu, missing=f"not tuned: the records are for {name} {found}, here it is {here}")
+            return Tuning(
+                str(said[2]), missing=f"not tuned: the records are for {name} {found}, here it is {here}"
+            )
     return Tuning(cpu, records)

@@ -44,6 +44,19 @@ def test_another_machine_needs_a_device(cli, model: Path, tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", [("tune",), ("compile", "-o", "m.so", "--tune", "1")])
+def test_a_tuning_file_that_cannot_be_written_is_refused_first(
+    cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pconv.tune.read_model", lambda *_: pytest.fail("it began to work"))
+    ran = cli(*command, model, "--tuning", "/dev/null/t.json")
+    assert ran.code == 2
+    assert ran.err.endswith(
+        "/dev/null/t.json: cannot be written (Not a directory). Name another file with --tuning.\n"
+    )
+
+
 def test_a_file_that_is_no_tuning_file(cli, model: Path, tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text("not JSON")
     for command in (("tune", model, "--seconds", "1"), ("compile", model, "-o", tmp_path / "m.so")):
