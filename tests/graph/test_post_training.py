@@ -105,6 +105,15 @@ def test_the_refit_repairs_most_of_what_magnitude_breaks(images: np.ndarray) -> 
     assert [value.name for value in pruned.graph.inputs] == ["x"]
 
 
+def test_a_calibrated_model_is_calibrated_again(images: np.ndarray) -> None:
+    once, first = prune_calibrated(load(make()), images[:20], RECIPE)
+    twice, second = prune_calibrated(load(ir.to_proto(once)), images[:20], RECIPE)
+    onnx.checker.check_model(ir.to_proto(twice), full_check=True)
+    assert second == first
+    assert len(twice.graph.initializers) == len(once.graph.initializers), "the old biases are gone"
+    np.testing.assert_allclose(run(twice, images[:4]), run(once, images[:4]), rtol=0.1, atol=0.1)
+
+
 def test_files_for_one_image_calibrate_as_well(images: np.ndarray) -> None:
     many, _ = prune_calibrated(load(make()), images[:20], RECIPE)
     single, _ = prune_calibrated(load(make(1)), images[:20], RECIPE)

@@ -19,6 +19,7 @@ from ..progress import Progress
 from ..recipe import Recipe
 from ..sparsity import SparsityMap
 from .execution import Execution
+from .naming import unique
 from .prune import Layer, has_one_reader, prepare, write_sparsity
 
 Array = NDArray[Any]
@@ -169,7 +170,7 @@ def _set_bias(layer: Layer, bias: Array) -> str:
     """Give a layer's node this constant as its third input, under a name that nothing else has."""
     graph, node = layer.node.graph, layer.node
     assert graph is not None
-    name = f"{layer.name}.refitted_bias"
+    name = unique(f"{layer.name}.refitted_bias", _value_names(graph))
     tensor = ir.Tensor(bias.astype(layer.stored().dtype), name=name)
     value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
     old = node.inputs[2] if len(node.inputs) > 2 else None
@@ -179,6 +180,11 @@ def _set_bias(layer: Layer, bias: Array) -> str:
     if old is not None and old.is_initializer() and not old.uses() and old.name is not None:
         graph.initializers.pop(old.name)
     return name
+
+
+def _value_names(graph: ir.Graph) -> set[str]:
+    values = [*graph.inputs, *graph.initializers.values(), *(v for node in graph for v in node.outputs)]
+    return {value.name for value in values if value.name is not None}
 
 
 def _added(node: ir.Node) -> ir.Value | None:
