@@ -9,6 +9,7 @@ import pytest
 from onnx import numpy_helper
 from PIL import Image
 
+from pconv.cli import arrays, calibration
 from pconv.graph import load
 from pconv.graph.prune import read_sparsity
 
@@ -85,16 +86,17 @@ def test_a_compiled_model_is_not_pruned(cli, tmp_path: Path) -> None:
 
 
 def test_calibration_images_come_from_a_folder_or_an_array(cli, model: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "images"
-    folder.mkdir()
+    folder, bytewise = tmp_path / "images", tmp_path / "bytes"
+    folder.mkdir(), bytewise.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (40, 3, 8, 8), np.uint8)
     for i, picture in enumerate(pixels):
         Image.fromarray(picture.transpose(1, 2, 0)).save(folder / f"{i:02}.png")
+        np.save(bytewise / f"{i:02}.npy", picture[None])
     np.save(tmp_path / "images.npy", pixels)
     np.savez(tmp_path / "images.npz", images=pixels, labels=np.arange(40))
     scale = ("--mean", "0.5", "--std", "0.2,0.3,0.2")
     made = []
-    for i, source in enumerate((folder, tmp_path / "images.npy", tmp_path / "images.npz")):
+    for i, source in enumerate((folder, bytewise, tmp_path / "images.npy", tmp_path / "images.npz")):
         output = tmp_path / f"{i}.onnx"
         ran = cli(
             "prune",
@@ -111,10 +113,22 @@ def test_calibration_images_come_from_a_folder_or_an_array(cli, model: Path, tmp
         )
         assert ran.code == 0, ran.err
         made.append(output.read_bytes())
-    assert made[0] == made[1] == made[2]
+    assert made[0] == made[1] == made[2] == made[3]
     assert zeros(tmp_path / "0.onnx", "conv2.weight") == pytest.approx(1 - 1 / 4.5)
     cli("prune", model, "-o", tmp_path / "by-magnitude.onnx", "--compression", "4.5")
     assert (tmp_path / "by-magnitude.onnx").read_bytes() != made[0]
+
+
+def test_fewer_images_are_spread_over_all(model: Path, tmp_path: Path) -> None:
+    images = np.ones((9, 3, 8, 8), np.float32) * np.arange(9, dtype=np.float32)[:, None, None, None]
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for i, image in enumerate(images):
+        np.save(folder / f"{i}.npy", image[None])
+    np.save(tmp_path / "array.npy", images)
+    for path in (folder, tmp_path / "array.npy"):
+        taken = calibration.read(path, model, 3, None, arrays.AS_READ, lambda text: None)
+        assert taken is not None and taken[:, 0, 0, 0].tolist() == [0, 4, 8]
 
 
 @pytest.mark.parametrize(

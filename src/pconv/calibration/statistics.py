@@ -121,12 +121,13 @@ def _moments(columns: Array, wanted: Array, mean_x: Array, mean_y: Array, geomet
 
 
 def enough_images(images: int, pixels: int) -> NDArray[np.int64]:
-    """Say which of the images, of so many pixels each, a sweep takes: more cost memory and help little.
+    """Say which of the images, of so many pixels each, a sweep takes: more cost memory and help little."""
+    return spread(images, max(1, min(MAX_IMAGES, MAX_PIXELS // max(1, pixels))))
 
-    They are spread over all, since files often stand class by class.
-    """
-    count = max(1, min(images, MAX_IMAGES, MAX_PIXELS // max(1, pixels)))
-    return np.linspace(0, images - 1, count).astype(np.int64)
+
+def spread(images: int, most: int) -> NDArray[np.int64]:
+    """Say which of the images to take, `most` at most: spread over all, since files often stand class by class."""
+    return np.linspace(0, images - 1, min(images, most)).astype(np.int64)
 
 
 def damped(hessian: Array, share: float) -> Array:

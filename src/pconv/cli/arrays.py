@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pconv.calibration import spread
 from pconv.cli import console, options
 from pconv.errors import InputError
 
@@ -40,6 +41,15 @@ class Scale:
         if not all(map(math.isfinite, made.mean)) or not all(0 < value < math.inf for value in made.std):
             raise InputError(f"--mean {mean} --std {std}: allowed are finite numbers, for --std above 0.")
         return made
+
+    def as_read(self, images: Array) -> Array:
+        """Give arrays of images as the model reads them: bytes are pictures and are scaled, floats are that already.
+
+        Shapes: [n, c, h, w] -> the same, float32
+        """
+        if images.dtype != np.uint8 or images.ndim != 4:
+            return images.astype(np.float32)
+        return np.ascontiguousarray(np.moveaxis(self(np.moveaxis(images, 1, -1)), -1, 1))
 
     def __call__(self, pixels: Array) -> Array:
         """Scale pictures.
@@ -83,17 +93,20 @@ def read_inputs(texts: Sequence[str], shapes: Shapes, scale: Scale) -> dict[str,
 
 
 def read_folder(folder: Path, shapes: Shapes, scale: Scale, most: int = MOST_FILES) -> list[dict[str, Array]]:
-    """Read the pictures and .npy files of a folder, in the order of their names, `most` at most, as inputs.
+    """Read the pictures and .npy files of a folder, in the order of their names, as inputs.
+
+    Of more than `most`, so many are taken that are spread over all: files often stand class by class.
 
     Raises: InputError when a file cannot be read or has another shape, or none is there.
     """
     if len(shapes) != 1:
         raise InputError(f"{folder}: a folder serves models of one input; this one has {', '.join(shapes)}.")
     ((name, shape),) = shapes.items()
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)[:most]
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
     if not files:
         raise InputError(f"{folder}: no images; allowed are files in {', '.join(PICTURES)}.")
-    arrays = {path: np.asarray(_read(path, shape, scale), np.float32) for path in files}
+    chosen = [files[i] for i in spread(len(files), most)]
+    arrays = {path: scale.as_read(_read(path, shape, scale)) for path in chosen}
     for path, array in arrays.items():
         if array.shape != tuple(shape):
             raise InputError(f"{path}: shape {array.shape}, allowed {tuple(shape)}.")

@@ -8,6 +8,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from pconv.calibration import spread
 from pconv.cli import arrays, options
 from pconv.cli.console import Tracker
 from pconv.errors import InputError
@@ -30,7 +31,7 @@ Most = Annotated[
         "--images",
         metavar="N",
         min=1,
-        help="Use this many at most; of large ones fewer are used, as memory allows.",
+        help="Use this many at most, spread over all; of large ones fewer are used, as memory allows.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -63,7 +64,8 @@ def read(
         shape = _input_shape(model, size)
         inputs = arrays.read_folder(path, {"input": shape}, scale, most)
         return np.concatenate([one["input"] for one in inputs])
-    return _as_read(_load(path)[:most], scale)
+    images = _load(path)
+    return scale.as_read(images[spread(len(images), most)])
 
 
 def _load(path: Path) -> NDArray[Any]:
@@ -85,12 +87,6 @@ def _load(path: Path) -> NDArray[Any]:
             f"--calibrate {path}: it holds {len(images)} arrays of [n, c, h, w]; allowed is one. Save the images alone."
         )
     return images[0]
-
-
-def _as_read(images: NDArray[Any], scale: arrays.Scale) -> NDArray[Any]:
-    if images.dtype != np.uint8:
-        return images.astype(np.float32)
-    return np.ascontiguousarray(np.moveaxis(scale(np.moveaxis(images, 1, -1)), -1, 1))
 
 
 def _input_shape(model: Path, size: str | None) -> tuple[int, ...]:
