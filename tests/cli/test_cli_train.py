@@ -13,8 +13,8 @@ pytestmark = pytest.mark.torch
 def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("cifar")
     draw = np.random.default_rng(0)
-    for name in ("data_batch_1", "test_batch"):
-        records = draw.integers(0, 256, (20, 3073), np.uint8)
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        records = draw.integers(0, 256, (4, 3073), np.uint8)
         records[:, 0] %= 10
         (home / f"{name}.bin").write_bytes(records.tobytes())
     return home

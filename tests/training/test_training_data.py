@@ -15,6 +15,7 @@ from pconv.errors import ModelError, PconvError
 from pconv.training import data as room
 from pconv.training.augment import centre_crop, crop_and_flip, random_resized_crop
 from pconv.training.data import Draw, Parts, find, hub, in_order, open_data, plan_epoch
+from pconv.training.data.cifar import BATCHES
 from pconv.training.data.parts import hold_out
 from pconv.training.distributed import ALONE, Ranks
 
@@ -36,7 +37,7 @@ def first(split: room.Split, count: int = 4) -> tuple[torch.Tensor, torch.Tensor
 def pickles(tmp_path: Path) -> Path:
     home = tmp_path / "cifar-10-batches-py"
     home.mkdir()
-    for seed, name in enumerate(("data_batch_1", "data_batch_2", "test_batch")):
+    for seed, name in enumerate(BATCHES):
         pixels, labels = batch(seed)
         (home / name).write_bytes(pickle.dumps({b"data": pixels, b"labels": labels.tolist()}))
     return tmp_path
@@ -56,12 +57,12 @@ def folders(tmp_path: Path) -> Path:
 def test_pickles_and_binary_files_hold_the_same(pickles: Path, tmp_path: Path) -> None:
     home = tmp_path / "binary" / "cifar-10-batches-bin"
     home.mkdir(parents=True)
-    for seed, name in enumerate(("data_batch_1", "data_batch_2", "test_batch")):
+    for seed, name in enumerate(BATCHES):
         pixels, labels = batch(seed)
         (home / f"{name}.bin").write_bytes(np.c_[labels.astype(np.uint8), pixels].tobytes())
     one, other = open_data(pickles, 32), open_data(home, 32)
     for parts in (one, other):
-        assert [len(split) for split in (parts.train, parts.held_out, parts.test)] == [36, 4, 20]
+        assert [len(split) for split in (parts.train, parts.held_out, parts.test)] == [90, 10, 20]
         assert parts.classes[3] == "cat" and parts.shape == (1, 3, 32, 32)
     (x, y), (other_x, other_y) = first(one.train), first(other.train)
     assert torch.equal(x, other_x) and torch.equal(y, other_y)
@@ -82,14 +83,23 @@ def test_a_pickle_that_would_run_code_is_refused(pickles: Path) -> None:
 
 
 def test_broken_cifar_files_are_named(pickles: Path) -> None:
-    (pickles / "cifar-10-batches-py" / "test_batch").unlink()
-    with pytest.raises(ModelError, match=r"cannot read .*test_batch: No such file"):
-        open_data(pickles, 32)
     home = pickles / "cifar-10-batches-bin"
     home.mkdir()
     (pickles / "cifar-10-batches-py").rename(pickles / "away")
-    (home / "data_batch_1.bin").write_bytes(b"12345")
+    for name in BATCHES:
+        (home / f"{name}.bin").write_bytes(b"12345")
     with pytest.raises(ModelError, match=r"data_batch_1\.bin has 5 bytes, allowed is a multiple of 3073"):
+        open_data(pickles, 32)
+
+
+@pytest.mark.parametrize("missing", [("data_batch_1",), ("data_batch_3", "data_batch_4"), ("test_batch",)])
+def test_missing_cifar_files_are_named(pickles: Path, missing: tuple[str, ...]) -> None:
+    for name in missing:
+        (pickles / "cifar-10-batches-py" / name).unlink()
+    with pytest.raises(
+        ModelError,
+        match=rf"cifar-10-batches-py has no {', '.join(missing)}; .* Copy the missing files there\.",
+    ):
         open_data(pickles, 32)
 
 
@@ -200,7 +210,7 @@ def test_saved_datasets_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.Monk
 def test_shortened_data_keep_the_rest(pickles: Path) -> None:
     whole = open_data(pickles, 32)
     short = open_data(pickles, 32, images=5)
-    assert (len(short.train), len(short.held_out), len(short.test)) == (5, 4, 20)
+    assert (len(short.train), len(short.held_out), len(short.test)) == (5, 10, 20)
     assert len(find.shorten(whole, 1000).train) == len(whole.train)
 
 

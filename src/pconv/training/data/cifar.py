@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pconv.demo.data import Dataset, Labelled, cifar10, divide_cifar
+from pconv.demo.data import CIFAR_PARTS, Dataset, Labelled, cifar10, divide_cifar
 from pconv.errors import ModelError
 from pconv.training.data.arrays import ArraySplit
 from pconv.training.data.parts import Parts
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PICKLES, BINARY = "cifar-10-batches-py", "cifar-10-batches-bin"
+BATCHES = (*(f"data_batch_{i + 1}" for i in range(CIFAR_PARTS)), "test_batch")
 PIXELS = 3 * 32 * 32
 RECORD = 1 + PIXELS
 
@@ -33,12 +35,11 @@ def find_cifar(path: Path) -> Parts | None:
 
     Raises: ModelError when a file is missing or broken.
     """
-    for home in (path, path / PICKLES):
-        if (home / "data_batch_1").is_file():
-            return _parts(_read_all(home, "", _read_pickle))
-    for home in (path, path / BINARY):
-        if (home / "data_batch_1.bin").is_file():
-            return _parts(_read_all(home, ".bin", _read_binary))
+    for folder, suffix, read in ((PICKLES, "", _read_pickle), (BINARY, ".bin", _read_binary)):
+        for home in (path, path / folder):
+            files = [home / f"{name}{suffix}" for name in BATCHES]
+            if any(file.is_file() for file in files):
+                return _parts(_read_all(home, files, read))
     for home in (path.parent if path.name == "cifar10" else path, path):
         if (home / "cifar10" / "train_1.npz").is_file():
             return _parts(cifar10(home))
@@ -50,9 +51,14 @@ def _parts(dataset: Dataset) -> Parts:
     return Parts(dataset.name, train, held_out, test, CLASSES, dataset.train.shape)
 
 
-def _read_all(home: Path, suffix: str, read: Any) -> Dataset:
-    train = sorted(home.glob(f"data_batch_[1-9]{suffix}"))
-    return divide_cifar([read(path) for path in train], read(home / f"test_batch{suffix}"))
+def _read_all(home: Path, files: Sequence[Path], read: Callable[[Path], Labelled]) -> Dataset:
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise ModelError(
+            f"cifar10: {home} has no {', '.join(missing)}; all of data_batch_1 to data_batch_{CIFAR_PARTS} and "
+            "test_batch are needed. Copy the missing files there."
+        )
+    *train, test = map(read, files)
+    return divide_cifar(train, test)
 
 
 class _Unpickler(pickle.Unpickler):
