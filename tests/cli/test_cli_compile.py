@@ -1,6 +1,7 @@
 """`pconv compile`, `pconv run` and `pconv inspect` on a small model."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,30 @@ def test_compile_to_a_place_that_is_none(cli, model: Path) -> None:
     ran = cli("compile", model, "-o", "/dev/null/m.so")
     assert ran.code == 2
     assert "/dev/null/m.so: cannot be written (Not a directory). Choose another place with -o." in ran.err
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (("compile",), "-o"),
+        (("recipe", "--macs", "1M"), "-o"),
+        (("forecast", "--seconds", "0"), "--json"),
+        (("bench",), "--json"),
+    ],
+)
+def test_the_model_is_not_replaced(
+    cli, model: Path, tmp_path: Path, command: tuple[str, ...], option: str
+) -> None:
+    path = Path(shutil.copy(model, tmp_path / "m.onnx"))
+    (tmp_path / "link.onnx").symlink_to(path)
+    for output in (path, tmp_path / "link.onnx"):
+        ran = cli(*command, path, option, output)
+        assert ran.code == 2
+        assert ran.err.endswith(
+            f"pconv: error: {output}: this is the model itself, which it would replace. Choose another place with "
+            f"{option}.\n"
+        )
+    assert path.read_bytes() == model.read_bytes()
 
 
 def test_run_reads_and_writes_arrays(

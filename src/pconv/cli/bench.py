@@ -91,7 +91,7 @@ def bench(
     to_stdout = str(json) == "-"
     file = None if to_stdout else json
     if file is not None:
-        console.check_writable(file, "--json")
+        console.check_writable(file, "--json", model)
     with (
         console.progress(f"reading {model}", quiet=to_stdout) as track,
         models.workshop() as folder,

@@ -69,7 +69,7 @@ def compile(
             "with `pconv tune --device`."
         )
     start = time.perf_counter()
-    console.check_writable(output)
+    console.check_writable(output, model=model)
     with (
         console.progress(f"reading {model}", quiet=json) as track,
         models.source(model, track, settings) as found,

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from pconv import files
 from pconv.cli import interrupts
+from pconv.errors import BuildError
 
 PIPE_COLUMNS = 160
 """A file or a pipe has no width; wide enough for the names of layers."""
@@ -108,11 +109,15 @@ def progress(text: str, quiet: bool = False) -> Iterator[Tracker]:
         yield Tracker(shown, shown.add_task(text, total=None))
 
 
-def check_writable(path: Path, option: str = "-o") -> None:
+def check_writable(path: Path, option: str = "-o", model: str = "") -> None:
     """Check that what an option names can be written, before any work is done for it.
 
-    Raises: BuildError when it cannot.
+    Raises: BuildError when it cannot, or it is the file of the model, which would be lost.
     """
+    if model and path.exists() and Path(model).exists() and path.samefile(model):
+        raise BuildError(
+            f"{path}: this is the model itself, which it would replace. Choose another place with {option}."
+        )
     files.check_writable(path, f"Choose another place with {option}.")
 
 

@@ -79,7 +79,7 @@ def forecast(
         console.check_writable(output)
         console.check_writable(output.with_suffix(".png"))
     if json is not None and not to_stdout:
-        console.check_writable(json, "--json")
+        console.check_writable(json, "--json", model)
     with (
         console.progress(f"reading {model}", quiet=to_stdout) as track,
         models.plain_source(model, track, options.shapes(input)) as found,

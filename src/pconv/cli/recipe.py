@@ -99,7 +99,7 @@ def recipe(
             f"--table {table}: its rates and settings were measured; leave out --compression, --patterns and "
             "--exclude, or leave --table out."
         )
-    console.check_writable(output)
+    console.check_writable(output, model=model)
     with (
         console.progress(f"reading {model}", quiet=json) as track,
         models.plain_source(model, track, options.shapes(input)) as found,
