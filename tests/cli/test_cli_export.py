@@ -1,6 +1,7 @@
 """`pconv export` on a small model: what it writes runs, and errors leave nothing."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,10 @@ def test_export_prunes_on_the_way_and_says_where_to_begin(cli, model: Path, tmp_
         (["--name", "!"], "name '!': no name for a C library"),
         (["--gpu", "linux-x86_64"], "GPU 'x86-64-v3': no target for one; allowed opencl, "),
         (["--gpu", "opencl", "--target", "ios-arm64"], "target ios-arm64: apps there have no OpenCL"),
+        (
+            ["--gpu-tuning", "gpu.json"],
+            "--gpu-tuning gpu.json: nothing is written for a GPU; add --gpu, e.g. ",
+        ),
         (["--cc", "no-such-cc"], "C compiler 'no-such-cc': it does not run"),
     ],
 )
@@ -56,6 +61,26 @@ def test_export_errors_leave_nothing(
     ran = cli("export", model, "-o", tmp_path / "out", *arguments)
     assert ran.code == 2 and ran.out == "" and ran.err.startswith(f"pconv: error: {message}")
     assert ran.err.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_an_export_does_not_replace_the_model_nor_where_one_stands(
+    cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    assert cli("export", model, "-o", out, "--target", "ios-arm64").code == 0
+    inside = Path(shutil.copy(model, out / "m.onnx"))
+    ran = cli("export", inside, "-o", out, "--target", "ios-arm64")
+    assert ran.code == 2 and inside.exists()
+    assert ran.err.startswith(
+        f"pconv: error: -o {out}: the model lies in it, and an export replaces it whole. "
+    )
+    monkeypatch.chdir(out / "src")
+    for here in (".", ".."):
+        ran = cli("export", model, "-o", here, "--target", "ios-arm64")
+        assert ran.code == 2 and inside.exists()
+        assert ran.err.startswith(
+            f"pconv: error: {here}: it is or holds the current folder, and an export replaces "
+        )
 
 
 def test_compile_for_ios_says_export(cli, model: Path, tmp_path: Path) -> None:

@@ -310,6 +310,13 @@ def test_failure_leaves_nothing(make_program: Maker, tmp_path: Path) -> None:
         write_folder(make_program(HERE), Path("/dev/null/out"))
 
 
+def test_a_link_is_followed(make_program: Maker, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_folder(make_program("ios-arm64"), tmp_path / "link", name="net")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "include" / "net.h").exists()
+
+
 def test_folders_on_the_way_are_made(make_program: Maker, tmp_path: Path) -> None:
     write_folder(make_program(HERE), tmp_path / "new" / "out")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]

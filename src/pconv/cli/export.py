@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pconv.cli import console, models, options
+from pconv.errors import PconvError
 
 EPILOG = """Examples:
 
@@ -76,6 +77,15 @@ def export(
     settings = options.settings_with_rate(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
     )
+    if gpu_tuning is not None and gpu is None:
+        raise PconvError(
+            f"--gpu-tuning {gpu_tuning}: nothing is written for a GPU; add --gpu, e.g. --gpu opencl-fp16, or leave "
+            "--gpu-tuning out."
+        )
+    if Path(model).exists() and Path(model).resolve().is_relative_to(output.resolve()):
+        raise PconvError(
+            f"-o {output}: the model lies in it, and an export replaces it whole. Name another folder with -o."
+        )
     with (
         console.progress(f"reading {model}", quiet=json) as track,
         models.source(model, track, settings) as found,

@@ -192,19 +192,24 @@ def _fill(text: str, values: dict[str, str]) -> str:
 @contextmanager
 def _replacing(out: Path) -> Iterator[Path]:
     """Give a draft folder beside `out`, which takes its place when the block ends well."""
+    place = out.resolve()
+    if Path.cwd().is_relative_to(place):
+        raise BuildError(
+            f"{out}: it is or holds the current folder, and an export replaces it whole. {_ADVICE}"
+        )
     if out.exists() and not (out / _MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise BuildError(
             f"{out}: it is there already and no export wrote it; allowed a new folder or an export's. {_ADVICE}"
         )
     suffix = secrets.token_hex(4)
-    draft, old = out.with_name(f".{out.name}.{suffix}.part"), out.with_name(f".{out.name}.{suffix}.old")
+    draft, old = (place.with_name(f".{place.name}.{suffix}.{kind}") for kind in ("part", "old"))
     try:
-        make_way(out)
+        make_way(place)
         draft.mkdir()
         yield draft
-        if out.exists():
-            out.rename(old)
-        draft.rename(out)
+        if place.exists():
+            place.rename(old)
+        draft.rename(place)
     except OSError as error:
         raise unwritable(out, error, _ADVICE) from error
     except BuildError as error:
