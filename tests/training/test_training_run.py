@@ -109,9 +109,9 @@ def test_pruning_from_weights_tells_the_change(pruned: Path) -> None:
 
 @pytest.mark.parametrize("file", ["weights.pt", "weights.safetensors", "model.onnx"])
 def test_a_pruned_network_goes_on_from_any_of_its_files(folder: Path, pruned: Path, file: str) -> None:
-    module, zeros = make_network("resnet20_cifar", 2, pruned / file, seed=0)
-    before = {key: value.clone() for key, value in module.state_dict().items()}
     parts = open_data(folder, 32)
+    module, zeros = make_network("resnet20_cifar", parts, pruned / file, seed=0)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
     pruner = make_pruner(module, Recipe(), "keep", 4, parts, zeros)
     settings = default_settings(tuning=True, distill=False, **TINY)
     loop = Loop(module, parts, settings, make_objective(None, settings), pruner=pruner)
@@ -150,6 +150,16 @@ def test_what_does_not_fit_is_refused_before_training(tmp_path: Path, folder: Pa
         train(folder, "resnet20_cifar", tmp_path, settings=settings)
 
 
+def test_images_of_a_size_that_the_network_cannot_read(folder: Path) -> None:
+    parts = open_data(folder, 64)
+    with pytest.raises(
+        ModelError,
+        match=r"^vgg16_cifar: images of 64x64 \(imagenet\d*\) do not fit it; it was made for 32x32\. "
+        r"Give --image-size 32 for pictures from files; for CIFAR-10 take a network for 32x32",
+    ):
+        make_network("vgg16_cifar", parts, None, seed=0)
+
+
 def test_a_batch_that_does_not_divide(folder: Path) -> None:
     settings = default_settings(tuning=False, distill=False, **TINY)
     with pytest.raises(
@@ -161,7 +171,7 @@ def test_a_batch_that_does_not_divide(folder: Path) -> None:
 def test_another_network_teaches_its_outputs_alone(folder: Path, weights: Path, tmp_path: Path) -> None:
     torch.save(zoo.create("resnet56_cifar", num_classes=2, seed=1).state_dict(), tmp_path / "large.pt")
     named = Teacher("resnet56_cifar", tmp_path / "large.pt")
-    teacher = load_teacher(named, 2, torch.device("cpu"))
+    teacher = load_teacher(named, open_data(folder, 32), torch.device("cpu"))
     x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         large = zoo.create("resnet56_cifar", weights=named.weights, num_classes=2).eval()(x)

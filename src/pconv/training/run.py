@@ -202,7 +202,7 @@ class _Actors:
 def _bring_in(
     task: _Task, parts: Parts, settings: Settings, ranks: distributed.Ranks, on_event: OnEvent
 ) -> _Actors:
-    module, zeros = start.make_network(task.model, len(parts.classes), task.weights, settings.seed)
+    module, zeros = start.make_network(task.model, parts, task.weights, settings.seed)
     device = distributed.choose_device(settings.device, ranks)
     dense = copy.deepcopy(module).to(device) if task.weights is not None else None
     module = distributed.share_batch_norms(module, device, ranks)
@@ -213,7 +213,7 @@ def _bring_in(
         pruner = start.make_pruner(module, task.recipe, task.method, steps, parts, zeros)
     teacher = None
     if task.teacher is not None:
-        teacher = start.load_teacher(task.teacher, len(parts.classes), device, settings.label_smoothing)
+        teacher = start.load_teacher(task.teacher, parts, device, settings.label_smoothing)
     elif dense is not None and task.distill:
         teacher = start.make_teacher(dense, module, settings.label_smoothing)
     return _Actors(module, dense, pruner, teacher)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from pconv import zoo
 from pconv.calibration import enough_images
+from pconv.errors import ModelError
 from pconv.graph.round_trip import load_weights
 from pconv.pruning import Distillation, Pruner, load_sparse, post_train, prune
 from pconv.recipe import Recipe
@@ -35,14 +36,31 @@ class Teacher:
 
 
 def make_network(
-    model: str, classes: int, weights: str | Path | None, seed: int
+    model: str, parts: Parts, weights: str | Path | None, seed: int
 ) -> tuple[nn.Module, SparsityMap | None]:
     """Build a network of the zoo, with new weights or those of a file; and the map of zeros that came with it.
 
     The file is a state dict, what `save_sparse` wrote, or an ONNX file of `pconv.export(..., fold=False)`.
 
-    Raises: ModelError when there is no such network, or the weights do not fit.
+    Raises: ModelError when there is no such network, the weights do not fit, or it cannot read images of that size.
     """
+    module, sparsity = _build(model, len(parts.classes), weights, seed)
+    try:
+        with torch.no_grad():
+            module.eval()(torch.zeros(parts.shape))
+    except RuntimeError as error:
+        own = zoo.input_shape(model)[2]
+        raise ModelError(
+            f"{model}: images of {parts.shape[2]}x{parts.shape[3]} ({parts.name}) do not fit it; it was made for "
+            f"{own}x{own}. Give --image-size {own} for pictures from files; for CIFAR-10 take a network for 32x32, "
+            "such as resnet20_cifar."
+        ) from error
+    return module, sparsity
+
+
+def _build(
+    model: str, classes: int, weights: str | Path | None, seed: int
+) -> tuple[nn.Module, SparsityMap | None]:
     suffix = "" if weights is None else Path(weights).suffix
     if weights is None or suffix in (".safetensors", ".onnx"):
         module = zoo.create(model, num_classes=classes)
@@ -83,13 +101,13 @@ def make_teacher(dense: nn.Module, module: nn.Module, label_smoothing: float = 0
 
 
 def load_teacher(
-    teacher: Teacher, classes: int, device: torch.device, label_smoothing: float = 0.0
+    teacher: Teacher, parts: Parts, device: torch.device, label_smoothing: float = 0.0
 ) -> Distillation:
     """Let a network of any kind teach: its outputs alone.
 
-    Raises: ModelError when there is no such network, or the weights do not fit.
+    Raises: ModelError as `make_network` does.
     """
-    module, _ = make_network(teacher.model, classes, teacher.weights, seed=0)
+    module, _ = make_network(teacher.model, parts, teacher.weights, seed=0)
     module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Distillation(module, label_smoothing=label_smoothing)
 
