@@ -105,6 +105,14 @@ def test_a_miss_says_why(model: Path, tmp_path: Path, change: dict[str, object],
     assert why in inspect(model, "plan", tuned=path)
 
 
+def test_a_library_from_the_cache_says_why_as_well(model: Path, tmp_path: Path) -> None:
+    path = Tuning(tuning.cpu_name(NATIVE)).save(tmp_path / "t.json")
+    pconv.compile(model, tuned=path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"generator": 0}))
+    reasons = [layer["reason"] for layer in pconv.compile(model, tuned=path).manifest["layers"]]
+    assert sum("the records are for generator 0" in reason for reason in reasons) == 2
+
+
 def test_a_schedule_that_is_gone(model: Path, tmp_path: Path) -> None:
     records = {key: Record("once upon a time", 0.5, 1.0, 1, 2) for key in offered(model)}
     path = Tuning(tuning.cpu_name(NATIVE)).merged(records).save(tmp_path / "t.json")

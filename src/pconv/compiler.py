@@ -318,7 +318,7 @@ def _shortcut_key(
     if chosen[0].arch != "opencl":
         compiler = toolchain.choose(cc, chosen[0])
         options += (compiler.version, compiler.command[1:])
-    records = [tuned.dumps() if tuned else "" for _, tuned in jobs]
+    records = [(tuned.dumps(), tuned.missing) if tuned else "" for _, tuned in jobs]
     said = (__version__, _own_sources(), chosen, Path(model).stem, records, *options)
     digest.update(repr(said).encode())
     return digest.hexdigest()

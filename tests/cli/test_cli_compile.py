@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import pconv
+from pconv.tuning import Tuning
 
 pytestmark = pytest.mark.cc
 
@@ -217,6 +218,14 @@ def test_inspect_stages(cli, model: Path, stage: str, text: str) -> None:
     one = cli("inspect", model, "--stage", stage, "--layer", "conv2")
     assert one.code == 0, one.err
     assert "conv1" not in one.out.replace("conv1.", "")
+
+
+def test_inspect_with_records_of_tuning(cli, model: Path, tmp_path: Path) -> None:
+    path = Tuning("Pentium, x86").save(tmp_path / "t.json")
+    for stage in ("plan", "report"):
+        ran = cli("inspect", model, "--stage", stage, "--tuning", path)
+        assert ran.code == 0, ran.err
+        assert "not tuned: the records are for CPU Pentium, x86, here it is " in ran.out
 
 
 def test_inspect_json(cli, model: Path) -> None:

@@ -1,7 +1,6 @@
 """`pconv inspect`: each step between a model and its machine code, as text."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -63,6 +62,7 @@ def inspect(
     target: options.Target = None,
     cpu: options.Cpu = None,
     dtype: options.DType = None,
+    tuning: options.Tuning = None,
     dense: options.Dense = None,
     input: options.Shapes = None,
     compression: options.Compression = None,
@@ -81,7 +81,7 @@ def inspect(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
     )
     build: dict[str, Any] = {"inputs": options.shapes(input), "target": target, "cpu": cpu, "dtype": dtype}
-    build |= {"dense": tuple(dense or ())}
+    build |= {"dense": tuple(dense or ()), "tuned": tuning}
     if stage is Stage.report:
         _report(model, layer, threads, peak, settings, build, json)
     elif stage is Stage.sparsity:
@@ -138,7 +138,7 @@ def _report(
             report = engine.report(peak_gflops=limit)
     if layer is not None:
         _require_layer(layer, (one.name for one in report.layers))
-        report = replace(report, layers=tuple(one for one in report.layers if one.name == layer))
+        report = report.only(layer)
     print(report.to_json() if json else report)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from statistics import median
 from typing import Any
@@ -58,27 +58,30 @@ class LayerReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All layers of one model in order of execution; print it for a table."""
+    """The layers of one model in order of execution, or some of them; print it for a table.
+
+    `ms` is the time of one sample through all layers of the model.
+    """
 
     model: str
     target: str
     threads: int
+    ms: float
     layers: tuple[LayerReport, ...]
     peak_gflops: float | None = None
 
-    @property
-    def ms(self) -> float:
-        """Return the time of one sample through all layers."""
-        return sum(layer.ms for layer in self.layers)
+    def only(self, name: str) -> "Report":
+        """Return the report of one layer, Winograd's transforms around it included."""
+        own = (name, f"{name}:transform", f"{name}:inverse")
+        return replace(self, layers=tuple(layer for layer in self.layers if layer.name in own))
 
     def layer_ms(self, name: str) -> float:
         """Return a layer's time, Winograd's transforms around it included."""
-        own = (name, f"{name}:transform", f"{name}:inverse")
-        return sum(layer.ms for layer in self.layers if layer.name in own)
+        return sum(layer.ms for layer in self.only(name).layers)
 
     def to_json(self) -> str:
         """Return the report as a JSON object."""
-        return json.dumps({**asdict(self), "ms": self.ms}, indent=2)
+        return json.dumps(asdict(self), indent=2)
 
     def __str__(self) -> str:
         rows = [_HEAD, *(_row(layer, self.ms) for layer in self.layers)]
@@ -114,7 +117,8 @@ def make_report(
     usual = median(per_cycle) if per_cycle else 0.0
     layers = tuple(_layer(step, took, peak_gflops, usual) for step, took in zip(steps, ns, strict=True))
     name = manifest.get("model", {}).get("name", "model")
-    return Report(name, manifest.get("target", {}).get("name", "?"), threads, layers, peak_gflops)
+    target = manifest.get("target", {}).get("name", "?")
+    return Report(name, target, threads, sum(layer.ms for layer in layers), layers, peak_gflops)
 
 
 def share_turns(steps: Sequence[Mapping[str, Any]], times: Sequence[float]) -> list[float]:
