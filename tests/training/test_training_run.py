@@ -1,6 +1,7 @@
 """The whole run leaves a folder that the rest of pconv understands."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,37 @@ def test_a_batch_that_does_not_divide(folder: Path) -> None:
         PconvError, match=r"--batch 4: does not divide among 3 processes; allowed are multiples of 3"
     ):
         _require_batch(settings, open_data(folder, 32), Ranks(0, 3))
+
+
+def test_a_run_is_resumed_with_the_same_content_alone(tmp_path: Path, folder: Path, weights: Path) -> None:
+    data, mine, large = tmp_path / "imagenet", tmp_path / "mine.pt", tmp_path / "large.pt"
+    shutil.copytree(folder, data)
+    shutil.copy(weights, mine)
+    torch.save(zoo.create("resnet56_cifar", num_classes=2, seed=1).state_dict(), large)
+    given = {
+        "weights": mine, "teacher": Teacher("resnet56_cifar", large),
+        "settings": default_settings(tuning=True, distill=True, **TINY),
+    }  # fmt: skip
+    train(data, "resnet20_cifar", tmp_path / "out", **given)
+
+    def refused(what: str) -> None:
+        with pytest.raises(
+            PconvError, match=rf"other settings \({what} was '\w{{16}}', is '\w{{16}}'\)\. Resume"
+        ):
+            train(data, "resnet20_cifar", tmp_path / "out", resume=True, **given)
+
+    torch.save(zoo.create("resnet20_cifar", num_classes=2, seed=7).state_dict(), mine)
+    refused("weights_sha256")
+    shutil.copy(weights, mine)
+    torch.save(zoo.create("resnet56_cifar", num_classes=2, seed=7).state_dict(), large)
+    refused("teacher_sha256")
+    large.unlink()
+    with pytest.raises(ModelError, match=r"resnet56_cifar: cannot read weights .*large\.pt: No such file"):
+        train(data, "resnet20_cifar", tmp_path / "out", resume=True, **given)
+    torch.save(zoo.create("resnet56_cifar", num_classes=2, seed=1).state_dict(), large)
+    moved = sorted((data / "train" / "n0").iterdir())[0]
+    moved.rename(data / "train" / "n1" / "moved.jpg")
+    refused("labels_sha256")
 
 
 def test_another_network_teaches_its_outputs_alone(folder: Path, weights: Path, tmp_path: Path) -> None:

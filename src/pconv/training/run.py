@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import nn
 
 from pconv import zoo
 from pconv.bench import machine
-from pconv.errors import PconvError
+from pconv.errors import ModelError, PconvError
 from pconv.files import make_folder
 from pconv.pruning import Distillation, Pruner
 from pconv.recipe import Recipe
@@ -27,6 +28,7 @@ from pconv.training.settings import Settings
 
 PEAK_LR = {"sgd": 0.1, "adam": 3e-3}
 TUNING_LR = {"sgd": 0.03, "adam": 3e-3}
+DIGITS = 16  # of a hash: enough to tell files apart, few enough to read
 
 
 def default_settings(*, tuning: bool, distill: bool, **given: Any) -> Settings:
@@ -155,16 +157,32 @@ class _Task:
         return {"weights": weights, "distill": self.distill, "teacher": taught}
 
     def about(self, parts: Parts) -> dict[str, Any]:
-        """Give what a run may only be resumed with, besides its settings."""
+        """Give what a run may only be resumed with, besides its settings.
+
+        Raises: ModelError when a file of weights cannot be read.
+        """
         return {
             "data": parts.name,
             "train_images": len(parts.train),
+            "labels_sha256": hashlib.sha256(parts.train.labels.tobytes()).hexdigest()[:DIGITS],
             "shape": list(parts.shape),
             "model": self.model,
             "recipe": self.recipe.dumps() if self.recipe else None,
             "method": self.method if self.prunes else None,
             **self.origin(),
+            "weights_sha256": _hash(self.model, self.weights),
+            "teacher_sha256": self.teacher and _hash(self.teacher.model, self.teacher.weights),
         }
+
+
+def _hash(model: str, weights: str | Path | None) -> str | None:
+    if weights is None:
+        return None
+    try:
+        with Path(weights).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
+    except OSError as error:
+        raise ModelError(f"{model}: cannot read weights {weights}: {error.strerror or error}.") from error
 
 
 @dataclass(frozen=True)
