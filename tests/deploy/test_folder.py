@@ -149,7 +149,7 @@ def test_cmake_builds_the_folder(folder: Exported, tmp_path: Path) -> None:
     alone = shutil.copytree(folder.folder, tmp_path / "alone")
     shutil.rmtree(alone / "lib")
     made = cmake(alone, tmp_path / "build")
-    check_classes(classify([made / "classify"], tmp_path))
+    check_classes(classify([made / "tiny_net_classify"], tmp_path))
     with Engine(made / "libtiny_net.so", threads=2) as engine:
         np.testing.assert_array_equal(engine(X)[0], Y)
     bench = subprocess.run(
@@ -164,7 +164,7 @@ def test_cmake_as_for_android(make_program: Maker, tmp_path: Path) -> None:
     out = write_folder(make_program(platform), tmp_path / "out", name="net").folder
     said = ["-DANDROID=1", f"-DCMAKE_C_FLAGS=-Wall -Werror -I{Path(__file__).parent}"]
     made = cmake(out, tmp_path / "build", *said, f"-DANDROID_ABI={abi}")
-    for file in ("libnet.so", "libnet_jni.so", "pconv_bench", "classify"):
+    for file in ("libnet.so", "libnet_jni.so", "pconv_bench", "net_classify"):
         listed = subprocess.run(["readelf", "-lW", made / file], capture_output=True, text=True, check=True)
         loaded = [line.split()[-1] for line in listed.stdout.splitlines() if line.split()[:1] == ["LOAD"]]
         assert loaded and set(loaded) == {"0x4000"}, file
@@ -172,6 +172,13 @@ def test_cmake_as_for_android(make_program: Maker, tmp_path: Path) -> None:
     command = ["cmake", "-S", out, "-B", tmp_path / "other", *said, "-DANDROID_ABI=armeabi-v7a"]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CC": "gcc"})
     assert done.returncode and f"net was exported for {platform}, not for ABI armeabi-v7a." in done.stderr
+
+
+def test_cmake_takes_the_examples_name_for_a_model(make_program: Maker, tmp_path: Path) -> None:
+    out = write_folder(make_program(HERE), tmp_path / "out", name="classify").folder
+    command = ["cmake", "-S", out, "-B", tmp_path / "build"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CC": "gcc"})
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_two_models_in_one_program(
