@@ -36,6 +36,12 @@ def test_tuning_first_is_for_this_machine(cli, model: Path, tmp_path: Path) -> N
     assert "--tune: it measures on this machine, for this machine; leave --target and --cpu out" in ran.err
 
 
+def test_tuning_first_is_for_one_type(cli, model: Path, tmp_path: Path) -> None:
+    ran = cli("compile", model, "-o", tmp_path / "m.so", "--tune", "1", "--dtype", "fp16,fp32")
+    assert ran.code == 2
+    assert "--tune --dtype fp16,fp32: one type is tuned at a time; tune each first with" in ran.err
+
+
 def test_another_machine_needs_a_device(cli, model: Path, tmp_path: Path) -> None:
     other = "linux-x86_64" if platform.machine() in ("aarch64", "arm64") else "linux-aarch64"
     ran = cli("tune", model, "--seconds", "1", "--target", other, "--tuning", tmp_path / "t.json")

@@ -68,6 +68,11 @@ def compile(
             "--tune: it measures on this machine, for this machine; leave --target and --cpu out, or tune apart "
             "with `pconv tune --device`."
         )
+    if tune is not None and dtype is not None and "," in dtype:
+        raise PconvError(
+            f"--tune --dtype {dtype}: one type is tuned at a time; tune each first with `pconv tune --dtype TYPE`, "
+            "and leave --tune out."
+        )
     start = time.perf_counter()
     console.check_writable(output, model=model)
     with (
