@@ -15,7 +15,7 @@ from pconv.graph import load
 from pconv.graph.prune import layer_weights, read_sparsity
 from pconv.pruning.layers import describe_layers, find_layers
 from pconv.recipe import plan_layers
-from pconv.training import Teacher, default_settings, train
+from pconv.training import Event, Teacher, checkpoint, default_settings, train
 from pconv.training.data import open_data
 from pconv.training.distributed import Ranks
 from pconv.training.loop import Loop
@@ -167,6 +167,37 @@ def test_a_batch_that_does_not_divide(folder: Path) -> None:
         PconvError, match=r"--batch 4: does not divide among 3 processes; allowed are multiples of 3"
     ):
         _require_batch(settings, open_data(folder, 32), Ranks(0, 3))
+
+
+class _Killed(BaseException):
+    pass
+
+
+def test_post_training_pruning_is_done_once(
+    tmp_path: Path, folder: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = default_settings(tuning=True, distill=False, **TINY | {"epochs": 2}, images=8, save_every=1)
+    recipe = Recipe(compression_rate=4.0, exclude=("linear",))
+    given = {"weights": weights, "recipe": recipe, "method": "post", "settings": settings}
+    train(folder, "resnet20_cifar", tmp_path / "whole", **given)
+
+    def die(event: Event) -> None:
+        if event.text.startswith("epoch 2"):
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        train(folder, "resnet20_cifar", tmp_path / "killed", on_event=die, **given)
+    path = tmp_path / "killed" / checkpoint.FILE
+    state = checkpoint.load(path)
+    assert 0 < state["step"] < 4 and state["seconds"] > 0
+    checkpoint.save(path, {**state, "seconds": 1e6})
+    monkeypatch.setattr("pconv.training.start.post_train", None)
+    done = train(folder, "resnet20_cifar", tmp_path / "killed", resume=True, **given)
+    assert done is not None and done.seconds > 1e6, "the sessions add up"
+    for file in ("weights.pt", "weights.safetensors", "log.jsonl"):
+        assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    with pytest.raises(PconvError, match=r"other settings \(model was 'resnet20_cifar', is 'resnet18_cifar'"):
+        train(folder, "resnet18_cifar", tmp_path / "killed", resume=True, **given | {"weights": None})
 
 
 def test_a_run_is_resumed_with_the_same_content_alone(tmp_path: Path, folder: Path, weights: Path) -> None:

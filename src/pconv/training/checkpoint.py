@@ -16,6 +16,7 @@ import torch
 
 from pconv.errors import PconvError
 from pconv.files import write_atomically
+from pconv.training.settings import Settings
 
 FILE = "checkpoint.pt"
 BEST = "best-epoch{}.pt"
@@ -44,7 +45,38 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
-def require_same(path: Path, saved: str, now: str) -> None:
+def describe(settings: Settings, about: Mapping[str, Any]) -> str:
+    """Say in one text what a run may only be resumed with."""
+    return json.dumps({**settings.defining(), **about}, sort_keys=True)
+
+
+def find(folder: Path, about: str) -> dict[str, Any] | None:
+    """Read a folder's checkpoint; None where there is none.
+
+    Raises: PconvError when it is damaged, or of a run with other settings.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    state = load(path)
+    _require_same(path, state["about"], about)
+    return state
+
+
+def best_path(folder: Path, epoch: int) -> Path:
+    """Name the file of the best network: by its epoch, so that a checkpoint never meets a later one."""
+    return folder / BEST.format(epoch)
+
+
+def clear(folder: Path, best: int | None) -> None:
+    """Delete what a new checkpoint no longer needs: other best networks, and drafts of a run that was killed."""
+    keep = None if best is None else best_path(folder, best)
+    for path in (*folder.glob(BEST.format("*")), *folder.glob(".*.part")):
+        if path != keep:
+            path.unlink(missing_ok=True)
+
+
+def _require_same(path: Path, saved: str, now: str) -> None:
     """Refuse to go on with other settings than the run began with.
 
     Raises: PconvError naming what differs.
@@ -60,16 +92,3 @@ def require_same(path: Path, saved: str, now: str) -> None:
             f"{path}: belongs to a run with other settings ({'; '.join(differ)}). "
             "Resume with those it began with, or choose another folder with -o."
         )
-
-
-def best_path(folder: Path, epoch: int) -> Path:
-    """Name the file of the best network: by its epoch, so that a checkpoint never meets a later one."""
-    return folder / BEST.format(epoch)
-
-
-def clear(folder: Path, best: int | None) -> None:
-    """Delete what a new checkpoint no longer needs: other best networks, and drafts of a run that was killed."""
-    keep = None if best is None else best_path(folder, best)
-    for path in (*folder.glob(BEST.format("*")), *folder.glob(".*.part")):
-        if path != keep:
-            path.unlink(missing_ok=True)

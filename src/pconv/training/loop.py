@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -39,7 +38,8 @@ class Loop:
     """Train a module in place; `run` does it all.
 
     `ready` says whether the network as it is may be the result: a method that prunes gradually is not ready
-    before its masks are as sparse as the recipe asks.
+    before its masks are as sparse as the recipe asks. `begin` is when the work began, by `time.perf_counter`, where
+    that was before now.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Loop:
         about: Mapping[str, Any] | None = None,
         ranks: distributed.Ranks = distributed.ALONE,
         tensorboard: bool = False,
+        begin: float | None = None,
         on_event: OnEvent = lambda event: None,
     ) -> None:
         self.parts, self.settings, self.objective = parts, settings, objective
@@ -70,7 +71,9 @@ class Loop:
         self.log = Log(folder if ranks.first else None, tensorboard)
         self.per_epoch = epoch_steps(len(parts.train), settings.batch)
         self.total = settings.epochs * self.per_epoch
-        self.about = json.dumps({**settings.defining(), **(about or {})}, sort_keys=True)
+        self.about = checkpoint.describe(settings, about or {})
+        self.begin = time.perf_counter() if begin is None else begin
+        self.seconds_before = 0.0
         self.step = 0
         self.loss_sum = 0.0
         self.best: dict[str, Any] | None = None
@@ -104,11 +107,9 @@ class Loop:
         Raises: PconvError when it is damaged, or of a run with other settings.
         """
         assert self.folder is not None
-        path = self.folder / checkpoint.FILE
-        if not path.exists():
+        state = checkpoint.find(self.folder, self.about)
+        if state is None:
             return False
-        state = checkpoint.load(path)
-        checkpoint.require_same(path, state["about"], self.about)
         self.module.load_state_dict(state["module"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
@@ -116,11 +117,16 @@ class Loop:
         if self.pruner is not None:
             self.pruner.load_state_dict(state["pruner"])
         self.step, self.loss_sum = state["step"], state["loss_sum"]
+        self.seconds_before = state["seconds"]
         if state["best"] is not None:
             self.best = checkpoint.load(checkpoint.best_path(self.folder, state["best"]))
         if self.ranks.first:
             self.log.rewind(state["log_bytes"])
         return True
+
+    def seconds(self) -> float:
+        """Say how long the run has taken, over all its sessions, each up to its last checkpoint."""
+        return self.seconds_before + time.perf_counter() - self.begin
 
     def _make_loss(self) -> Loss:
         forward = distributed.spread(self.module, self.device, self.ranks)
@@ -213,6 +219,7 @@ class Loop:
             "about": self.about,
             "step": self.step,
             "loss_sum": self.loss_sum,
+            "seconds": self.seconds(),
             "module": self.module.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),

@@ -28,7 +28,8 @@ ADVICE = "Name another folder with -o."
 class Result:
     """Hold what a run measured; accuracies are shares, 0..1.
 
-    `accuracy_dense` and `change` compare with the weights that the run began from, where there were any.
+    `accuracy_dense` and `change` compare with the weights that the run began from, where there were any. `seconds` are
+    those of all its sessions; of one that was killed, up to its last checkpoint.
     """
 
     folder: Path

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pconv import zoo
 from pconv.bench import machine
@@ -95,11 +96,13 @@ def train(
         _require_batch(settings, parts, ranks)
         make_folder(folder, result.ADVICE)
         ranks.barrier()  # from here on nobody looks for an earlier run
-        actors = _bring_in(task, parts, settings, ranks, on_event)
+        about = task.about(parts)
+        masks = _saved_masks(folder, checkpoint.describe(settings, about)) if resume else None
+        actors = _bring_in(task, parts, settings, ranks, masks, on_event)
         loop = Loop(
             actors.module, parts, settings, start.make_objective(actors.teacher, settings),
-            folder=folder, pruner=actors.pruner, ready=actors.ready, about=task.about(parts), ranks=ranks,
-            tensorboard=tensorboard, on_event=on_event,
+            folder=folder, pruner=actors.pruner, ready=actors.ready, about=about, ranks=ranks,
+            tensorboard=tensorboard, begin=begin, on_event=on_event,
         )  # fmt: skip
         if resume and loop.resume():
             on_event(Event(f"resumed at step {loop.step} of {loop.total}", milestone=True))
@@ -124,7 +127,7 @@ def train(
                 held_out_accuracy=best["held_out"],
                 **tested,
                 compression_rate=None if sparsity is None else sparsity.statistics()["compression_rate"],
-                seconds=time.perf_counter() - begin,
+                seconds=loop.seconds(),
                 machine=machine.record(
                     ("numpy", "torch"), device=str(loop.device), threads=torch.get_num_threads()
                 ),
@@ -218,7 +221,12 @@ class _Actors:
 
 
 def _bring_in(
-    task: _Task, parts: Parts, settings: Settings, ranks: distributed.Ranks, on_event: OnEvent
+    task: _Task,
+    parts: Parts,
+    settings: Settings,
+    ranks: distributed.Ranks,
+    masks: Mapping[str, Tensor] | None,
+    on_event: OnEvent,
 ) -> _Actors:
     module, zeros = start.make_network(task.model, parts, task.weights, settings.seed)
     device = distributed.choose_device(settings.device, ranks)
@@ -228,13 +236,18 @@ def _bring_in(
     if task.prunes:
         on_event(Event("choosing what to prune"))
         steps = settings.epochs * epoch_steps(len(parts.train), settings.batch)
-        pruner = start.make_pruner(module, task.recipe, task.method, steps, parts, zeros)
+        pruner = start.make_pruner(module, task.recipe, task.method, steps, parts, zeros, masks)
     teacher = None
     if task.teacher is not None:
         teacher = start.load_teacher(task.teacher, parts, device, settings.label_smoothing)
     elif dense is not None and task.distill:
         teacher = start.make_teacher(dense, module, settings.label_smoothing)
     return _Actors(module, dense, pruner, teacher)
+
+
+def _saved_masks(folder: Path, about: str) -> Mapping[str, Tensor] | None:
+    state = checkpoint.find(folder, about)
+    return state["pruner"]["masks"] if state and state["pruner"] else None
 
 
 def _require_no_run(folder: Path, resume: bool) -> None:

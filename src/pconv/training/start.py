@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from pconv import zoo
@@ -15,6 +17,7 @@ from pconv.calibration import enough_images
 from pconv.errors import ModelError
 from pconv.graph.round_trip import load_weights
 from pconv.pruning import Distillation, Pruner, load_sparse, post_train, prune
+from pconv.pruning.layers import find_layers
 from pconv.recipe import Recipe
 from pconv.sparsity import SparsityMap
 from pconv.training.data import Draw, Parts
@@ -78,20 +81,35 @@ def make_pruner(
     steps: int,
     parts: Parts,
     sparsity: SparsityMap | None,
+    masks: Mapping[str, Tensor] | None = None,
 ) -> Pruner:
     """Put masks on a network: by a method of `pconv.pruning`, or "post", post-training pruning that then holds.
 
-    "keep" takes the zeros that are there, and no recipe.
+    "keep" takes the zeros that are there, and no recipe. `masks` are those of a checkpoint that is about to be loaded:
+    "post" takes them, and does its work no second time.
 
     Raises: RecipeError when the recipe or the method does not fit; ModelError when weights cannot be pruned.
     """
-    if method == POST:
+    if method == POST and masks is not None:
+        sparsity = _zero(module, masks)
+    elif method == POST:
         rows = enough_images(len(parts.train), math.prod(parts.shape[2:]))
         ((images, _),) = parts.train.batches([Draw(rows)], torch.device("cpu"), ALONE)
         sparsity = post_train(module, images.contiguous(), recipe)
     if method in (POST, KEEP):
         return prune(module, recipe, method=KEEP, steps=steps, sparsity=sparsity)
     return prune(module, recipe, method=method, steps=steps)
+
+
+def _zero(module: nn.Module, masks: Mapping[str, Tensor]) -> SparsityMap:
+    """Zero the weights outside of masks, in place."""
+    layers = find_layers(module)
+    kept = {name: np.ones(layer.weight.shape, bool) for name, layer in layers.items()}
+    with torch.no_grad():
+        for name, mask in masks.items():
+            layers[name].weight.mul_(mask)
+            kept[name] = mask.numpy()
+    return SparsityMap.detect(kept)
 
 
 def make_teacher(dense: nn.Module, module: nn.Module, label_smoothing: float = 0.0) -> Distillation:
