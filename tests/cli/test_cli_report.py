@@ -8,7 +8,7 @@ def test_report(cli, model: Path, tmp_path: Path) -> None:
     pruned = tmp_path / "pruned.onnx"
     assert cli("prune", model, "-o", pruned, "--compression", "4.5").code == 0
     (tmp_path / "r.json").write_text('{"model": "tiny", "accuracy": 0.5, "compression_rate": 4.4}')
-    out = tmp_path / "page"
+    out = tmp_path / ("page" * 30)  # a line longer than a pipe is taken to be wide
     ran = cli("report", pruned, "--dense", model, "--results", tmp_path / "r.json", "-o", out)
     assert ran.code == 0 and ran.out == f"wrote {out / 'index.html'} and {out / 'report.png'}\n"
     html = (out / "index.html").read_text()

@@ -77,7 +77,7 @@ def demo(
         return
     _show(page)
     console.note(page.machine)
-    console.stdout().print(f"\nOpen {path}", markup=False)
+    console.stdout().print(f"\nOpen {path}", markup=False, soft_wrap=True)
 
 
 def _show(page: "Page") -> None:

@@ -75,7 +75,7 @@ def prune(
         console.print_json({"output": str(output), "bytes": output.stat().st_size, **statistics})
     else:
         show(statistics)
-        console.stdout().print(f"wrote {output}", markup=False)
+        console.stdout().print(f"wrote {output}", markup=False, soft_wrap=True)
 
 
 def show(statistics: dict[str, Any], title: str | None = None) -> None:
