@@ -61,7 +61,8 @@ def test_a_shortened_run_is_marked() -> None:
     row = {
         "network": "resnet20", "rate_3x3": 4.0, "rates": "-spread", "rate_weights": 4.0, "rate_macs": 3.58,
         "patterns": "centre3", "teacher": "resnet56", "settings": {"teacher": "resnet56"},
-        "epochs": 2, "train_images": 10000, "accuracy_dense": 0.9173, "accuracy": 0.89, "change": {"points": -2.73, "standard_error": 0.3},
+        "epochs": 2, "train_images": 10000,
+        "accuracy_dense": 0.9173, "accuracy": 0.89, "change": {"points": -2.73, "standard_error": 0.3},
     }  # fmt: skip
     table = importlib.import_module("finetune").table
     whole, short = (table({"results": [row | {"shortened": one}]}).splitlines()[-1] for one in (False, True))
