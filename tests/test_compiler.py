@@ -107,6 +107,13 @@ def test_what_makes_a_new_file(model: Path, lowered: list[object]) -> None:
     assert compiler.compile_file(model) not in (kept, dense) and len(lowered) == 3
 
 
+def test_the_model_is_not_replaced(model: Path, lowered: list[object]) -> None:
+    before = model.read_bytes()
+    with pytest.raises(BuildError, match=r"this is the model itself.* Name another place"):
+        compiler.compile_file(model, out=model)
+    assert model.read_bytes() == before and not lowered
+
+
 def test_without_the_cache_it_is_lowered_anew(model: Path, lowered: list[object]) -> None:
     first = compiler.compile_file(model)
     again = compiler.compile_file(model, cache=False)

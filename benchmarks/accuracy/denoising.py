@@ -2,19 +2,23 @@
 
     python benchmarks/accuracy/denoising.py                       all cases, one after another: an hour on one core
     python benchmarks/accuracy/denoising.py any4-4 --steps 1000   one of them; the others' results stay
+    python benchmarks/accuracy/denoising.py any4-4-spread         rates per layer, by sensitivity
     python benchmarks/accuracy/denoising.py any4-4 --validate     on two photographs, and no results
     python benchmarks/accuracy/denoising.py --page                only write docs/accuracy.md's table
 
 The refit of post-training pruning comes first, then gradient steps around its zeros, toward what the dense network
-gives. Every step sees new crops with new noise, out of photographs that come with scikit-image (pip install
-scikit-image); its cameraman is left out, because Set12 has one. Settings were chosen on scikit-learn's two
-photographs; Set12 is used once, after the last step, by torch and by the compiled network. A killed script goes on
-where it stood when it is called again with the same --work; with fewer --steps the rate falls from there at once.
+gives. With "spread", layers get rates of their own, and all together keep as much as at the case's rate; what each
+rate harms is measured on the same crops as the refit. Every step sees new crops with new noise, out of photographs
+that come with scikit-image (pip install scikit-image); its cameraman is left out, because Set12 has one. Settings were
+chosen on scikit-learn's two photographs; Set12 is used once, after the last step, by torch and by the compiled network.
+A killed script goes on where it stood when it is called again with the same --work; with fewer --steps the rate falls
+from there at once.
 """
 
 import argparse
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,18 +36,14 @@ from pconv import zoo
 from pconv.bench import machine
 from pconv.cli import console
 from pconv.demo.data import find_folder
-from pconv.pruning import post_train
+from pconv.pruning import post_train, sensitivity, spread_rates
 from pconv.sparsity import SparsityMap
 from pconv.training.precision import autocast, choose_type
 from pconv.training.schedule import rate
 
 RESULTS = accuracy_page.RESULTS / "accuracy_denoising.json"
 GOALS = {4.0: 30.35, 8.0: 30.2}
-CASES = {
-    f"{patterns}-{rate:g}": Case("dncnn", patterns, rate)
-    for rate in GOALS
-    for patterns in ("centre3", "any4")
-}
+RATES = {False: "uniform", True: "by sensitivity"}
 STEPS = 8000
 BATCH = 4
 LR = 2e-3
@@ -53,6 +53,29 @@ CALIBRATION_CROPS = 128
 WARM_UP = 0.05
 SAVE_EVERY = 250
 CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Spread(Case):
+    """Say what is pruned, and whether each layer has a rate of its own."""
+
+    spread: bool = False
+
+    @property
+    def name(self) -> str:
+        """Give the name on the command line."""
+        return f"{self.patterns}-{self.rate:g}{'-spread' if self.spread else ''}"
+
+
+CASES = {
+    case.name: case
+    for case in (
+        Spread("dncnn", patterns, rate, spread=spread)
+        for rate in GOALS
+        for patterns in ("centre3", "any4")
+        for spread in RATES
+    )
+}
 
 
 def training_pictures() -> list[Tensor]:
@@ -96,7 +119,7 @@ def crops(pictures: Sequence[Tensor], count: int, draw: torch.Generator) -> Tens
     return clean + SIGMA * torch.randn(clean.shape, generator=draw)
 
 
-def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
+def measure(case: Spread, options: argparse.Namespace) -> dict[str, Any]:
     """Prune and train one network, and score it on Set12."""
     torch.set_num_threads(options.threads)
     task = Denoising()
@@ -106,8 +129,11 @@ def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     draw = torch.Generator().manual_seed(options.seed)
     pictures = training_pictures()
     images = crops(pictures, CALIBRATION_CROPS, draw)
-    sparsity = post_train(module, images, task.recipe(case), seed=options.seed)
-    kept = options.work / f"{case.patterns}-{case.rate:g}.pt"
+    recipe = task.recipe(case)
+    if case.spread:
+        recipe = spread_rates(recipe, sensitivity(dense, images, recipe, seed=options.seed))
+    sparsity = post_train(module, images, recipe, seed=options.seed)
+    kept = options.work / f"{case.name}.pt"
     with console.progress(case.name) as track:
         history = fine_tune(module, dense, sparsity, pictures, draw, options, kept, track)
     kernels = [layer for layer in sparsity.layers.values() if layer.density < 1.0]
@@ -115,6 +141,8 @@ def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
         "machine": machine.record(("numpy", "torch", "scikit-image"), threads=options.threads),
         "patterns": case.patterns,
         "rate_3x3": case.rate,
+        "rates": RATES[case.spread],
+        "layers": dict(recipe.layers),
         "rate_weights": sum(k.total_elems for k in kernels) / sum(k.kept_elems for k in kernels),
         "steps": options.steps,
         "batch": BATCH,
@@ -200,13 +228,13 @@ def steps(history: list[list[int]]) -> str:
 def table(document: dict[str, Any]) -> str:
     """Write the results as the table of docs/accuracy.md."""
     lines = [
-        "| 3x3 layers | library | steps | dense | pruned | change | goal |",
-        "|---|---|---|---|---|---|---|",
+        "| 3x3 layers | rates | library | steps | dense | pruned | change | goal |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in document["results"]:
         lines.append(
-            f"| {row['rate_3x3']:g}x | {row['patterns']} | {steps(row['history'])} | {row['dense']:.2f} dB "
-            f"| {row['pruned']:.2f} dB | {row['change']:+.2f} +- {row['standard_error']:.2f} "
+            f"| {row['rate_3x3']:g}x | {row['rates']} | {row['patterns']} | {steps(row['history'])} "
+            f"| {row['dense']:.2f} dB | {row['pruned']:.2f} dB | {row['change']:+.2f} +- {row['standard_error']:.2f} "
             f"| {GOALS[row['rate_3x3']]:.2f} dB |"
         )
     return "\n".join(lines) + "\n"

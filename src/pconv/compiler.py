@@ -13,7 +13,7 @@ from pconv import targets, toolchain, tuning
 from pconv._version import __version__
 from pconv.cache import Cache
 from pconv.errors import BuildError, ModelError, did_you_mean
-from pconv.files import PIECE, write_atomically
+from pconv.files import PIECE, check_apart, write_atomically
 from pconv.progress import Progress
 from pconv.runtime import Engine, load
 from pconv.runtime.opencl_device import device_identity
@@ -28,6 +28,8 @@ log = logging.getLogger("pconv.compiler")
 
 Job = tuple[Target, Tuning | None]
 """What to compile for, and what tuning knows about it."""
+
+OUT_ADVICE = "Name another place for the output."
 
 
 def compile(
@@ -88,8 +90,10 @@ def compile_file(
 ) -> Path:
     """Compile a model to a shared library, also for another machine; return `out`, or its path in the cache.
 
-    Raises: as `compile` does.
+    Raises: as `compile` does; BuildError when `out` cannot be written, or is the model itself.
     """
+    if out is not None:
+        check_apart(Path(out), model, OUT_ADVICE)
     dense = _names(dense)
     jobs = _jobs(target, cpu, dtype, tuned)
     store = Cache()
@@ -108,7 +112,7 @@ def compile_file(
     if out is None:
         return library
     with library.open("rb") as file:
-        return write_atomically(Path(out), file, "Name another place for the output.")
+        return write_atomically(Path(out), file, OUT_ADVICE)
 
 
 def generate_program(

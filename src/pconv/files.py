@@ -55,6 +55,17 @@ def check_writable(path: Path, advice: str) -> None:
             part.unlink(missing_ok=True)
 
 
+def check_apart(path: Path, model: object, advice: str) -> None:
+    """Check that a result would not replace the model that it is made from.
+
+    Raises: BuildError with `advice` as its last sentence.
+    """
+    if not isinstance(model, str | os.PathLike) or not os.path.exists(model):
+        return
+    if path.exists() and path.samefile(model):
+        raise BuildError(f"{path}: this is the model itself, which it would replace. {advice}")
+
+
 def destination(path: Path, advice: str) -> Path:
     """Return the file that `path` names, links followed: there to be replaced, or still to be made.
 

@@ -332,6 +332,7 @@ def test_folders_on_the_way_are_made(make_program: Maker, tmp_path: Path) -> Non
 def test_names() -> None:
     assert identifier("ResNet-18 (v1.5)") == "resnet_18_v1_5"
     assert identifier("3d") == "model_3d"
+    assert identifier("test") == "model_test"  # a target of CMake's own
     assert class_name("resnet_18_v1_5") == "Resnet18V15"
     for bad in ("", "--", "pconv", "Pool"):
         with pytest.raises(

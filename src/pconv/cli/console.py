@@ -13,7 +13,6 @@ from rich.table import Table
 
 from pconv import files
 from pconv.cli import interrupts
-from pconv.errors import BuildError
 
 PIPE_COLUMNS = 160
 """A file or a pipe has no width; wide enough for the names of layers."""
@@ -114,11 +113,9 @@ def check_writable(path: Path, option: str = "-o", model: str = "") -> None:
 
     Raises: BuildError when it cannot, or it is the file of the model, which would be lost.
     """
-    if model and path.exists() and Path(model).exists() and path.samefile(model):
-        raise BuildError(
-            f"{path}: this is the model itself, which it would replace. Choose another place with {option}."
-        )
-    files.check_writable(path, f"Choose another place with {option}.")
+    advice = f"Choose another place with {option}."
+    files.check_apart(path, model, advice)
+    files.check_writable(path, advice)
 
 
 def write(path: Path, data: bytes | str, option: str = "-o") -> None:

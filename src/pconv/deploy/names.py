@@ -13,16 +13,18 @@ from pconv.errors import BuildError
 
 _HEADER = NATIVE / "pconv.h"
 _OURS = re.compile(r"\b(?:pconv|pool)_\w+")
+_TAKEN = {"all", "clean", "depend", "edit_cache", "help", "install", "package", "rebuild_cache", "test"}
+"""What CMake and its generators call targets of their own."""
 _FUNCTION = re.compile(r"^PCONV_API [^;]*?\b(pconv_\w+)\([^;]*;", re.MULTILINE)
 
 
 def identifier(name: str) -> str:
-    """Make a model's name a prefix for C: letters, digits, underscores, a letter in front.
+    """Make a model's name a prefix for C, and a target for CMake: letters, digits, underscores, a letter in front.
 
     Raises: BuildError when nothing of it is left, or it is a prefix of the run time's own.
     """
     made = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower()
-    made = f"model_{made}" if made[:1].isdigit() else made
+    made = f"model_{made}" if made[:1].isdigit() or made in _TAKEN else made
     if not made or made in ("pconv", "pool"):
         raise BuildError(f"name {name!r}: no name for a C library; allowed letters and digits. Use --name.")
     return made
