@@ -82,6 +82,9 @@ CASES = {
     "cube": (
         node("Pow", "x w", "y", name="n"), X4, {"w": np.array(3, np.float32)},
         "n (Pow): its exponent is 3.0; allowed: 2 or 0.5."),
+    "negative depth": (
+        node("Celu", "x", "y", name="n", alpha=-0.5), X4, {},
+        "n (Celu): its alpha is -0.5; allowed: more than 0."),
     "division by zero": (
         node("Div", "x w", "y", name="n"), X4, {"w": np.zeros(1, np.float32)},
         "n (Div): its divisor has zeros; allowed: a constant without zeros."),

@@ -5,6 +5,7 @@ import pytest
 from onnx import helper
 
 from .models import check, make, node, normalise, ops, rand
+from .reference import execute
 
 INT = np.int64
 IMAGE = (1, 3, 5, 7)
@@ -257,6 +258,18 @@ def test_pads(mode):
     check(make([node("Pad", "x p v", "y", mode=mode)], {"x": IMAGE}, ["y"], weights))
 
 
+@pytest.mark.parametrize("channels", ((0, 0), (2, 1)))
+@pytest.mark.parametrize("rows", ((0, 0), (2, 1)))
+def test_a_large_value_of_a_pad_leaves_the_image_as_it_is(channels, rows):
+    """What fills the rim before a maximum is often the lowest float."""
+    pads = np.array([0, channels[0], rows[0], 0, 0, channels[1], rows[1], 0], INT)
+    model = make([node("Pad", "x p v", "y")], {"x": IMAGE}, ["y"], {"p": pads, "v": floats(-3.4e38)[0]})
+    view = normalise(model)
+    x = rand(*IMAGE)
+    got = execute(view, {"x": x}, np.float32)["y"]
+    np.testing.assert_array_equal(got, np.pad(x, pads.reshape(2, 4).T, constant_values=np.float32(-3.4e38)))
+
+
 TRANSPOSED = [
     {},
     {"strides": [2, 2]},
@@ -314,11 +327,23 @@ def test_resize_of_some_axes():
     check(make([resize], {"x": IMAGE}, ["y"], {"s": floats(2, 3)}, opset=18))
 
 
-@pytest.mark.parametrize("op, opset", [("Upsample", 9), ("Resize", 10)])
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("mode", ("nearest", "linear"))
-def test_resize_of_old_opsets(op, opset, mode):
+def test_sizes_and_places_are_rounded_as_floats(mode, place):
+    """5 times 1.4 are 7, though the nearest float to 1.4 is below it; 3 / 0.6 are 5."""
+    resize = helper.make_node(
+        "Resize", ["x", "", "s"], ["y"], mode=mode, coordinate_transformation_mode=place
+    )
+    check(make([resize], {"x": (1, 2, 5, 10)}, ["y"], {"s": floats(1, 1, 1.4, 0.6)}))
+
+
+@pytest.mark.parametrize(
+    "op, opset, scales", [("Upsample", 9, (2, 3)), ("Resize", 10, (2, 3)), ("Resize", 10, (0.6, 0.3))]
+)
+@pytest.mark.parametrize("mode", ("nearest", "linear"))
+def test_resize_of_old_opsets(op, opset, scales, mode):
     model = make(
-        [node(op, "x s", "y", mode=mode)], {"x": IMAGE}, ["y"], {"s": floats(1, 1, 2, 3)}, opset=opset
+        [node(op, "x s", "y", mode=mode)], {"x": IMAGE}, ["y"], {"s": floats(1, 1, *scales)}, opset=opset
     )
     check(model)
 

@@ -46,8 +46,8 @@ def selu(site: Site) -> Operand:
 def celu(site: Site) -> Operand:
     """Convert Celu: alpha * elu(x / alpha)."""
     alpha = site.attr("alpha", 1.0)
-    if not alpha:
-        raise site.malformed("its alpha is 0")
+    if not alpha > 0:
+        raise site.unsupported(f"its alpha is {alpha}", "more than 0")
     inner = _scaled(site, site.tensor(), 1 / alpha, step="scale")
     return _scaled(site, _activation(site, "elu", 1.0, step="elu", x=inner), alpha)
 

@@ -30,11 +30,7 @@ def pad(site: Site) -> Operand:
         raise site.unsupported(f"mode {mode!r} over channels", "'constant' there")
     if mode == "reflect" and any(pad >= shape_of(x)[2 + i % 2] for i, pad in enumerate(image)):
         raise site.malformed(f"mode 'reflect' with pads {list(image)} of an image {list(shape_of(x)[2:])}")
-    if not value or mode != "constant":
-        return _pad(site, x, channels, image, mode)
-    # Around x - value there are zeros; then the value is added everywhere.
-    x = _shifted(site, x, -value, "minus")
-    return _shifted(site, _pad(site, x, channels, image, mode, "pad"), value)
+    return _pad(site, x, channels, image, mode, value if mode == "constant" else 0.0)
 
 
 def _mode(site: Site) -> str:
@@ -58,23 +54,30 @@ def _pad(
     channels: tuple[int, int],
     image: tuple[int, int, int, int],
     mode: str,
-    step: str = "",
+    value: float,
 ) -> ir.Value:
+    """Append what pads channels, then what pads the image; a value is added where zeros were put, and only there."""
     _, c, h, w = shape_of(x)
+    last = "channels" if any(image) else ""
     if any(channels):
-        done = f"{step}.channels" if step else "channels" if any(image) else ""
+        done = "channels.zeros" if value else last
         shape = (1, channels[0] + c + channels[1], h, w)
         x = site.emit("Subsample", [x], shape, step=done, sizes=(c, h, w), channel_pad=channels)
+        if value:
+            put = np.pad(np.zeros(c), channels, constant_values=value)
+            constants = [("scale", np.ones_like(put)), ("shift", put)]
+            x = site.emit("Affine", [x], shape, step=last, weights=constants)
     if any(image):
-        _, c, h, w = shape_of(x)
+        _, c, *_ = shape_of(x)
         shape = (1, c, image[0] + h + image[2], image[1] + w + image[3])
-        x = site.emit("Pad", [x], shape, step=step, pads=image, mode=mode)
+        x = site.emit("Pad", [x], shape, step="zeros" if value else "", pads=image, mode=mode)
+        if value:
+            put = np.pad(
+                np.zeros((1, 1, h, w)), ((0, 0), (0, 0), image[::2], image[1::2]), constant_values=value
+            )
+            rim = site.emit("Constant", [], put.shape, step="value", weights=[("value", put)])
+            x = site.emit("Add", [x, rim], shape)
     return x
-
-
-def _shifted(site: Site, x: ir.Value, by: float, step: str = "") -> ir.Value:
-    ones = np.ones(shape_of(x)[1])
-    return site.emit("Affine", [x], shape_of(x), step=step, weights=[("scale", ones), ("shift", by * ones)])
 
 
 CONVERTERS = {"Pad": pad}

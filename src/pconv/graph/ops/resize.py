@@ -1,6 +1,8 @@
 """Resize, Upsample -> Resize, whose weights say how much of each row (column) an output row (column) has.
 
 y = rows @ x @ columns transposed          nearest: one 1 a row; linear: two; cubic: four
+
+Sizes and places are computed in float32, as ONNX Runtime does: 10 rows times 0.7 are 7, not 6.99999988.
 """
 
 from collections.abc import Callable
@@ -10,12 +12,14 @@ from numpy.typing import NDArray
 
 from ..site import Operand, Site, shape_of
 
-Coordinates = NDArray[np.float64]
+Coordinates = NDArray[np.float32]
 
-_PLACES: dict[str, Callable[[Coordinates, float, int, int], Coordinates]] = {
+_PLACES: dict[str, Callable[[Coordinates, np.float32, int, int], Coordinates]] = {
     "half_pixel": lambda o, scale, size, out: (o + 0.5) / scale - 0.5,
     "pytorch_half_pixel": lambda o, scale, size, out: (o + 0.5) / scale - 0.5 if out > 1 else 0 * o,
-    "align_corners": lambda o, scale, size, out: o * ((size - 1) / (out - 1)) if out > 1 else 0 * o,
+    "align_corners": lambda o, scale, size, out: (
+        o * np.float32(size - 1) / np.float32(out - 1) if out > 1 else 0 * o
+    ),
     "asymmetric": lambda o, scale, size, out: o / scale,
     "tf_half_pixel_for_nn": lambda o, scale, size, out: (o + 0.5) / scale,
     "half_pixel_symmetric": lambda o, scale, size, out: (
@@ -31,11 +35,11 @@ _ROUNDS: dict[str, Callable[[Coordinates], Coordinates]] = {
 
 
 def resize(site: Site) -> Operand:
-    """Convert Resize; up to opset 10 it has neither sizes nor a choice of coordinates."""
+    """Convert Resize; up to opset 10 it has neither sizes nor a choice of coordinates, and shrinks by rounding up."""
     x, new = site.tensor(rank=4), site.opset > 10
     scales, sizes = site.constant(2 if new else 1), site.constant(3) if new else None
     place = site.attr("coordinate_transformation_mode", "half_pixel" if new else "asymmetric")
-    nearest = site.attr("nearest_mode", "round_prefer_floor" if new else "floor")
+    nearest = site.attr("nearest_mode", "round_prefer_floor")
     if place not in _PLACES:
         raise site.unsupported(f"coordinate_transformation_mode {place!r}", ", ".join(_PLACES))
     if nearest not in _ROUNDS:
@@ -48,34 +52,35 @@ def resize(site: Site) -> Operand:
         if (given := site.attr(name, allowed)) != allowed:
             raise site.unsupported(f"{name} {given!r}", repr(allowed))
     axes = [site.axis(axis, 4) for axis in site.attr("axes", range(4))]
-    shape, out, factors = shape_of(x), list(shape_of(x)), [1.0] * 4
+    shape, out, factors = shape_of(x), list(shape_of(x)), [np.float32(1)] * 4
     given = sizes if sizes is not None and sizes.size else scales
     if given is None or given.size != len(axes):
         raise site.malformed("it has neither sizes nor scales for its axes")
     for axis, value in zip(axes, given.tolist(), strict=True):
         if given is scales:
-            factors[axis], out[axis] = value, int(np.floor(shape[axis] * value)) if axis else 1
+            factors[axis] = np.float32(value)
+            out[axis] = int(np.float32(shape[axis]) * factors[axis]) if axis else 1
         elif axis:
-            factors[axis], out[axis] = value / shape[axis], int(value)
+            factors[axis], out[axis] = np.float32(value / shape[axis]), int(value)
     if factors[0] != 1 or out[1] != shape[1]:
         raise site.unsupported("it resizes the batch or the channels", "rows and columns")
     if min(out) < 1:
         raise site.malformed(f"its output would be {out}")
-    weights = [
-        (name, _matrix(site, shape[axis], out[axis], factors[axis], place, nearest))
-        for name, axis in (("rows", 2), ("columns", 3))
-    ]
+    weights = []
+    for name, axis in (("rows", 2), ("columns", 3)):
+        rounding = nearest if new else "ceil" if factors[axis] < 1 else "floor"
+        weights.append((name, _matrix(site, shape[axis], out[axis], factors[axis], place, rounding)))
     return site.emit("Resize", [x], out, weights=weights)
 
 
-def _matrix(site: Site, size: int, out: int, scale: float, place: str, nearest: str) -> NDArray[np.float64]:
+def _matrix(site: Site, size: int, out: int, scale: np.float32, place: str, nearest: str) -> Coordinates:
     """Give what each of `out` positions takes of each of `size`; beyond the border the last one repeats."""
-    x = _PLACES[place](np.arange(out, dtype=np.float64), scale, size, out)
-    if scale == 1 and size == out:
-        x = np.arange(out, dtype=np.float64)
+    x = o = np.arange(out, dtype=np.float32)
+    if scale != 1 or size != out:
+        x = _PLACES[place](o, scale, size, out)
     mode = site.attr("mode", "nearest")
     if mode == "nearest":
-        taps = [(_ROUNDS[nearest](x), np.ones(out))]
+        taps = [(_ROUNDS[nearest](x), np.ones(out, np.float32))]
     elif mode in ("linear", "bilinear"):
         low = np.floor(x)
         taps = [(low, 1 - (x - low)), (low + 1, x - low)]
@@ -84,7 +89,7 @@ def _matrix(site: Site, size: int, out: int, scale: float, place: str, nearest: 
         taps = [(low + k, _cubic(np.abs(x - low - k), a)) for k in (-1, 0, 1, 2)]
     else:
         raise site.unsupported(f"mode {mode!r}", "nearest, linear, cubic")
-    matrix = np.zeros((out, size))
+    matrix = np.zeros((out, size), np.float32)
     for index, weight in taps:
         np.add.at(matrix, (np.arange(out), np.clip(index, 0, size - 1).astype(int)), weight)
     return matrix
