@@ -43,6 +43,8 @@ def convolve(x: np.ndarray, w: np.ndarray, g: Geometry) -> np.ndarray:
             Geometry((3, 3), (1, 2), (0, 1), (2, 1)),
             Geometry((5, 3), pads=(2, 1), groups=2),
             Geometry((1, 1), (2, 2)),
+            Geometry((1, 1), pads=(1, 2)),
+            Geometry((3, 2), (2, 3), (3, 3)),
             Geometry((3, 3), pads=(1, 1), groups=4),
         ]
     ),
@@ -65,9 +67,10 @@ def test_statistics_find_the_weights_that_made_the_outputs(geometry: Geometry, s
     assert statistics.output_error(change) == pytest.approx(moved.sum(), rel=1e-4)
 
 
-def test_a_fully_connected_layer_is_rows_of_columns() -> None:
+@pytest.mark.parametrize("shape", [(200, 6), (5, 40, 6), (5, 8, 5, 6)])
+def test_a_fully_connected_layer_is_rows_of_columns(shape: tuple[int, ...]) -> None:
     draw = np.random.default_rng(0)
-    x = draw.standard_normal((5, 40, 6)).astype(np.float32)
+    x = draw.standard_normal(shape).astype(np.float32)
     w = draw.standard_normal((3, 6))
     statistics = gather(x, x @ w.T.astype(np.float32), Geometry(), False, draw)
     assert statistics.hessian.shape == (1, 6, 6)

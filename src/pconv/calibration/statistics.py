@@ -2,9 +2,10 @@
 
     x [n, ic, h, w], y [n, oc, oh, ow]   --some positions-->   X [s, ic * kh * kw], Y [s, oc]   -->   X'X, X'Y
 
-A fully connected layer is a 1x1 kernel: each row of its input is a position.
+A fully connected layer has no kernel: each row of its input is a position.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +26,12 @@ _FLOOR = 1e-12
 
 @dataclass(frozen=True)
 class Geometry:
-    """Say how a convolution's kernel moves. Shapes: pads [top, left]; what lies beyond the input is zero."""
+    """Say how a convolution's kernel moves; the default is a fully connected layer, whose input is rows.
 
-    kernel: tuple[int, int] = (1, 1)
+    Shapes: pads [top, left]; what lies beyond the input is zero.
+    """
+
+    kernel: tuple[int, ...] = ()
     strides: tuple[int, int] = (1, 1)
     pads: tuple[int, int] = (0, 0)
     dilations: tuple[int, int] = (1, 1)
@@ -36,7 +40,7 @@ class Geometry:
     @property
     def taps(self) -> int:
         """Count the positions of a kernel."""
-        return self.kernel[0] * self.kernel[1]
+        return math.prod(self.kernel)
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,9 @@ class Statistics:
 def gather(x: Array, y: Array, geometry: Geometry, centred: bool, draw: np.random.Generator) -> Statistics:
     """Add up a layer's moments over positions drawn from all images.
 
-    Shapes: x [n, ic, h, w] and y [n, oc, oh, ow], or [..., in] and [..., out]
+    Shapes: x [n, ic, h, w] and y [n, oc, oh, ow], or of a fully connected layer [..., in] and [..., out]
     """
-    if x.ndim == 4:
+    if geometry.kernel:
         columns, wanted = _sample_windows(x, y, geometry, draw)
     else:
         columns, wanted = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
@@ -151,22 +155,27 @@ def _sample_windows(x: Array, y: Array, geometry: Geometry, draw: np.random.Gene
     """
     n, ic = x.shape[:2]
     oh, ow = y.shape[2:]
-    kernel = geometry.kernel
+    kernel, strides, dilations = geometry.kernel, geometry.strides, geometry.dilations
     per_image = min(oh * ow, -(-_samples(ic // geometry.groups * geometry.taps) // n))
     places = draw.integers(oh * ow, size=(n, per_image))
     if per_image == oh * ow:
         places = np.broadcast_to(np.arange(oh * ow), (n, oh * ow))
     rows, cols = np.divmod(places, ow)
-    # After the input, enough for a window that begins at its last pixel.
-    pads = tuple((p, (k - 1) * d) for p, k, d in zip(geometry.pads, kernel, geometry.dilations, strict=True))
+    # After the input, enough for the last window.
+    ends = [
+        (o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip((oh, ow), strides, kernel, dilations, strict=True)
+    ]
+    pads = [
+        (p, max(0, end - p - size)) for p, end, size in zip(geometry.pads, ends, x.shape[2:], strict=True)
+    ]
     # Channels last, so that one window position is one contiguous read.
     padded = np.pad(np.moveaxis(x, 1, 3), ((0, 0), *pads, (0, 0)))
     image = np.arange(n)[:, None]
     taps = [
         padded[
             image,
-            rows * geometry.strides[0] + dy * geometry.dilations[0],
-            cols * geometry.strides[1] + dx * geometry.dilations[1],
+            rows * strides[0] + dy * dilations[0],
+            cols * strides[1] + dx * dilations[1],
         ]
         for dy in range(kernel[0])
         for dx in range(kernel[1])
