@@ -199,6 +199,7 @@ def test_missing_and_reshaped_layers_are_found() -> None:
     ]
     with pytest.raises(ModelError, match=r"\(and 1 more\)"):
         sparsity.check({"b": np.eye(5)})
+    assert SparsityMap.detect({"dense": np.ones((4, 4))}).verify({}) == []  # promises nothing
 
 
 def test_statistics_are_json() -> None:

@@ -287,6 +287,8 @@ def _read_layer(entry: Mapping[str, Any]) -> LayerSparsity:
 
 
 def _filled_in(layer: LayerSparsity, weights: NDArray[Any] | None) -> list[str]:
+    if weights is None and layer.density == 1.0:
+        return []  # of a dense layer nothing is promised
     if weights is None:
         return ["the map has this layer, the weights do not"]
     if weights.shape != layer.shape:

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
-from torch.nn.utils import parametrizations  # noqa: E402
+from torch.nn.utils import parametrizations, parametrize  # noqa: E402
 
 from pconv.errors import ModelError, RecipeError  # noqa: E402
 from pconv.patterns import library  # noqa: E402
@@ -156,6 +156,17 @@ def test_computed_weights_are_refused() -> None:
     fixed[0].register_buffer("weight", torch.ones(8, 8))
     with pytest.raises(ModelError, match="computed, not a parameter"):
         prune(fixed, Recipe())
+
+
+@pytest.mark.parametrize("method", ["magnitude", "gradual", "admm"])
+def test_a_dense_layer_may_compute_its_weight(method: str) -> None:
+    module = nn.Sequential(nn.Linear(8, 8), parametrizations.weight_norm(nn.Linear(8, 8)))
+    pruner = prune(module, Recipe(compression_rate=2, exclude=("1",)), method=method, steps=4)
+    pruner.step()
+    assert pruner.penalty().item() >= 0
+    sparsity = pruner.finish()
+    assert [layer.compression_rate for layer in sparsity.layers.values()] == [2, 1]
+    assert parametrize.is_parametrized(module[1], "weight")
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])

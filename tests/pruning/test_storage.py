@@ -11,6 +11,7 @@ pytest.importorskip("safetensors")
 from safetensors import safe_open  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from torch import nn  # noqa: E402
+from torch.nn.utils import parametrizations  # noqa: E402
 
 from pconv.errors import BuildError, ModelError, PconvError  # noqa: E402
 from pconv.pruning import load_sparse, prune, read_sparse, save_sparse  # noqa: E402
@@ -65,6 +66,16 @@ def test_large_kernels_and_lone_layers(tmp_path: Path) -> None:
         other = type(module)(*module.weight.shape[1::-1], *module.weight.shape[3:])
         assert load_sparse(other, path) == sparsity
         assert torch.equal(other.weight, module.weight)
+
+
+@pytest.mark.parametrize("norm", [parametrizations.weight_norm, torch.nn.utils.spectral_norm])
+def test_a_computed_weight_is_saved_as_what_it_is_made_of(tmp_path: Path, norm) -> None:
+    module, other = (nn.Sequential(nn.Linear(8, 8), norm(nn.Linear(8, 8))) for _ in range(2))
+    sparsity = prune(module, Recipe(compression_rate=2, exclude=("1",))).finish()
+    path = save_sparse(module, tmp_path / "net.safetensors", sparsity)
+    assert load_sparse(other, path) == sparsity
+    x = torch.ones(1, 8)
+    assert torch.equal(other.eval()(x), module.eval()(x))
 
 
 def test_a_module_under_masks_is_refused(module, tmp_path: Path) -> None:

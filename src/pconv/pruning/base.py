@@ -89,7 +89,7 @@ class Pruner(ABC):
     def trained(self, name: str) -> Tensor:
         """Give the tensor that the optimiser trains for a layer: the weight under its mask."""
         layer = self.layers[name]
-        if not parametrize.is_parametrized(layer, WEIGHT):
+        if name not in self._masks or not parametrize.is_parametrized(layer, WEIGHT):
             return layer.weight
         return layer.get_parameter(f"parametrizations.{WEIGHT}.original")
 

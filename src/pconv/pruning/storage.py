@@ -30,6 +30,7 @@ from pconv.sparsity import LayerSparsity, SparsityMap
 
 from .base import as_array
 from .layers import WEIGHT, find_layers, unwrap
+from .mask import Mask
 
 METADATA_KEY = "pconv.sparse"
 FORMAT = 1
@@ -49,18 +50,16 @@ def save_sparse(module: nn.Module, path: str | os.PathLike[str], sparsity: Spars
 
     module = unwrap(module)
     state: dict[str, Tensor] = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
-    if any(".parametrizations." in f".{name}" for name in state):
+    if any(isinstance(child, Mask) for child in module.modules()):
         raise ModelError("save_sparse: the module still carries masks; call the pruner's finish() first.")
-    keys = {
-        name: f"{name}.{WEIGHT}" if f"{name}.{WEIGHT}" in state else WEIGHT for name in find_layers(module)
-    }
-    weights = {name: as_array(state[key]) for name, key in keys.items()}
+    layers = find_layers(module)
+    weights = {name: as_array(layer.weight) for name, layer in layers.items()}
     found = SparsityMap.detect(weights) if sparsity is None else sparsity
     found.check(weights, balance=False)
     tensors, shapes = dict(state), {}
     for name, layer in found.layers.items():
-        if layer.density < 1.0:
-            key = keys[name]
+        key = WEIGHT if layers[name] is module else f"{name}.{WEIGHT}"
+        if layer.density < 1.0 and key in state:  # a computed weight is not
             shapes[key] = list(layer.shape)
             tensors |= {f"{key}/{part}": tensor for part, tensor in _pack(tensors.pop(key), layer).items()}
     metadata = {METADATA_KEY: json.dumps({"format": FORMAT, "layers": shapes})}
