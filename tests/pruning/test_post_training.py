@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
+from torch.nn.utils import parametrizations  # noqa: E402
 
 from pconv.errors import InputError, RecipeError, UnsupportedError  # noqa: E402
 from pconv.patterns import library  # noqa: E402
@@ -274,6 +275,50 @@ class TwoInputs(Branch):
 def test_modules_that_are_refused(network: nn.Module, message: str, images: torch.Tensor) -> None:
     with pytest.raises(UnsupportedError, match=message):
         post_train(network, images, Recipe(compression_rate=2.25))
+
+
+class Shortcut(nn.Module):
+    def __init__(self, affine: bool) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.conv = nn.Conv2d(8, 8, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(8, affine=affine)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.stem(x))
+        return self.norm(self.conv(x)) + x
+
+
+def test_a_batch_norm_without_weights_scales_too(images: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    bare, weighted = Shortcut(affine=False), Shortcut(affine=True)
+    for _ in range(60):
+        bare(images)
+    weighted.load_state_dict(bare.state_dict(), strict=False)  # a new batch norm's weights change nothing
+    for module in (bare, weighted):
+        post_train(module, images, Recipe(compression_rate=2.25))
+    torch.testing.assert_close(bare.eval()(images), weighted.eval()(images))
+
+
+@pytest.mark.filterwarnings("error")
+def test_dense_layers_that_share_or_compute_their_weights_stay_as_they_are(images: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    last = parametrizations.weight_norm(nn.Conv2d(8, 8, 3))
+    module = nn.Sequential(*(nn.Conv2d(c, 8, 3) for c in (3, 8, 8)), last)
+    module[2].weight = module[1].weight
+    before, recipe = copy.deepcopy(module), Recipe(compression_rate=2.25, exclude=("[123]",))
+    sparsity = post_train(module, images, recipe)
+    assert list(sparsity.layers) == ["0", "1", "2", "3"] and sparsity.layers["0"].density < 1
+    for old, new in zip(before[1:], module[1:], strict=True):
+        assert torch.equal(old.weight, new.weight) and torch.equal(old.bias, new.bias)
+    post_train(before, images, recipe, seconds=40, clock=Clock())
+    assert before[2].weight is before[1].weight and not torch.equal(before[1].weight, module[1].weight)
+
+
+@pytest.mark.parametrize("wrong", [lambda x: [(x, torch.zeros(len(x)))], lambda x: x.numpy()])
+def test_batches_with_labels_are_refused(module: nn.Module, images: torch.Tensor, wrong) -> None:
+    with pytest.raises(InputError, match=r"images: a \w+ among them; allowed are tensors .* without labels"):
+        post_train(module, wrong(images), RECIPE)
 
 
 def test_no_images_are_refused(module: nn.Module) -> None:

@@ -69,22 +69,35 @@ def require_prunable(module: nn.Module, layers: Mapping[str, Layer], pruned: Ite
 
     Raises: ModelError for a weight that two modules share, or that is computed from something else.
     """
+    owners = _owners(module)
+    for name in pruned:
+        if reason := _not_its_own(layers[name], owners):
+            raise ModelError(f'{name}: {reason} Leave it dense with exclude = ["{name}"].')
+
+
+def own_layers(module: nn.Module, layers: Mapping[str, Layer]) -> dict[str, Layer]:
+    """Give the layers whose weight is theirs alone: one may write into it, and nothing else changes."""
+    owners = _owners(module)
+    return {name: layer for name, layer in layers.items() if not _not_its_own(layer, owners)}
+
+
+def _owners(module: nn.Module) -> dict[int, list[str]]:
+    """List the names of each parameter, by its id."""
     owners: dict[int, list[str]] = {}
     for path, child in module.named_modules():
         for key, parameter in child.named_parameters(recurse=False):
             owners.setdefault(id(parameter), []).append(f"{path}.{key}".lstrip("."))
-    for name in pruned:
-        layer = layers[name]
-        advice = f'Leave it dense with exclude = ["{name}"].'
-        if parametrize.is_parametrized(layer, WEIGHT):
-            raise ModelError(f"{name}: its weight is parametrized already; remove that first. {advice}")
-        if not isinstance(layer.weight, nn.Parameter):
-            raise ModelError(f"{name}: its weight is computed, not a parameter (weight_norm?). {advice}")
-        shared = owners[id(layer.weight)]
-        if len(shared) > 1:
-            raise ModelError(
-                f"{name}: its weight is shared ({', '.join(shared)}); allowed is one owner. {advice}"
-            )
+    return owners
+
+
+def _not_its_own(layer: Layer, owners: Mapping[int, list[str]]) -> str | None:
+    """Say why a layer does not own its weight alone."""
+    if parametrize.is_parametrized(layer, WEIGHT):
+        return "its weight is parametrized already; remove that first."
+    if not isinstance(layer.weight, nn.Parameter):
+        return "its weight is computed, not a parameter (weight_norm?)."
+    shared = owners[id(layer.weight)]
+    return f"its weight is shared ({', '.join(shared)}); allowed is one owner." if len(shared) > 1 else None
 
 
 def _kind(layer: Layer) -> Kind:

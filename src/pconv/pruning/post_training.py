@@ -24,7 +24,7 @@ from pconv.recipe import Recipe, plan_layers
 from pconv.sparsity import SparsityMap
 
 from .base import as_array
-from .layers import Layer, describe_layers, find_layers, require_prunable, unwrap
+from .layers import Layer, describe_layers, find_layers, own_layers, require_prunable, unwrap
 from .post_training_tune import Budget, Vary, mirror_and_shift, tune
 from .tracing import Values, added_to, batch_norm_after, calls, trace
 
@@ -62,14 +62,15 @@ def post_train(
     layers = find_layers(module)
     rules = plan_layers(recipe or Recipe(), describe_layers(layers))
     require_prunable(module, layers, [name for name, rule in rules.items() if not rule.dense])
+    own = own_layers(module, layers)  # any other layer is dense, and stays as it is
     was_training = module.training
     module.eval()
     dense = copy.deepcopy(module).requires_grad_(False)
     try:
-        found = find_sites(module, dense, layers, every[enough_images(len(every), every[0, 0].numel())])
+        found = find_sites(module, dense, own, every[enough_images(len(every), every[0, 0].numel())])
         weights = {name: as_array(layer.weight) for name, layer in layers.items()}
         masks = sweep(found, weights, rules, progress, seed)
-        idle = {name: np.ones(w.shape, bool) for name, w in weights.items() if name not in masks}
+        idle = {name: np.ones(w.shape, bool) for name, w in weights.items()}
         sparsity = SparsityMap.detect(idle | masks)
         if seconds is not None and any(layer.density < 1.0 for layer in sparsity.layers.values()):
             budget = Budget(started, seconds, clock)
@@ -80,7 +81,16 @@ def post_train(
 
 
 def as_batch(images: Tensor | Iterable[Tensor]) -> Tensor:
-    batch = images if isinstance(images, Tensor) else torch.cat(list(images) or [torch.empty(0)])
+    """Join batches of images.
+
+    Raises: InputError for batches that are no tensors, or without an image.
+    """
+    batches = [images] if isinstance(images, Tensor) else list(images)
+    if odd := [part for part in batches if not isinstance(part, Tensor)]:
+        raise InputError(
+            f"images: a {type(odd[0]).__name__} among them; allowed are tensors [n, c, h, w] alone, without labels."
+        )
+    batch = torch.cat(batches or [torch.empty(0)])
     if batch.ndim < 2 or not len(batch):
         raise InputError(
             f"images: shape {tuple(batch.shape)}; allowed is [n, c, h, w] with at least one image, as the network "
@@ -147,9 +157,11 @@ def find_sites(
 
 def _unscale(norm: nn.Module | None, like: Tensor) -> Tensor:
     """Give what turns a change after the batch norm into one before it, per channel; 0 where it is switched off."""
-    if not isinstance(norm, nn.BatchNorm2d) or norm.running_var is None or norm.weight is None:
+    if not isinstance(norm, nn.BatchNorm2d) or norm.running_var is None:
         return like.new_ones(())
-    scale = norm.weight.detach() * torch.rsqrt(norm.running_var + norm.eps)
+    scale = torch.rsqrt(norm.running_var + norm.eps)
+    if norm.weight is not None:
+        scale = scale * norm.weight.detach()
     on = scale.abs() > _SMALL_SCALE
     return torch.where(on, 1 / torch.where(on, scale, 1.0), 0.0)[:, None, None]
 

@@ -127,9 +127,8 @@ class _Pair:
         """List what can be trained in a block, or in the whole pruned network."""
         nodes = self.pruned.graph.nodes if block is None else block.nodes
         modules = [self.pruned.get_submodule(str(node.target)) for node in nodes if node.op == "call_module"]
-        return [
-            parameter for module in modules for parameter in module.parameters() if parameter.requires_grad
-        ]
+        every = [parameter for module in modules for parameter in module.parameters()]
+        return list(dict.fromkeys(parameter for parameter in every if parameter.requires_grad))  # each once
 
 
 class _Source:
