@@ -90,6 +90,9 @@ def test_a_file_of_toml(tmp_path: Path) -> None:
         ('exclude = "fc"', "exclude: 'fc' is no list of names"),
         ("exclude = [1]", "exclude: "),
         ("exclude = 1", "exclude: 1"),
+        ("[layers]\nlayer1.0.conv1 = 4", 'layers.layer1: .*A name with dots needs quotes, as in "layer1'),
+        (f"compression_rate = 1{'0' * 400}", "compression_rate: 10+ is no compression rate"),
+        (f"compression_rate = 1{'0' * 5000}", "not valid TOML: Exceeds the limit"),
         ("group = = 1", "not valid TOML"),
     ],
 )

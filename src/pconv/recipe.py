@@ -5,7 +5,7 @@ as `LayerInfo`, which the torch side and the ONNX side both build; refuses to lo
 """
 
 import json
-import math
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -172,7 +172,7 @@ class Recipe:
         """
         try:
             settings = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # TOMLDecodeError, and a number of thousands of digits
             raise RecipeError(f"not valid TOML: {error}") from error
         return cls.from_dict(settings)
 
@@ -288,9 +288,11 @@ def _require_choice(key: str, value: Any, allowed: Iterable[Any]) -> None:
 
 
 def _require_rate(key: str, value: Any, also: str = "") -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value < math.inf:
+    fine = isinstance(value, int | float) and not isinstance(value, bool)
+    if not fine or not 1 <= value <= sys.float_info.max:
+        quotes = '. A name with dots needs quotes, as in "layer1.0.conv1" = 4' * isinstance(value, Mapping)
         raise RecipeError(
-            f"{key}: {value!r} is no compression rate; allowed: a number, total / kept, of at least 1{also}"
+            f"{key}: {value!r} is no compression rate; allowed: a number, total / kept, of at least 1{also}{quotes}"
         )
 
 

@@ -119,6 +119,15 @@ def test_calibration_images_come_from_a_folder_or_an_array(cli, model: Path, tmp
     assert (tmp_path / "by-magnitude.onnx").read_bytes() != made[0]
 
 
+def test_a_picture_too_large_to_open_is_named(
+    cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    ran = cli("prune", model, "-o", tmp_path / "p.onnx", "--calibrate", tmp_path)
+    assert ran.code == 2 and "large.png: cannot be read (Image size (81 pixels) exceeds limit" in ran.err
+
+
 def test_fewer_images_are_spread_over_all(model: Path, tmp_path: Path) -> None:
     images = np.ones((9, 3, 8, 8), np.float32) * np.arange(9, dtype=np.float32)[:, None, None, None]
     folder = tmp_path / "folder"

@@ -146,6 +146,14 @@ def test_a_broken_picture_is_named(folders: Path, workers: int) -> None:
         list(open_data(folders, 8).test.batches(in_order(3, 3), CPU, ALONE, workers))
 
 
+def test_a_picture_too_large_to_open_is_named(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(
+        ModelError, match=r"0\.png: cannot be read as a picture \(Image size .* exceeds limit"
+    ):
+        list(open_data(folders, 8).test.batches(in_order(3, 3), CPU, ALONE))
+
+
 def test_classes_and_folders_that_do_not_fit(folders: Path, tmp_path: Path) -> None:
     (folders / "val" / "red").mkdir()
     with pytest.raises(ModelError, match=r"val/red: train/ has no class of this name"):

@@ -154,8 +154,9 @@ def _read_picture(path: Path, shape: Sequence[int], scale: Scale) -> Array:
         raise InputError(
             f"{path}: neither a picture nor a .npy file. Leave it out, or save it again."
         ) from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except (OSError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read ({reason}).") from error
     pixels = scale(np.asarray(picture).reshape(height, width, channels))
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 

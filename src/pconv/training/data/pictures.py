@@ -72,10 +72,17 @@ class PictureSplit(Split):
         Shapes: [3, size, size] float32.
         Raises: ModelError when it is no picture.
         """
+        from PIL.Image import DecompressionBombError
+
         number = int(self.numbers[row])
         try:
             image = self.album.open(number).convert("RGB")
-        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all of them for broken files
+        except (
+            OSError,
+            ValueError,
+            SyntaxError,
+            DecompressionBombError,
+        ) as error:  # as Pillow does for broken files
             reason = " ".join(str(error).split())
             raise ModelError(
                 f"{self.album.name(number)}: cannot be read as a picture ({reason}). Remove or replace it."
