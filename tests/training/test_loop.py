@@ -156,6 +156,7 @@ def test_defaults_follow_what_is_done() -> None:
     [
         ({"epochs": 0}, "epochs: 0 is not possible; allowed: at least 1."),
         ({"lr": 0.0}, "lr: 0.0 is not possible; allowed: above 0."),
+        ({"seed": -1}, "seed: -1 is not possible; allowed: from 0 to below 2**63."),
         ({"ema": 1.0}, "ema: 1.0 is not possible; allowed: from 0 to below 1."),
         ({"choose": "first"}, "choose: 'first' is not possible; allowed: best, last."),
         ({"precision": "int4"}, "precision: 'int4' is not possible; allowed: auto, fp32, bf16, fp16."),

@@ -163,6 +163,20 @@ def test_classes_and_folders_that_do_not_fit(folders: Path, tmp_path: Path) -> N
         file.unlink()
     with pytest.raises(ModelError, match=r"val: holds no pictures"):
         open_data(folders, 8)
+
+
+@pytest.mark.parametrize(("classes", "images"), [(1, 10), (2, 1)])
+def test_nothing_to_tell_apart(tmp_path: Path, classes: int, images: int) -> None:
+    for part in ("train", "val"):
+        for name in range(classes):
+            (tmp_path / part / f"{name}").mkdir(parents=True)
+        for i in range(images):
+            Image.new("L", (9, 9)).save(tmp_path / part / "0" / f"{i}.png")
+    with pytest.raises(ModelError, match=r"images to fit; allowed are two classes or more"):
+        open_data(tmp_path, 8)
+
+
+def test_other_folders(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     with pytest.raises(ModelError, match=r"empty: no such folder; give one with CIFAR-10's files"):
         open_data(empty, 8)

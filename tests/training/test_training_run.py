@@ -140,6 +140,8 @@ def test_what_does_not_fit_is_refused_before_training(tmp_path: Path, folder: Pa
         PconvError, match=r"--distill: the teacher is the network to begin from; name it with"
     ):
         train(folder, "resnet20_cifar", tmp_path, distill=True, settings=settings)
+    with pytest.raises(PconvError, match=r"--image-size 0: is not possible; allowed: at least 1"):
+        train(folder, "resnet20_cifar", tmp_path, settings=settings, image_size=0)
     with pytest.raises(ModelError, match=r"dncnn: num_classes=2, but this network does not classify"):
         train(folder, "dncnn", tmp_path, settings=settings, image_size=32)
     with pytest.raises(ModelError, match=r"resnet18_cifar: the weights do not fit"):

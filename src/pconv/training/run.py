@@ -88,6 +88,8 @@ def train(
         )
     if distill and teacher is not None:
         raise PconvError("--distill: --teacher names another one; allowed is one of the two.")
+    if image_size is not None and image_size < 1:
+        raise PconvError(f"--image-size {image_size}: is not possible; allowed: at least 1.")
     task = _Task(model, weights, recipe, method, distill, teacher)
     with distributed.join(settings.device) as ranks:
         _require_no_run(folder, resume)

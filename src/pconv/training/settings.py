@@ -60,6 +60,7 @@ class Settings:
         self._require("lr", self.lr > 0, "above 0")
         self._require("images", self.images is None or self.images >= 1, "at least 1")
         self._require("threads", self.threads is None or self.threads >= 1, "at least 1")
+        self._require("seed", 0 <= self.seed < 2**63, "from 0 to below 2**63")
         self._require("workers", self.workers >= 0, "at least 0")
         for key in ("momentum", "warmup", "label_smoothing", "ema"):
             self._require(key, 0 <= getattr(self, key) < 1, "from 0 to below 1")

@@ -30,6 +30,11 @@ def open_data(path: str | Path, size: int, images: int | None = None) -> Parts:
             f"{path}: holds no data that is known; allowed are CIFAR-10's files (pickles or binary), "
             "train/CLASS/ and val/CLASS/ folders of pictures, and a Hugging Face dataset saved on disk."
         )
+    if len(found.classes) < 2 or not len(found.train):
+        raise ModelError(
+            f"{path}: it has classes {', '.join(found.classes)} and {len(found.train)} images to fit; allowed are two "
+            "classes or more, and more than one image in train/."
+        )
     return found if images is None else shorten(found, images)
 
 
