@@ -212,6 +212,14 @@ def test_executed_work_of_a_sparse_layer() -> None:
     assert work.index_bytes < work.weights_bytes / 4
 
 
+@pytest.mark.parametrize("target", targets.names())
+def test_a_layer_of_zeros_on_an_input_beyond_l2(target: str) -> None:
+    """As a residual block's last layer may begin; it has nothing to fetch, and no parts to do it in."""
+    nodes = [node("Conv", "x w", "y", "zeros", pads=[1, 1, 1, 1])]
+    view = normalise(make(nodes, {"x": [1, 64, 64, 96]}, ["y"], {"w": np.zeros((4, 64, 3, 3), np.float32)}))
+    assert step(lower(view, targets.get(target)), "zeros").work.macs == 0
+
+
 def test_layers_asked_to_be_dense() -> None:
     cases = [next(c for c in f if c.name == n) for f, n in ((FAMILIES["layers"], "layer_group4"),)]
     cases += [c for c in FAMILIES["rows"] if c.name == "gemm_sparse"]

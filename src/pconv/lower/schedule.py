@@ -175,7 +175,7 @@ def _parted(kernel: ConvKernel, target: Target, channels: int, kernels: int, gro
     """Go through the tiles once for each part of the filters where that brings fewer bytes to L2."""
     near, count = target.l2_bytes // 2, len(tiles(kernel))
     weights = target.dtype.elem_bytes * kernels * len(kernel.patterns[0])
-    parts = min(groups, -(-weights // near))
+    parts = min(groups, max(1, -(-weights // near)))
     whole = channels * kernel.source.plane_bytes
     if (
         count == 1
