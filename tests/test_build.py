@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pconv import toolchain
-from pconv.build import build, build_executable, compiled, program_key
+from pconv.build import build, build_executable, call_compiler, compiled, program_key
 from pconv.cache import Cache
 from pconv.codegen.program import Program
 from pconv.errors import BuildError
@@ -182,6 +182,15 @@ def test_compiler_fails(make_program: Maker, session_cache: Cache) -> None:
     kept = Path(message.partition("is kept in ")[2].partition(";")[0])
     assert "no_such_thing" in (kept / "model.c").read_text()
     assert not list(session_cache.root.glob("build-*"))
+
+
+def test_two_files_fail(tmp_path: Path) -> None:
+    """They are compiled side by side, and each keeps the C text."""
+    cache, work = Cache(tmp_path / "cache"), tmp_path / "work"
+    work.mkdir()
+    for name in ("one.c", "two.c"):
+        with pytest.raises(BuildError, match=rf"{name}: false failed \(exit code 1\)"):
+            call_compiler(("false",), [], work / "made.o", work, cache, name)
 
 
 def test_linker_fails(make_program: Maker, session_cache: Cache) -> None:

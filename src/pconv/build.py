@@ -303,7 +303,8 @@ def call_compiler(
             f"{cache.root}: no space left on device. Free some, or name another directory in PCONV_CACHE."
         )
     kept = cache.root / "failed" / work.name
-    shutil.copytree(work, kept, ignore=shutil.ignore_patterns("zig", "*.o", "*.bin"))
+    # Several files may fail at a time.
+    shutil.copytree(work, kept, ignore=shutil.ignore_patterns("zig", "*.o", "*.bin"), dirs_exist_ok=True)
     raise BuildError(
         f"{name or made.name}: {' '.join(command)} failed (exit code {done.returncode}): {said}. The C "
         f"text is kept in {kept}; try another compiler with PCONV_CC, or report this as a bug."

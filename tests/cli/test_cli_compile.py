@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import pconv
+from pconv.cli import arrays
 from pconv.tuning import Tuning
 
 pytestmark = pytest.mark.cc
@@ -170,6 +171,14 @@ def test_run_with_a_wrong_shape(cli, compiled: Path, tmp_path: Path) -> None:
     ran = cli("run", compiled, "--input", tmp_path / "x.npy")
     assert ran.code == 2
     assert ran.err.startswith("pconv: error: input 'x': shape (1, 3, 4, 4), allowed (N, 3, 8, 8)")
+
+
+def test_outputs_of_any_name_are_written(tmp_path: Path) -> None:
+    outputs = {name: np.full((1, 2), i, np.float32) for i, name in enumerate(("file", "allow_pickle", "a/b"))}
+    arrays.write_outputs(tmp_path / "y.npz", outputs)
+    with np.load(tmp_path / "y.npz", allow_pickle=False) as written:
+        assert sorted(written) == sorted(outputs)
+        assert all(np.array_equal(written[name], outputs[name]) for name in outputs)
 
 
 def test_run_with_arrays_under_the_name_of_one(cli, compiled: Path, tmp_path: Path) -> None:

@@ -28,3 +28,8 @@ def test_progress_is_quiet_without_a_terminal(capsys: pytest.CaptureFixture[str]
 def test_json_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     console.print_json({"a": [1, None]})
     assert json.loads(capsys.readouterr().out) == {"a": [1, None]}
+
+
+def test_json_has_no_word_for_what_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_json({"a": [{"b": float("nan")}, (float("-inf"), 0.5)]})
+    assert json.loads(capsys.readouterr().out) == {"a": [{"b": None}, [None, 0.5]]}

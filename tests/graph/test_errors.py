@@ -171,6 +171,10 @@ def test_second_outputs():
         UnsupportedError, match=r"Cast_1: it reads output 1 of a MaxPool \(i\); allowed: the first"
     ):
         normalise(make(nodes, {"x": X4}, ["y"]))
+    with pytest.raises(
+        UnsupportedError, match=r"output i: it is output 1 of a MaxPool \(i\); allowed: the f"
+    ):
+        normalise(make(nodes[:1], {"x": X4}, ["p", "i"]))
 
 
 def test_training_batch_norm_and_negative_variance():
@@ -222,6 +226,11 @@ def test_weights_that_do_not_fit():
         ),
         (
             node("Conv", "x w", "y", name="n", kernel_shape=[5, 5]),
+            w(4, 4, 3, 3),
+            "kernel_shape contradicts its weight",
+        ),
+        (
+            node("ConvTranspose", "x w", "y", name="n", kernel_shape=[5, 5]),
             w(4, 4, 3, 3),
             "kernel_shape contradicts its weight",
         ),

@@ -183,5 +183,8 @@ def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:
     if path.suffix == ".npy":
         np.save(written, next(iter(outputs.values())))
     else:
-        np.savez(written, allow_pickle=False, **outputs)
+        with zipfile.ZipFile(written, "w") as archive:  # as numpy.savez does, which takes not every name
+            for name, array in outputs.items():
+                with archive.open(f"{name}.npy", "w") as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
     console.write(path, written.getvalue())

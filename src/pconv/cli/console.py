@@ -1,6 +1,7 @@
 """Owns what a person sees: notes and progress on stderr, results on stdout."""
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,8 +56,16 @@ def note_busy() -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a result for programs."""
-    print(json.dumps(value, indent=2))
+    """Print a result for programs: a number that is none, or infinite, is null, as JSON has no word for it."""
+    print(json.dumps(_finite(value), indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def table(*columns: str, title: str | None = None) -> Table:

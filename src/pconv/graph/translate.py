@@ -108,11 +108,15 @@ def _operand(name: str, value: ir.Value, known: Mapping[ir.Value, Operand]) -> O
         return known[value]
     producer = value.producer()
     if producer is not None and producer.outputs[0] in known:
-        raise UnsupportedError(
-            f"{name}: it reads output {value.index()} of a {producer.op_type} ({value.name}); "
-            "allowed: the first output only. Change the model before the export."
-        )
+        raise _second(f"{name}: it reads", value, producer)
     raise ModelError(f"{name}: its input {value.name} is computed nowhere before it. Export the model again.")
+
+
+def _second(what: str, value: ir.Value, producer: ir.Node) -> UnsupportedError:
+    return UnsupportedError(
+        f"{what} output {value.index()} of a {producer.op_type} ({value.name}); "
+        "allowed: the first output only. Change the model before the export."
+    )
 
 
 def _converter(node: ir.Node) -> Converter | None:
@@ -159,7 +163,9 @@ def _finish(source: ir.Graph, known: Mapping[ir.Value, Operand], builder: Builde
     for i, output in enumerate(source.outputs):
         if output in source.outputs[:i]:
             raise ModelError(f"output {output.name}: the model lists it twice. Export the model again.")
-        value = known.get(output)
+        value, producer = known.get(output), output.producer()
+        if value is None and producer is not None and producer.outputs[0] in known:
+            raise _second(f"output {output.name}: it is", output, producer)
         if value is None:
             raise ModelError(f"output {output.name}: no node computes it. Export the model again.")
         if output in source.inputs:

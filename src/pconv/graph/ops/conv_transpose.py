@@ -21,6 +21,8 @@ def conv_transpose(site: Site) -> Operand:
         raise site.malformed(
             f"weight {list(weight.shape)} with group {group} does not fit {channels} input channels"
         )
+    if site.attr("kernel_shape", weight.shape[2:]) != weight.shape[2:]:
+        raise site.malformed(f"kernel_shape contradicts its weight {list(weight.shape)}")
     filters = weight.shape[1] * group
     bias = site.constant(2)
     bias = np.zeros(filters, np.float32) if bias is None else bias
