@@ -125,6 +125,10 @@ def test_curves_are_interpolated_and_end_where_they_end(table: Table, tmp_path: 
             '{"layers": {"conv1": {"0.5": 1}}}',
             "no curves (rates are larger than 1, and harm is a finite number)",
         ),
+        (
+            '{"layers": {"conf1": {"4": 1}}}',
+            "none of its layers (conf1, ...) is one of the model; allowed are conv1",
+        ),
         (None, "cannot read the curves (No such file or directory)"),
     ],
 )

@@ -65,6 +65,17 @@ def test_a_table_without_pruned_variants(table: Table) -> None:
         Table.from_json(document)
 
 
+@pytest.mark.parametrize("where", [("settings",), ("machine",), ("variants", 1, "layers", 0, "rate")])
+def test_a_table_with_values_of_another_kind(table: Table, where: tuple[str | int, ...]) -> None:
+    document = json.loads(json.dumps(table.as_json()))
+    inner = document
+    for key in where[:-1]:
+        inner = inner[key]
+    inner[where[-1]] = ["4"]
+    with pytest.raises(PconvError, match="the table is damaged"):
+        Table.from_json(document)
+
+
 def test_settings_that_are_no_recipe(table: Table) -> None:
     document = table.as_json()
     document["settings"] = {"colour": "red"}

@@ -58,6 +58,11 @@ def test_names_are_escaped(sparsity: SparsityMap) -> None:
     assert "a&lt;b&gt;&amp;, pruned" in render_pruned("a<b>&", sparsity)
 
 
+def test_names_with_dollars_are_no_formulas(tmp_path: Path, sparsity: SparsityMap) -> None:
+    named = SparsityMap({f"$x_${name}": layer for name, layer in sparsity.layers.items()})
+    assert "$x_$" in write_pruned(tmp_path, "a$^$", named).read_text("utf-8")
+
+
 def test_another_network_is_no_dense_one(sparsity: SparsityMap, dense: dict[str, np.ndarray]) -> None:
     with pytest.raises(
         ModelError, match=r"conv2: the dense model has no such layer; allowed is the network before"
@@ -80,6 +85,7 @@ def test_results_become_curves(tmp_path: Path) -> None:
         {**base, "accuracy": 0.8, "compression_rate": 8.0, "accuracy_dense": 0.93, "shortened": True},
         {**base, "accuracy": 0.9, "compression_rate": 4, "accuracy_dense": 0.93},
         {"note": "no result"},
+        {"model": "net", "accuracy": 0.5, "compression_rate": 2, "accuracy_dense": "unknown"},
     ]
     (tmp_path / "many.json").write_text(json.dumps({"machine": {}, "results": many}))
     (tmp_path / "one.json").write_text(
@@ -87,7 +93,7 @@ def test_results_become_curves(tmp_path: Path) -> None:
     )
     assert read_series([tmp_path / "many.json", tmp_path / "one.json"]) == [
         Series("net, post, scp8", (Point(4.0, 0.9), Point(8.0, 0.8, True)), 0.93),
-        Series("net", (Point(1.0, 0.93),)),
+        Series("net", (Point(1.0, 0.93), Point(2.0, 0.5))),
     ]
 
 

@@ -106,7 +106,7 @@ def from_curves(path: Path, table: Table, groups: Sequence[int]) -> dict[int, Se
     Between rates it is interpolated over the logarithm of the rate, from no harm at 1. Beyond a layer's largest
     rate, and for layers without a curve, nothing is known and nothing chosen. One curve serves all groups.
 
-    Raises: PconvError when the file cannot be read or holds something else.
+    Raises: PconvError when the file cannot be read, holds something else, or speaks of other layers alone.
     """
     try:
         layers = json.loads(path.read_text("utf-8"))["layers"]
@@ -123,6 +123,12 @@ def from_curves(path: Path, table: Table, groups: Sequence[int]) -> dict[int, Se
             f"{path}: no curves ({error}); allowed "
             '{"layers": {"conv1": {"2.25": 0.1, "8": 1.3}}}, harm by layer and rate.'
         ) from error
+    known = [layer.name for layer in table.dense.layers]
+    if curves and not curves.keys() & set(known):
+        raise PconvError(
+            f"{path}: none of its layers ({', '.join(list(curves)[:4])}, ...) is one of the model; allowed are "
+            f"{', '.join(known[:4])}, ..."
+        )
     return {
         group: {
             name: {option.rate: _interpolate(curves[name], option.rate) for option in options}

@@ -151,10 +151,10 @@ class Table:
             )
         try:
             variants = tuple(_variant(entry) for entry in document["variants"])
-            rest = {name: document[name] for name in ("model", "threads", "settings", "machine")}
-            table = cls(**rest, variants=variants)
+            settings, described = dict(document["settings"]), dict(document["machine"])
+            table = cls(document["model"], document["threads"], settings, described, variants)
             whole = table.dense.dense and len(variants) > 1
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise PconvError(f"the table is damaged ({error}); measure it again.") from error
         if not whole:
             raise PconvError(
@@ -189,4 +189,7 @@ def make_recipe(settings: Mapping[str, Any], compression: float, group: int) -> 
 def _variant(entry: Mapping[str, Any]) -> Variant:
     layers: Sequence[Mapping[str, Any]] = entry["layers"]
     made = tuple(LayerTime(**layer) for layer in layers)
+    for layer in made:
+        if not all(isinstance(value, int | float) for value in (layer.rate, layer.ms, layer.macs)):
+            raise TypeError(f"layer {layer.name}: its rate, ms and macs are numbers")
     return Variant(**{**entry, "layers": made, "samples_ms": tuple(entry["samples_ms"])})

@@ -47,7 +47,7 @@ def read_series(paths: Sequence[Path]) -> list[Series]:
                 float(entry["compression_rate"]), float(entry["accuracy"]), bool(entry.get("shortened"))
             )
             curves.setdefault(label, []).append(point)
-            if entry.get("accuracy_dense") is not None:
+            if _is_number(entry, "accuracy_dense"):
                 dense[label] = float(entry["accuracy_dense"])
     return [
         Series(label, tuple(sorted(points, key=lambda point: point.compression)), dense.get(label))

@@ -18,6 +18,7 @@ STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Inter", "Segoe UI", "Helvetica Neue", "Arial", "DejaVu Sans"],
     "font.size": 11,
+    "text.parse_math": False,  # a layer's name may hold dollars
     "text.color": INK,
     "axes.labelcolor": MUTED,
     "xtick.color": MUTED,
