@@ -92,6 +92,16 @@ def test_shapes_outside_the_library_and_of_unequal_size(cli, pruned: Path) -> No
     assert ran.code == 1 and "conv2: 16 kernels keep fewer than 4 weights, in 1 other shapes" in ran.out
 
 
+def test_a_weight_that_is_zero_by_chance_makes_no_shape(cli, pruned: Path) -> None:
+    ran = cli("verify", without_map(change(pruned, one_zero_more)), "--patterns", "natural-8")
+    assert ran.code == 0 and "8 legal shapes" in ran.out
+
+
+def one_zero_more(weights: np.ndarray) -> None:
+    """Let one kept weight be zero, as rounding may."""
+    weights[tuple(np.argwhere(weights)[0])] = 0
+
+
 def uneven(weights: np.ndarray) -> None:
     """Kernel 0 of each filter keeps two weights in a row, kernel 1 a block of four elsewhere."""
     weights[:] = 0

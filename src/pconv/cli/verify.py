@@ -78,7 +78,9 @@ def verify(
         said = promised or SparsityMap.detect(weights)
         problems = said.verify(weights, shapes, balance)
         problems += [f"{n}: {text}" for n, layer in said.layers.items() for text in _unequal(layer)]
-        used = {bits for layer in said.layers.values() if _patterned(layer) for bits in layer.patterns}
+        found = {bits for layer in said.layers.values() if _patterned(layer) for bits in layer.patterns}
+        # A weight may be zero by chance: what is a part of another shape is none of its own.
+        used = {bits for bits in found if not any(bits != whole and not bits & ~whole for whole in found)}
     if most is not None and len(used) > most:
         problems.append(f"the network has {len(used)} shapes; {patterns} allows {most}")
     pruned = sum(layer.density < 1.0 for layer in said.layers.values())
