@@ -213,6 +213,12 @@ def test_sum_is_a_chain_of_adds():
     assert ops(check(model)) == ["Add", "Add"]
 
 
+def test_sum_of_constants_and_of_a_gate():
+    inputs = {"a": (1, 3, 1, 1), "b": (1, 3, 4, 5)}
+    model = make([node("Sum", "c a b d", "y")], inputs, ["y"], {"c": rand(3, 1, 1), "d": rand(4, 5)})
+    assert ops(check(model)) == ["Constant", "Constant", "Add", "Add", "Add"]
+
+
 @every_opset
 @pytest.mark.parametrize("axis", (1, -3))
 def test_concat(axis, opset):

@@ -175,6 +175,12 @@ def test_input_by_name_and_from_other_libraries(engine: Engine) -> None:
     np.testing.assert_array_equal(engine(Exporter())[0], expected)
 
 
+def test_an_input_may_be_named_self(make_program: Callable[..., Program], session_cache: Cache) -> None:
+    inputs = [{"name": "self", "shape": list(SHAPE), "dtype": "float32"}]
+    with Engine(build(make_program(inputs=inputs), cache=session_cache), threads=1) as engine:
+        np.testing.assert_array_equal(engine(self=sample())[0], 2 * sample() + W)
+
+
 def test_strided_and_unaligned_inputs(engine: Engine) -> None:
     wide = np.repeat(sample(3), 2, axis=2)
     np.testing.assert_array_equal(engine(wide[:, :, ::2])[0], 2 * sample(3) + W)

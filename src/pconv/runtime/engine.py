@@ -45,7 +45,7 @@ class Engine:
         self._close = weakref.finalize(self, _close_model, self._library, self._handle)
         self._close.atexit = False  # a daemon thread may still be running the model then
 
-    def __call__(self, *arrays: Any, **named: Any) -> Array | tuple[Array, ...]:
+    def __call__(self, /, *arrays: Any, **named: Any) -> Array | tuple[Array, ...]:
         """Run the model on arrays given by position or by input name.
 
         Shapes: as `inputs` says, with any N >= 1 in front; the outputs get the same N. One output comes as an

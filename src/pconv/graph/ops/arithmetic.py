@@ -6,6 +6,8 @@ Two activations -> Add, Sub, Mul, Div, the second of which may lack planes or pi
     x + c -> x * 1 + c        c - x -> x * -1 + c        x * c -> x * c + 0        x / c -> x * (1 / c) + 0
 """
 
+from math import prod
+
 import numpy as np
 import onnx_ir as ir
 
@@ -45,14 +47,16 @@ def div(site: Site) -> Operand:
 
 
 def sum_(site: Site) -> Operand:
-    """Convert Sum of activations to a chain of Add."""
-    total, last = site.tensor(), len(site.operands) - 1
-    for i in range(1, last + 1):
-        if not _covers(total, site.tensor(i)):
-            shapes = [list(shape_of(site.tensor(i))) for i in range(last + 1)]
+    """Convert Sum to a chain of Add, the widest operand first; constants are brought to its shape."""
+    shape = max((shape_of(x) for x in site.operands if isinstance(x, ir.Value)), key=prod)
+    parts = [site.either(i, shape) for i in range(len(site.operands))]
+    total, *others = sorted(parts, key=lambda part: shape_of(part) != shape)
+    for i, part in enumerate(others, 1):
+        if not _covers(total, part):
+            shapes = [list(shape_of(each)) for each in parts]
             raise site.unsupported(f"activations of shapes {shapes}", "activations of one shape")
-        step = "" if i == last else f"sum{i}"
-        total = site.emit("Add", [total, site.tensor(i)], shape_of(total), step=step)
+        step = "" if i == len(others) else f"sum{i}"
+        total = site.emit("Add", [total, part], shape, step=step)
     return total
 
 
