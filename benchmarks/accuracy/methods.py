@@ -59,7 +59,7 @@ def run(method: str, rate: float, lr: float, options: argparse.Namespace) -> dic
             settings=default_settings(
                 tuning=True, distill=True, optimiser=options.optimiser, lr=lr, weight_decay=1e-4, ema=options.ema,
                 choose="last", seed=options.seed, epochs=options.epochs, images=options.images,
-                threads=options.threads,
+                threads=options.threads, compile=True,
             ),
             resume=True,
             on_event=lambda event: track(f"{name}  {event.text}", event.share),

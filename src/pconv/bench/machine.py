@@ -63,10 +63,10 @@ def versions(packages: tuple[str, ...]) -> dict[str, str]:
 
 def line(machine: Mapping[str, Any]) -> str:
     """Say the record in one line for people."""
-    known = machine.get("versions", {})
+    known, cores = machine.get("versions", {}), machine.get("cores", "?")
     parts = [
         str(machine.get("cpu", "unknown processor")),
-        f"{machine.get('cores', '?')} cores",
+        f"{cores} core" + "s" * (cores != 1),
         str(machine.get("os", "")),
         ", ".join(f"{name} {version}" for name, version in known.items()),
     ]

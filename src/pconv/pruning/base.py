@@ -1,6 +1,6 @@
 """The frame of every pruning method: masks live in the module as parametrizations from prepare to finish.
 
-Owns the mechanics; a method overrides `select`, and where it needs them `last`, `revivable`, `penalty`, `extra_state`
+Owns the mechanics; a method overrides `select`, and where it needs them `last`, `settled`, `penalty`, `extra_state`
 and `load_extra_state`. The training loop stays the user's.
 """
 
@@ -63,9 +63,9 @@ class Pruner(ABC):
         """Choose the final masks if that has not happened yet: training may end early. None = it has."""
         return None
 
-    def revivable(self) -> bool:
-        """Say whether pruned weights keep learning at this moment."""
-        return False
+    def settled(self) -> bool:
+        """Say whether the masks hold for good."""
+        return True
 
     def penalty(self) -> Tensor:
         """Give the scalar to add to the loss: zero where a method has none."""
@@ -83,7 +83,7 @@ class Pruner(ABC):
         return [name for name, rule in self.rules.items() if not rule.dense]
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        """Give every layer's weights as they stand under the masks: a pruned weight can come back."""
+        """Give every layer's weights as they stand under the masks, where a pruned one is what it last was."""
         return {name: as_array(self.trained(name)) for name in self.layers}
 
     def trained(self, name: str) -> Tensor:
@@ -107,7 +107,7 @@ class Pruner(ABC):
             mask = chosen.get(name, np.broadcast_to(np.True_, layer.weight.shape))
             self._masks[name] = Mask(_as_tensor(mask, layer.weight.device))
             attach(layer, WEIGHT, self._masks[name])
-        self._settle()
+        self._share()
 
     def step(self) -> None:
         """Tell the method that the optimiser made a step; the zeros hold without it as well."""
@@ -168,19 +168,17 @@ class Pruner(ABC):
         for name, held in self._masks.items():
             held.mask.copy_(masks[name])
         self.load_extra_state(state["extra"])
-        self._settle()
+        self._share()
 
     def _apply(self, chosen: Masks | None) -> None:
         if chosen is not None:
             for name, held in self._masks.items():
                 held.mask.copy_(_as_tensor(chosen[name], held.mask.device))
-            self._settle()
+            self._share()
 
-    def _settle(self) -> None:
-        """After masks changed: the same on all ranks, and open or shut for what is pruned."""
+    def _share(self) -> None:
+        """Give all ranks the same masks, after they changed."""
         broadcast(held.mask for held in self._masks.values())
-        for held in self._masks.values():
-            held.revivable = self.revivable()
 
 
 def as_array(weight: Tensor) -> NDArray[Any]:

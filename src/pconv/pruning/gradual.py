@@ -3,7 +3,7 @@
 steps  0 ....... each_step ........... ramp ........... freeze ................ end
 shapes every mini-batch  |  now and then                |  held
 kernels ic  ~~ cubic ~~~~~~~~~~~~~~~> keep              |  held
-pruned weights keep learning, and may come back         |  are zero for good
+pruned weights stay what they were, and may come back   |  are zero for good
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from pconv.errors import RecipeError
 from pconv.recipe import LayerRule, Recipe
@@ -21,7 +21,6 @@ from pconv.sparsity import LayerSparsity
 
 from .base import Masks, Pruner
 from .choice import Choice
-from .mask import masked
 
 
 class GradualPruner(Pruner):
@@ -29,13 +28,14 @@ class GradualPruner(Pruner):
 
     `each_step`, `ramp` and `freeze` are shares of the planned steps: how long masks are chosen for every mini-batch,
     when connectivity has reached the recipe's rate by a cubic schedule, and when masks hold at the latest. From
-    `ramp` on they hold as soon as the share of kernels per shape moves by less than `settle` (0..1). While they move,
-    pruned weights get the gradient that they would have without masks, and `decay` pulls them to zero through
-    `penalty()`, so that weak ones do not come back by chance.
+    `ramp` on they hold as soon as the share of kernels per shape moves by less than `settle` (0..1). While they move, a
+    pruned weight gets no gradient and keeps the value that it had: it comes back where those that were kept instead
+    have become smaller. Letting it learn on in the dark, straight through its mask, costs more than a point of
+    ResNet-20's accuracy at 4x: masks then do not come to rest.
 
     Raises: RecipeError for shares out of order, or an interval below 1.
-    Source: PCONV (arXiv 1909.05073); the cubic schedule is Zhu and Gupta's (arXiv 1710.01878); gradients and decay
-    of pruned weights are SR-STE's (arXiv 2102.04010).
+    Source: PCONV (arXiv 1909.05073); the cubic schedule, and that pruned weights wait, are Zhu and Gupta's (arXiv
+    1710.01878).
     """
 
     needs_steps = True
@@ -51,7 +51,6 @@ class GradualPruner(Pruner):
         freeze: float = 0.5,
         interval: int | None = None,
         settle: float = 0.001,
-        decay: float = 2e-4,
     ) -> None:
         super().__init__(module, recipe, steps)
         if not 0 <= each_step <= ramp <= freeze <= 1:
@@ -63,7 +62,7 @@ class GradualPruner(Pruner):
             raise RecipeError(f"gradual: interval {interval}; allowed is a number of steps, 1 or more")
         self._each_step, self._ramp, self._freeze = each_step, ramp, freeze
         self._interval = interval or max(1, self.planned_steps // 100)
-        self._settle_below, self._decay = settle, decay
+        self._settle_below = settle
         self._frozen = False
         self._shares: dict[int, float] = {}
         self._choice: Choice | None = None
@@ -81,17 +80,9 @@ class GradualPruner(Pruner):
         """Choose at the recipe's rates if training ended before the masks froze."""
         return None if self._frozen else self._choose(1.0, freeze=True)
 
-    def revivable(self) -> bool:
-        """Let pruned weights learn until the masks freeze."""
-        return not self._frozen
-
-    def penalty(self) -> Tensor:
-        """Pull pruned weights to zero while they may come back."""
-        total = super().penalty()
-        if not self._frozen:
-            for name, held in self._masks.items():
-                total = total + masked(self.trained(name), ~held.mask).float().square().sum()
-        return total * (self._decay / 2)
+    def settled(self) -> bool:
+        """Say whether the masks are frozen."""
+        return self._frozen
 
     def extra_state(self) -> dict[str, Any]:
         """Give libraries, groups, and whether the masks hold."""
@@ -111,10 +102,10 @@ class GradualPruner(Pruner):
         self._choice.shrink(weights, progress)
         rules = {name: _relaxed(rule, progress) for name, rule in self.rules.items()}
         masks = self._choice.masks(weights, rules)
-        self._frozen = freeze or (progress == 1.0 and self._settled(masks))
+        self._frozen = freeze or (progress == 1.0 and self._at_rest(masks))
         return masks
 
-    def _settled(self, masks: Masks) -> bool:
+    def _at_rest(self, masks: Masks) -> bool:
         before, self._shares = self._shares, _shape_shares(masks)
         moved = sum(
             abs(self._shares.get(b, 0) - before.get(b, 0)) for b in self._shares.keys() | before.keys()

@@ -1,30 +1,20 @@
 """The mask that lives in a layer while it is pruned, as a parametrization of its weight."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 
 class Mask(nn.Module):
-    """Hold a weight at zero where its mask is False, whatever the optimiser does underneath.
-
-    With `revivable` set, the gradient of a masked weight is what it would be without the mask, so that the weight
-    keeps learning and may come back.
-    """
+    """Hold a weight at zero where its mask is False, whatever the optimiser does underneath."""
 
     mask: Tensor
 
     def __init__(self, mask: Tensor) -> None:
         super().__init__()
         self.register_buffer("mask", mask)
-        self.revivable = False
 
     def forward(self, weight: Tensor) -> Tensor:
-        if self.revivable:
-            through: Tensor = _StraightThrough.apply(weight, self.mask)  # type: ignore[no-untyped-call]
-            return through
         return masked(weight, self.mask)
 
 
@@ -48,15 +38,3 @@ def masked(weight: Tensor, mask: Tensor) -> Tensor:
     Not a product: 0 * inf is NaN, and -1 * 0 is a negative zero.
     """
     return torch.where(mask, weight, torch.zeros((), dtype=weight.dtype, device=weight.device))
-
-
-class _StraightThrough(torch.autograd.Function):
-    """Mask on the way forward, nothing on the way back."""
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, mask: Tensor) -> Tensor:
-        return masked(weight, mask)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0], None

@@ -48,6 +48,10 @@ def prune(
     Raises: RecipeError for an unknown method or option, or when the recipe does not fit the module; ModelError when
     its weights cannot be pruned.
     """
+    if not isinstance(recipe, Recipe | None):
+        raise RecipeError(
+            f"recipe: a {type(recipe).__name__}; allowed is a pconv.Recipe. Recipe.load(path) reads a file."
+        )
     if method not in METHODS:
         hint = f"{did_you_mean(method, METHODS)} ".lstrip()
         raise RecipeError(f'method "{method}" is unknown; {hint}allowed: {", ".join(METHODS)}')

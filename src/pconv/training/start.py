@@ -145,4 +145,4 @@ def is_ready(pruner: Pruner) -> bool:
     sparse = all(
         layers[name].compression_rate > 0.999 * pruner.rules[name].compression_rate for name in layers
     )
-    return sparse and not pruner.revivable()
+    return sparse and pruner.settled()
