@@ -61,13 +61,13 @@ def test_a_shortened_run_is_marked() -> None:
     row = {
         "network": "resnet20", "rate_3x3": 4.0, "rates": "-spread", "rate_weights": 4.0, "rate_macs": 3.58,
         "patterns": "centre3", "teacher": "resnet56", "settings": {"teacher": "resnet56"},
-        "epochs": 2, "train_images": 10000,
+        "epochs": 2, "train_images": 10000, "method": "gradual",
         "accuracy_dense": 0.9173, "accuracy": 0.89, "change": {"points": -2.73, "standard_error": 0.3},
     }  # fmt: skip
     table = importlib.import_module("finetune").table
     whole, short = (table({"results": [row | {"shortened": one}]}).splitlines()[-1] for one in (False, True))
     assert whole.startswith(
-        "| resnet20 | 4x | by sensitivity | 4.00x | 3.58x | centre3 | resnet56, outputs |"
+        "| resnet20 | 4x | by sensitivity | 4.00x | 3.58x | centre3 | gradual | resnet56, outputs |"
     )
     assert "| 2 | 91.73% | 89.00% | -2.73 +- 0.30 | 90.8% |" in whole
     assert "| 2 of 10,000 images (shortened) | 91.73% |" in short

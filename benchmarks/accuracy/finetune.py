@@ -5,9 +5,10 @@
     python benchmarks/accuracy/finetune.py resnet20-any4-4-spread      rates per layer, by sensitivity
     python benchmarks/accuracy/finetune.py --page                      only write docs/accuracy.md's table
 
-Each case starts from post-training pruning (or --method magnitude). With "spread", layers get rates of their own, and
-all 3x3 layers but the first together keep no more weights and no more multiply-adds than at the case's rate; with
-"spread-macs" no more multiply-adds, whatever the weights. Training images say what each rate harms.
+Each case starts from post-training pruning; with --method gradual, magnitude or admm it has a row of its own. With
+"spread", layers get rates of their own, and all 3x3 layers but the first together keep no more weights and no more
+multiply-adds than at the case's rate; with "spread-macs" no more multiply-adds, whatever the weights. Training images
+say what each rate harms.
 
 The teacher's outputs and its blocks' are learnt, beside the labels; in the cases "by-resnet56", of ResNet-56, the
 outputs alone. The last epoch is the result: the published
@@ -20,6 +21,7 @@ import argparse
 import os
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,11 @@ GOALS = {
 }
 TEACHERS = {"resnet20": ("", "resnet56"), "resnet56": ("", "resnet56")}
 SENSITIVITY_IMAGES = 256
+HEAD = (
+    "| network | 3x3 | rates | weights | MACs | library | method | teacher | epochs "
+    "| dense | pruned | change | goal |"
+)
+METHODS = {"post": "", "magnitude": "-magnitude", "gradual": "-gradual", "admm": "-admm"}
 RATES = {"": "uniform", "-spread": "by sensitivity", "-spread-macs": "by sensitivity"}
 WITHIN = {"-spread": ("weights", "macs"), "-spread-macs": ("macs",)}
 
@@ -93,7 +100,9 @@ def main() -> None:
         return
     for name in arguments.cases:
         print(f"{name}: training", flush=True)
-        accuracy_page.add(arguments.output, run_case(name, arguments), CASES)
+        accuracy_page.add(
+            arguments.output, run_case(name, arguments), map("".join, product(CASES, METHODS.values()))
+        )
         print(f"wrote {arguments.output}", flush=True)
 
 
@@ -102,7 +111,7 @@ def run_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     case = CASES[name]
     model, weights = WEIGHTS[case.network]
     data = find_folder("cifar10")
-    folder = arguments.work / name
+    folder = arguments.work / f"{name}{METHODS[arguments.method]}"
     settings = default_settings(
         tuning=True,
         distill=True,
@@ -148,7 +157,7 @@ def run_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     different = round(abs(compiled - done.accuracy) * done.test_images)
     assert different <= MAX_DIFFERENT_IMAGES, f"compiled: {different} images differ"
     return done.as_json() | {
-        "case": name,
+        "case": folder.name,
         "network": case.network,
         "folder": folder.name,
         "rate_3x3": case.rate,
@@ -207,16 +216,14 @@ def rates_3x3(sparsity: SparsityMap, engine: pconv.Engine) -> dict[str, float]:
 
 def table(document: dict[str, Any]) -> str:
     """Write the results as the table of docs/accuracy.md."""
-    lines = [
-        "| network | 3x3 | rates | weights | MACs | library | teacher | epochs | dense | pruned | change | goal |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    lines = [HEAD, "|---" * (HEAD.count("|") - 1) + "|"]
     for row in document["results"]:
         change = row["change"]
         short = f" of {row['train_images']:,} images (shortened)" if row["shortened"] else ""
         lines.append(
             f"| {row['network']} | {row['rate_3x3']:g}x | {RATES[row['rates']]} | {row['rate_weights']:.2f}x "
-            f"| {row['rate_macs']:.2f}x | {row['patterns']} | {_taught_by(row)} | {row['epochs']}{short} "
+            f"| {row['rate_macs']:.2f}x | {row['patterns']} | {row['method']} | {_taught_by(row)} "
+            f"| {row['epochs']}{short} "
             f"| {100 * row['accuracy_dense']:.2f}% | {100 * row['accuracy']:.2f}% "
             f"| {change['points']:+.2f} +- {change['standard_error']:.2f} "
             f"| {GOALS[row['network'], row['rate_3x3']]}% |"
@@ -239,7 +246,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--images", type=int, help="a shortened run on so many training images")
-    parser.add_argument("--method", default="post", help="post (default), magnitude, gradual or admm")
+    parser.add_argument("--method", default="post", choices=METHODS, help="default: post")
     parser.add_argument("--optimiser", default="adam", help="adam (default) or sgd")
     parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--ema", type=float, default=0.99, help="decay of the averaged weights")
