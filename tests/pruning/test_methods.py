@@ -82,6 +82,13 @@ def test_a_resumed_run_is_the_run_that_never_stopped(network, train, sgd, method
         assert torch.equal(other.state_dict()[key], value), key
 
 
+def test_a_resumed_schedule_is_that_of_the_state(module, network) -> None:
+    pruner, again = prune(module, RECIPE, "gradual", 1000), prune(network(), RECIPE, "gradual", 1)
+    again.load_state_dict(pruner.state_dict())
+    for step in (25, 30):
+        assert (again.select(step) is None) == (pruner.select(step) is None) == (step == 25)
+
+
 def test_states_of_something_else_are_refused(network) -> None:
     state = prune(network(), RECIPE).state_dict()
     with pytest.raises(

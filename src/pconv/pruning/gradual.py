@@ -61,7 +61,7 @@ class GradualPruner(Pruner):
         if interval is not None and interval < 1:
             raise RecipeError(f"gradual: interval {interval}; allowed is a number of steps, 1 or more")
         self._each_step, self._ramp, self._freeze = each_step, ramp, freeze
-        self._interval = interval or max(1, self.planned_steps // 100)
+        self._interval = interval
         self._settle_below = settle
         self._frozen = False
         self._shares: dict[int, float] = {}
@@ -70,9 +70,8 @@ class GradualPruner(Pruner):
     def select(self, step: int) -> Masks | None:
         """Choose again where the schedule says so."""
         done = step / self.planned_steps
-        if self._frozen or not (
-            done <= self._each_step or step % self._interval == 0 or done >= self._freeze
-        ):
+        interval = self._interval or max(1, self.planned_steps // 100)
+        if self._frozen or not (done <= self._each_step or step % interval == 0 or done >= self._freeze):
             return None
         return self._choose(done / self._ramp if done < self._ramp else 1.0, done >= self._freeze)
 
