@@ -67,6 +67,7 @@ def test_compile_to_a_place_that_is_none(cli, model: Path) -> None:
     ("command", "option"),
     [
         (("compile",), "-o"),
+        (("prune",), "-o"),
         (("recipe", "--macs", "1M"), "-o"),
         (("forecast", "--seconds", "0"), "--json"),
         (("bench",), "--json"),

@@ -30,8 +30,7 @@ class GradualPruner(Pruner):
     when connectivity has reached the recipe's rate by a cubic schedule, and when masks hold at the latest. From
     `ramp` on they hold as soon as the share of kernels per shape moves by less than `settle` (0..1). While they move, a
     pruned weight gets no gradient and keeps the value that it had: it comes back where those that were kept instead
-    have become smaller. Letting it learn on in the dark, straight through its mask, costs more than a point of
-    ResNet-20's accuracy at 4x: masks then do not come to rest.
+    have become smaller. If it learnt on in the dark, straight through its mask, masks would not come to rest.
 
     Raises: RecipeError for shares out of order, or an interval below 1.
     Source: PCONV (arXiv 1909.05073); the cubic schedule, and that pruned weights wait, are Zhu and Gupta's (arXiv
