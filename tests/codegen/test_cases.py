@@ -135,7 +135,6 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
         "prefetch_output": {False, not target.fma_by_lane},
         "prefetch_kernel": {False, target.fetches_ahead},
         "prefetch_weights": {False, target.fetches_ahead},
-        "prefetch": {target.fetches_ahead},
     }
     elsewhere = set() if target.lanes_f32 == k.INTERLEAVED else {k.InterleaveKernel}
     assert {type(kernel) for kernel in kernels} == set(k.Kernel.__args__) - elsewhere

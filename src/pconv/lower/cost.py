@@ -38,7 +38,7 @@ def registers_needed(kernel: ConvKernel, target: Target) -> int:
     taps, vectors = len(kernel.patterns[0]), kernel.tile[0] * kernel.tile[1]
     if kernel.by_channel:
         rows, cols = footprint(kernel, kernel.tile)
-        return rows * cols + kernel.group * vectors + 1
+        return rows * cols + kernel.group * taps + 1
     single, several = target.spare_registers
     spare = single if kernel.passes == 1 else several
     by_lane = kernel.by_lane * target.lanes

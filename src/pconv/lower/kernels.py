@@ -227,7 +227,8 @@ class WinogradOutputKernel:
 class GemmKernel:
     """Fully connected: `vectors` x `lanes` outputs at a time; weights stream through once.
 
-    `dtype` says how the weights are stored; rows are floats and are summed as such. `prefetch` fetches weights ahead.
+    `dtype` says how the weights are stored; rows are floats and are summed as such. With several `streams`, so many
+    parts of the weights are read side by side, and fetched ahead: memory gives several streams more than one.
     """
 
     lanes: int
@@ -236,7 +237,7 @@ class GemmKernel:
     activation: Activation
     index_bits: Literal[16, 32] = 16
     dtype: DType = FP32
-    prefetch: bool = False
+    streams: int = 1
 
     @property
     def name(self) -> str:

@@ -26,7 +26,7 @@ MANY_WEIGHTS = 8
 """The part of L2 from which on weights are fetched ahead is one in so many."""
 FETCHING_GROUP = 3
 """Filters that share a vector at least, where kernels of one tap are fetched ahead."""
-HELD_SUMS = 1.5
+HELD_SUMS = 1.25
 """Sums that wait while input is held, in L1s: longer runs, whose ends surprise less, are worth some sums from L2."""
 SHARES = 4
 """Tasks that a layer has at least, tiles times spans of groups: threads share it in those."""

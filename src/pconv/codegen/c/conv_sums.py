@@ -5,6 +5,7 @@ spread over registers one by one, or stay side by side where a multiply-add name
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import product
 
 from pconv.codegen.c.prelude import ctype, prefetch_weights, table
 from pconv.lower.cost import REACH, load_width
@@ -99,13 +100,13 @@ def channels_text(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     """Return the loop over channels: their input is loaded, then filters of a span take it from the registers.
 
     In each channel there is a loop for each pattern, over the groups that keep it; what the next channel loads is
-    fetched meanwhile.
+    fetched meanwhile. Sums come and go one after another, so that each needs a register for a moment only, and loads
+    and stores spread over the multiply-adds.
     """
     g, t, lanes = kernel.group, ctype(kernel.source.dtype), kernel.source.lanes
     taps = len(kernel.patterns[0])
     programs = [load_program(kernel, range(taps), i, shape) for i in range(len(kernel.patterns))]
     names = {at: f"x{i}" for i, at in enumerate(sorted({load.offset for p in programs for load in p}))}
-    sums = [acc(f, v) for f in range(g) for v in range(shape[0] * shape[1])]
     origin = tap_offset(kernel, 0, 0)
     places = [(at - origin) * lanes for at in names]
     yield f"        const {t} *k = in;"
@@ -116,16 +117,15 @@ def channels_text(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     yield "            " + " ".join(f"__builtin_prefetch(soon + {at}, 0, 3);" for at in places)
     for pattern, program in enumerate(programs):
         yield f"            for (int32_t n = *run++; n > 0; n--, w += {taps * g}) {{ /* {kernel.picture(pattern)} */"
-        yield f"                vf *sums = kept + (size_t)*index++ * {len(sums)};"
+        yield f"                vf *sums = kept + (size_t)*index++ * {g * shape[0] * shape[1]};"
         if kernel.prefetch_weights:
             yield f"                {prefetch_weights(kernel.source.dtype, taps * g)}"
-        yield f"                vf {', '.join(f'{s} = sums[{i}]' for i, s in enumerate(sums))};"
+        weights = (f"w{i} = SPLAT(w[{i}])" for i in range(taps * g))
+        yield f"                const vf {', '.join(weights)};"
         at_tap = {(v, tap): names[load.offset] for load in program for v, tap in load.uses}
-        for tap in range(taps):
-            for f in range(g):
-                adds = (f"{acc(f, v)} += {at_tap[v, tap]} * s;" for v in range(shape[0] * shape[1]))
-                yield f"                {{ vf s = SPLAT(w[{tap * g + f}]); {' '.join(adds)} }}"
-        yield f"                {' '.join(f'sums[{i}] = {s};' for i, s in enumerate(sums))}"
+        for i, (f, v) in enumerate(product(range(g), range(shape[0] * shape[1]))):
+            adds = (f"s += {at_tap[v, tap]} * w{tap * g + f};" for tap in range(taps))
+            yield f"                {{ vf s = sums[{i}]; {' '.join(adds)} sums[{i}] = s; }}"
         yield "            }"
     yield "        }"
 

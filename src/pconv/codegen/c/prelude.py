@@ -137,12 +137,12 @@ def needs_exp(kind: str) -> bool:
     return kind in ("tanh", "sigmoid", "silu", "elu", "erf", "softplus", "exp", "sqrt")
 
 
-def prefetch_weights(dtype: DType, count: int, step: int = 0, stream: bool = False) -> str:
-    """Return the statements that fetch, ahead of the weights at w, the `count` of a step after some others."""
+def prefetch_weights(dtype: DType, count: int, step: int = 0, w: str = "w", stream: bool = False) -> str:
+    """Return the statements that fetch, ahead of the weights at `w`, the `count` of a step after some others."""
     ahead, level = (STREAM_AHEAD, 2) if stream else (WEIGHTS_AHEAD, 3)
     first = ahead // dtype.elem_bytes + step * count
     lines = range(first, first + count, LINE_BYTES // dtype.elem_bytes)
-    return " ".join(f"__builtin_prefetch(w + {at}, 0, {level});" for at in lines)
+    return " ".join(f"__builtin_prefetch({w} + {at}, 0, {level});" for at in lines)
 
 
 def number(value: float) -> str:

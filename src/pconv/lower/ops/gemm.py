@@ -13,6 +13,8 @@ from pconv.lower.storage import store
 
 BLOCK = 16
 SPARSE_BELOW = 0.6
+STREAMS = 4
+"""Parts of the weights that are read side by side where memory was measured."""
 
 
 def _wants(node: NodeView, ctx: Context, output: Layout) -> list[Layout | None]:
@@ -63,7 +65,7 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
         activation_of(node),
         16 if features <= 0xFFFF else 32,
         dtype,
-        prefetch=ctx.target.fetches_ahead,
+        streams=STREAMS if ctx.target.fetches_ahead else 1,
     )
     kept_weight = np.ascontiguousarray(store(stored, dtype, f"{node.name} (Gemm)"))
     full_bias = np.zeros(units * rows, np.float32)
