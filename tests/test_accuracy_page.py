@@ -78,11 +78,14 @@ def test_a_shortened_run_is_marked() -> None:
 def test_a_denoising_row_says_its_steps_and_goal() -> None:
     row = {
         "rate_3x3": 8.0, "rates": "uniform", "patterns": "any4", "history": [[0, 2000]],
+        "method": "gradual",
         "dense": 30.4255, "pruned": 30.1, "change": -0.3255, "standard_error": 0.05,
     }  # fmt: skip
     denoising = importlib.import_module("denoising")
     said = denoising.table({"results": [row]}).splitlines()[-1]
-    assert said == "| 8x | uniform | any4 | 2,000 | 30.43 dB | 30.10 dB | -0.33 +- 0.05 | 30.20 dB |"
+    assert (
+        said == "| 8x | uniform | any4 | gradual | 2,000 | 30.43 dB | 30.10 dB | -0.33 +- 0.05 | 30.20 dB |"
+    )
     assert denoising.steps([[0, 2000], [750, 2000]]) == "2,000"
     assert denoising.steps([[0, 2000], [750, 1000]]) == "1,000, up to 750 at the rates of 2,000"
 

@@ -3,23 +3,24 @@
     python benchmarks/accuracy/denoising.py                       all cases, one after another: an hour on one core
     python benchmarks/accuracy/denoising.py any4-4 --steps 1000   one of them; the others' results stay
     python benchmarks/accuracy/denoising.py any4-4-spread         rates per layer, by sensitivity
+    python benchmarks/accuracy/denoising.py any4-4 --method gradual
     python benchmarks/accuracy/denoising.py any4-4 --validate     on two photographs, and no results
     python benchmarks/accuracy/denoising.py --page                only write docs/accuracy.md's table
 
 The refit of post-training pruning comes first, then gradient steps around its zeros, toward what the dense network
-gives. With "spread", layers get rates of their own, and all together keep as much as at the case's rate; what each
-rate harms is measured on the same crops as the refit. Every step sees new crops with new noise, out of photographs
-that come with scikit-image (pip install scikit-image); its cameraman is left out, because Set12 has one. Settings were
-chosen on scikit-learn's two photographs; Set12 is used once, after the last step, by torch and by the compiled network.
-A killed script goes on where it stood when it is called again with the same --work; with fewer --steps the rate falls
-from there at once.
+gives; with --method gradual, masks move during the first half of those steps instead. With "spread", layers get rates
+of their own, and all together keep as much as at the case's rate; what each rate harms is measured on the same crops as
+the refit. Every step sees new crops with new noise, out of photographs that come with scikit-image (pip install
+scikit-image); its cameraman is left out, because Set12 has one. Settings were chosen on scikit-learn's two photographs;
+Set12 is used once, after the last step, by torch and by the compiled network. A killed script goes on where it stood
+when it is called again with the same --work; with fewer --steps the rate falls from there at once.
 """
 
 import argparse
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,14 +37,14 @@ from pconv import zoo
 from pconv.bench import machine
 from pconv.cli import console
 from pconv.demo.data import find_folder
-from pconv.pruning import post_train, sensitivity, spread_rates
-from pconv.sparsity import SparsityMap
+from pconv.pruning import Pruner, post_train, sensitivity, spread_rates
 from pconv.training.precision import autocast, choose_type
 from pconv.training.schedule import rate
 
 RESULTS = accuracy_page.RESULTS / "accuracy_denoising.json"
 GOALS = {4.0: 30.35, 8.0: 30.2}
 RATES = {False: "uniform", True: "by sensitivity"}
+METHODS = {"post": "", "gradual": "-gradual"}
 STEPS = 8000
 BATCH = 4
 LR = 2e-3
@@ -132,16 +133,22 @@ def measure(case: Spread, options: argparse.Namespace) -> dict[str, Any]:
     recipe = task.recipe(case)
     if case.spread:
         recipe = spread_rates(recipe, sensitivity(dense, images, recipe, seed=options.seed))
-    sparsity = post_train(module, images, recipe, seed=options.seed)
-    kept = options.work / f"{case.name}.pt"
-    with console.progress(case.name) as track:
-        history = fine_tune(module, dense, sparsity, pictures, draw, options, kept, track)
+    if options.method == "post":
+        zeros = post_train(module, images, recipe, seed=options.seed)
+        pruner = pconv.prune(module, method="keep", steps=options.steps, sparsity=zeros)
+    else:
+        pruner = pconv.prune(module, recipe, method=options.method, steps=options.steps)
+    kept = options.work / f"{case.name}{METHODS[options.method]}.pt"
+    with console.progress(kept.stem) as track:
+        history = fine_tune(module, dense, pruner, pictures, draw, options, kept, track)
+    sparsity = pruner.finish()
     kernels = [layer for layer in sparsity.layers.values() if layer.density < 1.0]
     row = {
         "machine": machine.record(("numpy", "torch", "scikit-image"), threads=options.threads),
         "patterns": case.patterns,
         "rate_3x3": case.rate,
         "rates": RATES[case.spread],
+        "method": options.method,
         "layers": dict(recipe.layers),
         "rate_weights": sum(k.total_elems for k in kernels) / sum(k.kept_elems for k in kernels),
         "steps": options.steps,
@@ -161,18 +168,17 @@ def measure(case: Spread, options: argparse.Namespace) -> dict[str, Any]:
 def fine_tune(
     module: nn.Module,
     dense: nn.Module,
-    sparsity: SparsityMap,
+    pruner: Pruner,
     pictures: Sequence[Tensor],
     draw: torch.Generator,
     options: argparse.Namespace,
     kept: Path,
     track: Callable[[str, float], None],
 ) -> list[list[int]]:
-    """Take gradient steps toward the dense network's outputs, in place; the zeros hold. It goes on from `kept`.
+    """Take gradient steps toward the dense network's outputs, in place, and the pruner's. It goes on from `kept`.
 
     Returns: [first step, steps in all] of each call that had a part in it
     """
-    pruner = pconv.prune(module, method="keep", steps=options.steps, sparsity=sparsity)
     for network in (module, dense):  # the same numbers, faster on a CPU
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser, dtype = torch.optim.Adam(module.parameters(), options.lr), choose_type("auto", CPU)
@@ -180,6 +186,7 @@ def fine_tune(
     if kept.exists():
         saved = torch.load(kept)
         module.load_state_dict(saved["module"])
+        pruner.load_state_dict(saved["pruner"])
         optimiser.load_state_dict(saved["optimiser"])
         draw.set_state(saved["draw"])
         history = [*saved["history"], [saved["step"], options.steps]]
@@ -196,10 +203,13 @@ def fine_tune(
         pruner.step()
         track(f"step {step + 1} of {options.steps}: loss {loss.item():.5f}", (step + 1) / options.steps)
         if (step + 1) % SAVE_EVERY == 0:
-            states = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
+            states = {"module": module, "optimiser": optimiser, "pruner": pruner}
             kept.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(states | {"draw": draw.get_state(), "step": step + 1, "history": history}, kept)
-    pruner.finish()
+            torch.save(
+                {name: one.state_dict() for name, one in states.items()}
+                | {"draw": draw.get_state(), "step": step + 1, "history": history},
+                kept,
+            )
     return history
 
 
@@ -228,12 +238,13 @@ def steps(history: list[list[int]]) -> str:
 def table(document: dict[str, Any]) -> str:
     """Write the results as the table of docs/accuracy.md."""
     lines = [
-        "| 3x3 layers | rates | library | steps | dense | pruned | change | goal |",
-        "|---|---|---|---|---|---|---|---|",
+        "| 3x3 layers | rates | library | method | steps | dense | pruned | change | goal |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in document["results"]:
         lines.append(
-            f"| {row['rate_3x3']:g}x | {row['rates']} | {row['patterns']} | {steps(row['history'])} "
+            f"| {row['rate_3x3']:g}x | {row['rates']} | {row['patterns']} | {row['method']} "
+            f"| {steps(row['history'])} "
             f"| {row['dense']:.2f} dB | {row['pruned']:.2f} dB | {row['change']:+.2f} +- {row['standard_error']:.2f} "
             f"| {GOALS[row['rate_3x3']]:.2f} dB |"
         )
@@ -253,12 +264,12 @@ def main() -> None:
         accuracy_page.write(page, options.output)
         return
     for name in options.cases:
-        row = {"case": name, **measure(CASES[name], options)}
+        row = {"case": f"{name}{METHODS[options.method]}", **measure(CASES[name], options)}
         said = row["photographs"]
-        print(f"{name}: photographs {said['pruned']:.3f} dB of {said['dense']:.3f}", flush=True)
+        print(f"{row['case']}: photographs {said['pruned']:.3f} dB of {said['dense']:.3f}", flush=True)
         if not options.validate:
-            accuracy_page.add(options.output, row, CASES)
-            print(f"{name}: Set12 {row['pruned']:.3f} dB of {row['dense']:.3f}", flush=True)
+            accuracy_page.add(options.output, row, map("".join, product(CASES, METHODS.values())))
+            print(f"{row['case']}: Set12 {row['pruned']:.3f} dB of {row['dense']:.3f}", flush=True)
 
 
 def _options() -> argparse.Namespace:
@@ -266,6 +277,7 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--method", choices=METHODS, default="post", help="default: post")
     parser.add_argument("--lr", type=float, default=LR)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
