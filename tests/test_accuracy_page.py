@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import pconv
 from pconv.sparsity import SparsityMap
 
 torch = pytest.importorskip("torch")
@@ -101,23 +102,30 @@ def test_a_crop_lies_in_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(found.unique().tolist()) == {3.0, 9.0}
 
 
-def test_a_killed_fine_tuning_goes_on_where_it_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("method", ["keep", "gradual"])
+def test_a_killed_fine_tuning_goes_on_where_it_stood(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     denoising = importlib.import_module("denoising")
     monkeypatch.setattr(denoising, "SAVE_EVERY", 3)
     torch.manual_seed(0)
-    dense = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3, padding=1)).requires_grad_(False)
+    dense = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3, padding=1), torch.nn.Conv2d(8, 1, 3, padding=1))
+    dense.requires_grad_(False)
     pictures, options = [torch.rand(1, 1, 70, 80)], SimpleNamespace(steps=6, lr=1e-2)
 
     def tune(name: str, track: Any) -> tuple[Any, Any]:
         module = copy.deepcopy(dense).requires_grad_(True)
         with torch.no_grad():
-            module[0].weight[..., 0] = 0
-        sparsity = SparsityMap.detect({"0": module[0].weight.detach().numpy()})
+            module[1].weight[..., 0] = 0
+        how = {"sparsity": SparsityMap.detect({"1": module[1].weight.detach().numpy()})}
+        if method == "gradual":
+            how = {"recipe": pconv.Recipe(compression_rate=4.5)}
+        pruner = pconv.prune(module, method=method, steps=6, **how)
         draw = torch.Generator().manual_seed(1)
-        history = denoising.fine_tune(
-            module, dense, sparsity, pictures, draw, options, tmp_path / name, track
-        )
-        return history, module[0].weight
+        history = denoising.fine_tune(module, dense, pruner, pictures, draw, options, tmp_path / name, track)
+        sparsity = pruner.finish()
+        assert sparsity.layers["1"].density <= 2 / 3
+        return history, module[1].weight
 
     def kill(what: str, share: float) -> None:
         if share > 0.7:
@@ -128,8 +136,8 @@ def test_a_killed_fine_tuning_goes_on_where_it_stood(tmp_path: Path, monkeypatch
         tune("killed", kill)
     resumed_history, resumed = tune("killed", lambda what, share: None)
     assert history == [[0, 6]] and resumed_history == [[0, 6], [3, 6]]
-    assert torch.equal(whole, resumed) and not torch.equal(whole, dense[0].weight)
-    assert not whole[..., 0].any()
+    assert torch.equal(whole, resumed) and not torch.equal(whole, dense[1].weight)
+    assert method == "gradual" or not whole[..., 0].any()
 
 
 def test_a_rate_is_chosen_on_held_out_images(monkeypatch: pytest.MonkeyPatch) -> None:
