@@ -270,6 +270,13 @@ def test_a_large_value_of_a_pad_leaves_the_image_as_it_is(channels, rows):
     np.testing.assert_array_equal(got, np.pad(x, pads.reshape(2, 4).T, constant_values=np.float32(-3.4e38)))
 
 
+def test_a_pad_of_minus_infinity_never_wins_a_maximum():
+    """How timm pads before pooling where TensorFlow has SAME."""
+    weights = {"p": np.array([0, 0, 0, 1, 0, 0, 1, 1], INT), "v": floats(-np.inf)[0]}
+    pool = node("MaxPool", "a", "y", kernel_shape=[3, 3], strides=[2, 2])
+    check(make([node("Pad", "x p v", "a"), pool], {"x": IMAGE}, ["y"], weights))
+
+
 TRANSPOSED = [
     {},
     {"strides": [2, 2]},
