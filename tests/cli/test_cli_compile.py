@@ -144,6 +144,12 @@ def test_run_reads_a_picture(cli, compiled: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_run_with_words_for_numbers(cli, compiled: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.full((1, 3, 8, 8), "a"))
+    ran = cli("run", compiled, "--input", tmp_path / "x.npy")
+    assert ran.code == 2 and "x.npy: it holds <U1, not numbers" in ran.err and ran.err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -147,6 +147,7 @@ def test_fewer_images_are_spread_over_all(model: Path, tmp_path: Path) -> None:
         ("x.npy", b"text", (), "x.npy: allowed are a folder of images, a .npy or a .npz"),
         ("x.npy", np.zeros((3, 8, 8)), (), "x.npy: it holds 0 arrays of [n, c, h, w]; allowed is one"),
         ("x.npy", np.zeros((9, 3, 8, 9)), (), "calibration images of shape [9, 3, 8, 9]"),
+        ("x.npy", np.full((9, 3, 8, 8), "a"), (), "x.npy: it holds <U1, not numbers"),
         ("folder", None, (), "folder: no images; allowed are files in .npy"),
         ("folder", None, ("--size", "8"), "--size 8: allowed is H,W"),
         ("folder", None, ("--size", "8,0"), "--size 8,0: allowed is H,W"),

@@ -134,6 +134,18 @@ def _read(path: Path, shape: Sequence[int], scale: Scale) -> Array:
         raise InputError(f"{path}: no .npy file, or cut off. Write one with numpy.save.") from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: an .npz under another name. Write one array with numpy.save.")
+    return numbers(array, str(path))
+
+
+def numbers(array: Array, where: str) -> Array:
+    """Give the array back if it holds numbers.
+
+    Raises: InputError.
+    """
+    if array.dtype.kind not in "biuf":
+        raise InputError(
+            f"{where}: it holds {array.dtype}, not numbers. Save an array of floats or integers."
+        )
     return array
 
 

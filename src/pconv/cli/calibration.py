@@ -86,7 +86,7 @@ def _load(path: Path) -> NDArray[Any]:
         raise InputError(
             f"--calibrate {path}: it holds {len(images)} arrays of [n, c, h, w]; allowed is one. Save the images alone."
         )
-    return images[0]
+    return arrays.numbers(images[0], f"--calibrate {path}")
 
 
 def _input_shape(model: Path, size: str | None) -> tuple[int, ...]:
