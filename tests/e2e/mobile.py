@@ -233,6 +233,24 @@ def stylist() -> nn.Module:
     )
 
 
+class Convnext(nn.Module):
+    """Layer norms and linear layers over channels that went last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 12, 4, 4)
+        self.depthwise = nn.Conv2d(12, 12, 7, padding=3, groups=12)
+        self.norm, self.last = nn.LayerNorm(12), nn.LayerNorm(12)
+        self.inner = nn.Sequential(nn.Linear(12, 48), nn.GELU(), nn.Linear(48, 12))
+        self.head = nn.Linear(12, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give classes."""
+        x = self.stem(x)
+        x = x + self.inner(self.norm(self.depthwise(x).permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        return self.head(self.last(x.mean((2, 3))))
+
+
 IMAGE = (1, 3, 32, 32)
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "mobilenet_v3": (mobilenet_v3, IMAGE),
@@ -249,6 +267,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "cbam": (Attention, (1, 3, 21, 24)),
     "generator": (generator, (1, 8, 1, 1)),
     "stylist": (stylist, (1, 3, 24, 20)),
+    "convnext": (Convnext, (1, 3, 36, 28)),
 }
 
 

@@ -59,9 +59,12 @@ CASES = {
     "batched matrices": (
         node("MatMul", "x w", "y", name="n"), (1, 4), w(2, 4, 4),
         "n (MatMul): its weight has shape [2, 4, 4]; allowed: a matrix [k, out]."),
-    "gemm over an image": (
-        node("MatMul", "x w", "y", name="n"), X4, w(6, 6),
-        "n (MatMul): its input has shape [1, 4, 6, 6]; allowed: 2 dimensions [n, k]."),
+    "gemm over words": (
+        node("MatMul", "x w", "y", name="n"), (1, 4, 6), w(6, 6),
+        "n (MatMul): its input has shape [1, 4, 6]; allowed: 2 dimensions [n, k]."),
+    "layer norm over an image": (
+        node("LayerNormalization", "x w", "y", name="n", axis=1), X4, {"w": np.ones((4, 6, 6), np.float32)},
+        "n (LayerNormalization): axis 1 of [1, 4, 6, 6]; allowed: the last axis of [n, k] or [n, h, w, c]."),
     "softmax over the batch": (
         node("Softmax", "x", "y", name="n", axis=0), X4, {},
         "n (Softmax): axis 0; allowed: any axis but the batch."),

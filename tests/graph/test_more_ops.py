@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from pconv.errors import UnsupportedError
+
 from .models import check, make, node, normalise, ops, rand
 from .reference import execute
 
@@ -181,6 +183,44 @@ def test_normalisation_at_run_time(shape):
     check(make([node("InstanceNormalization", "x s b", "y")], {"x": shape}, ["y"], weights))
     group = node("GroupNormalization", "x s b", "y", num_groups=3)
     check(make([group], {"x": shape}, ["y"], weights, opset=21))
+
+
+@pytest.mark.parametrize("shape", [(1, 6), (1, 5, 7, 6), (1, 1, 1, 6)])
+@pytest.mark.parametrize("inputs", ["x s", "x s b"])
+def test_layer_norm_over_the_last_axis(shape, inputs):
+    norm = node("LayerNormalization", inputs, "y", axis=-1, epsilon=0.1)
+    check(make([norm], {"x": shape}, ["y"], {"s": rand(6), "b": rand(6, seed=1)}))
+
+
+def test_channels_that_come_last_come_first_again():
+    """A block of ConvNeXt, as torch exports it."""
+    nodes = [
+        node("Transpose", "x", "t", perm=[0, 2, 3, 1]),
+        node("LayerNormalization", "t s b", "n"),
+        node("MatMul", "n w", "m"),
+        node("Add", "m c", "a"),
+        node("Gelu", "a", "g"),
+        node("MatMul", "g v", "z"),
+        node("Transpose", "z", "back", perm=[0, 3, 1, 2]),
+        node("Add", "back x", "y"),
+    ]
+    weights = {"s": rand(6), "b": rand(6, seed=1), "w": rand(6, 8), "c": rand(8), "v": rand(8, 6, seed=1)}
+    view = check(make(nodes, {"x": (1, 6, 5, 7)}, ["y"], weights, opset=20))
+    assert "Transpose" not in ops(view)
+
+
+def test_what_torch_writes_for_as_strided():
+    nodes = [
+        node("ReduceMean", "x", "m", axes=[2, 3]),
+        node("Reshape", "m all", "flat"),
+        node("Gather", "flat order", "back"),
+        node("Relu", "back", "y"),
+    ]
+    weights = {"all": np.array([6], INT), "order": np.arange(6).reshape(1, 6, 1, 1).astype(INT)}
+    assert "Gather" not in ops(check(make(nodes, {"x": (1, 6, 5, 7)}, ["y"], weights)))
+    weights["order"] = weights["order"][:, ::-1].copy()
+    with pytest.raises(UnsupportedError, match="it takes some elements of what is computed; allowed: all of"):
+        normalise(make(nodes, {"x": (1, 6, 5, 7)}, ["y"], weights))
 
 
 def test_an_activation_goes_before_what_only_moves():

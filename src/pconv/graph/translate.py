@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping
 import onnx_ir as ir
 
 from ..errors import ModelError, PconvError, UnsupportedError, did_you_mean
+from .channels_last import channels_first
 from .folding import fold, is_foldable
 from .naming import node_names
 from .ops import CONVERTERS, Converter
+from .ops.transpose import CHANNELS_LAST, permuted
 from .reason import reason
 from .shapes import input_shape, source_batch
 from .site import Array, Builder, Operand, Site
@@ -93,7 +95,11 @@ def _convert(
     if converter is None:
         raise _unknown(node, name, source)
     try:
-        made = converter(Site(node, name, operands, opset, builder))
+        first = channels_first(node, operands)
+        site = Site(node, name, operands if first is None else first, opset, builder)
+        made = converter(site)
+        if first is not None and isinstance(made, ir.Value):
+            made = permuted(site, made, CHANNELS_LAST, "last")
     except PconvError:
         raise
     except Exception as error:  # a converter trusts the node; a broken file may hold anything

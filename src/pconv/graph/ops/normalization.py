@@ -1,6 +1,6 @@
-"""InstanceNormalization, GroupNormalization: what is normalised at run time, from operators that are there.
+"""InstanceNormalization, GroupNormalization, LayerNormalization: normalised at run time, from operators that are there.
 
-d = x - mean(x);    y = d / sqrt(mean(d * d) + epsilon) * scale + bias        means over each plane (group)
+d = x - mean(x);    y = d / sqrt(mean(d * d) + epsilon) * scale + bias        means over each plane, group, or pixel
 """
 
 from math import prod
@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..site import Array, Operand, Site, shape_of
+from .transpose import CHANNELS_FIRST, CHANNELS_LAST, permuted
 
 
 def instance_normalization(site: Site) -> Operand:
@@ -27,6 +28,46 @@ def group_normalization(site: Site) -> Operand:
     return _normalised(site, x, groups, scale, bias)
 
 
+def layer_normalization(site: Site) -> Operand:
+    """Convert LayerNormalization of rows [n, k], or of an image [n, h, w, c] over its channels, as in ConvNeXt."""
+    x = site.tensor()
+    shape, rank = shape_of(x), len(shape_of(x))
+    if rank not in (2, 4) or site.axis(site.attr("axis", -1), rank) != rank - 1:
+        raise site.unsupported(
+            f"axis {site.attr('axis', -1)} of {list(shape)}", "the last axis of [n, k] or [n, h, w, c]"
+        )
+    if any(output.uses() or output.is_graph_output() for output in site.node.outputs[1:]):
+        raise site.unsupported("its mean or deviation is used", "its first output alone")
+    scale, bias = site.weight(1).reshape(-1), site.constant(2)
+    bias = np.zeros_like(scale) if bias is None else bias.reshape(-1)
+    if scale.size != shape[-1] or bias.size != shape[-1]:
+        raise site.malformed(f"scale and bias of {scale.size} and {bias.size} for an input {list(shape)}")
+    channels = shape[-1]
+    rows = rank == 2
+    image = (
+        site.reshape(x, (1, channels, 1, 1), "image") if rows else permuted(site, x, CHANNELS_FIRST, "image")
+    )
+    over = [("weight", np.full((1, channels, 1, 1), 1.0 / channels)), ("bias", np.zeros(1))]
+    one = (1, 1, *shape_of(image)[2:])
+    mean = site.emit("Conv", [image], one, weights=over, step="mean")
+    apart = site.emit("Sub", [image, mean], shape_of(image), step="apart")
+    square = site.emit("Mul", [apart, apart], shape_of(image), step="square")
+    variance = site.emit("Conv", [square], one, weights=over, step="variance")
+    unit = _unit(site, apart, variance)
+    weights = [("scale", scale), ("shift", bias)]
+    done = site.emit("Affine", [unit], shape_of(unit), weights=weights, step="scaled")
+    return site.reshape(done, shape) if rows else permuted(site, done, CHANNELS_LAST)
+
+
+def _unit(site: Site, apart: ir.Value, variance: ir.Value) -> ir.Value:
+    """Append the division by the root of a variance."""
+    one, channels = shape_of(variance), np.ones(shape_of(variance)[1])
+    weights = [("scale", channels), ("shift", site.attr("epsilon", 1e-5) * channels)]
+    shifted = site.emit("Affine", [variance], one, weights=weights, step="positive")
+    spread = site.emit("Activation", [shifted], one, step="spread", activation="sqrt")
+    return site.emit("Div", [apart, spread], shape_of(apart), step="unit")
+
+
 def _normalised(site: Site, x: ir.Value, groups: int, scale: Array, bias: Array) -> Operand:
     shape = shape_of(x)
     if len(shape) < 3 or scale.size != shape[1] or bias.size != shape[1]:
@@ -40,15 +81,12 @@ def _normalised(site: Site, x: ir.Value, groups: int, scale: Array, bias: Array)
     apart = site.emit("Sub", [planes, mean], image, step="apart")
     square = site.emit("Mul", [apart, apart], image, step="square")
     variance = site.emit("GlobalAveragePool", [square], one, step="variance")
-    ones = np.ones(groups)
-    weights = [("scale", ones), ("shift", site.attr("epsilon", 1e-5) * ones)]
-    shifted = site.emit("Affine", [variance], one, weights=weights, step="positive")
-    spread = site.emit("Activation", [shifted], one, step="spread", activation="sqrt")
-    done = site.reshape(site.emit("Div", [apart, spread], image, step="unit"), shape, step="shaped")
+    done = site.reshape(_unit(site, apart, variance), shape, step="shaped")
     return site.emit("Affine", [done], shape, weights=[("scale", scale), ("shift", bias)])
 
 
 CONVERTERS = {
     "InstanceNormalization": instance_normalization,
     "GroupNormalization": group_normalization,
+    "LayerNormalization": layer_normalization,
 }

@@ -34,6 +34,8 @@ def reshape(site: Site) -> Operand:
             "as many elements as the input has",
             "Reshape each sample on its own, and give the sizes that the model was exported with.",
         )
+    if len(sizes) == 1 and {use.node.op_type for use in site.node.outputs[0].uses()} == {"Gather"}:
+        return x  # which gather.py gives a batch again
     return site.reshape(x, sizes)
 
 
