@@ -164,12 +164,14 @@ def test_entry_point_is_main() -> None:
     assert compile_module.EPILOG
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("arguments", [["--json"], ["--stage", "graph"], ["--stage", "sparsity"]])
-def test_a_reader_that_goes_away_is_no_error(model: Path, arguments: list[str]) -> None:
+def test_a_reader_that_goes_away_is_no_error(model: Path, arguments: list[str], unbuffered: str) -> None:
     """As in `pconv inspect MODEL | head -1`: nobody reads what is printed, and nothing is said of it."""
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "pconv", "inspect", str(model), *arguments]
     with os.fdopen(writer, "wb") as nobody:
-        done = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, text=True)
+        environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, text=True, env=environment)
     assert (done.returncode, done.stderr) == (1, "")

@@ -85,8 +85,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         with interrupts.remembered():
             code = app(arguments or ["--help"], prog_name="pconv", standalone_mode=False)
+            sys.stdout.flush()
     except KeyboardInterrupt:
         code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what its buffer still holds
+        code = 1
     except Exception as error:
         if debug:
             traceback.print_exception(error)
