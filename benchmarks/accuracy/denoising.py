@@ -175,7 +175,7 @@ def fine_tune(
     kept: Path,
     track: Callable[[str, float], None],
 ) -> list[list[int]]:
-    """Take gradient steps toward the dense network's outputs, in place, and the pruner's. It goes on from `kept`.
+    """Take gradient steps toward the dense network's outputs, in place, while masks are the pruner's; on from `kept`.
 
     Returns: [first step, steps in all] of each call that had a part in it
     """

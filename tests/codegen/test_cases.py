@@ -158,7 +158,9 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
     assert max(len(c.patterns) for c in convs) == 56
     assert {c.activation.kind for c in convs} >= {"none", "relu", "clip", "tanh", "silu", "elu"}
     assert {e.activation.kind for e in kernels if isinstance(e, k.ElementwiseKernel)} == set(ACTIVATIONS)
-    assert {g.index_bits for g in kernels if isinstance(g, k.GemmKernel)} == {16, 32}
+    gemms = [kernel for kernel in kernels if isinstance(kernel, k.GemmKernel)]
+    assert {g.index_bits for g in gemms} == {16, 32}
+    assert {g.streams > 1 for g in gemms} == {target.fetches_ahead}
     pools = [kernel for kernel in kernels if isinstance(kernel, k.PoolKernel | k.PoolTableKernel)]
     assert {(type(p), p.kind) for p in pools} == {
         (t, kind) for t in (k.PoolKernel, k.PoolTableKernel) for kind in ("max", "average")

@@ -65,10 +65,8 @@ def _reduce(site: Site, *, mean: bool) -> Operand:
     x, axes, shape = _axes(site)
     channels, *size = shape_of(x)[1:]
     if axes == {1}:
-        weight = np.full((1, channels, 1, 1), 1.0 / channels if mean else 1.0)
         step = "" if shape == [1, 1, *size] else "sum"
-        weights = [("weight", weight), ("bias", np.zeros(1))]
-        return site.reshape(site.emit("Conv", [x], (1, 1, *size), weights=weights, step=step), shape)
+        return site.reshape(over_channels(site, x, 1.0 / channels if mean else 1.0, step), shape)
     image = _as_image(site, x, axes)
     if mean:
         return site.reshape(_average(site, image, _step(image, shape)), shape)
@@ -76,6 +74,13 @@ def _reduce(site: Site, *, mean: bool) -> Operand:
     weights = [("scale", np.full(planes, prod(shape_of(image)[2:]))), ("shift", np.zeros(planes))]
     total = site.emit("Affine", [pooled], shape_of(pooled), weights=weights, step=_step(image, shape))
     return site.reshape(total, shape)
+
+
+def over_channels(site: Site, x: ir.Value, factor: float, step: str) -> ir.Value:
+    """Append the sum over an image's channels, times a factor: [1, c, h, w] -> [1, 1, h, w]."""
+    _, channels, *size = shape_of(x)
+    weights = [("weight", np.full((1, channels, 1, 1), factor)), ("bias", np.zeros(1))]
+    return site.emit("Conv", [x], (1, 1, *size), weights=weights, step=step)
 
 
 def _average(site: Site, x: ir.Value, step: str = "") -> ir.Value:

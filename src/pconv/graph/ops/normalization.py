@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..site import Array, Operand, Site, shape_of
+from .global_pool import over_channels
 from .transpose import CHANNELS_FIRST, CHANNELS_LAST, permuted
 
 
@@ -47,12 +48,10 @@ def layer_normalization(site: Site) -> Operand:
     image = (
         site.reshape(x, (1, channels, 1, 1), "image") if rows else permuted(site, x, CHANNELS_FIRST, "image")
     )
-    over = [("weight", np.full((1, channels, 1, 1), 1.0 / channels)), ("bias", np.zeros(1))]
-    one = (1, 1, *shape_of(image)[2:])
-    mean = site.emit("Conv", [image], one, weights=over, step="mean")
+    mean = over_channels(site, image, 1.0 / channels, "mean")
     apart = site.emit("Sub", [image, mean], shape_of(image), step="apart")
     square = site.emit("Mul", [apart, apart], shape_of(image), step="square")
-    variance = site.emit("Conv", [square], one, weights=over, step="variance")
+    variance = over_channels(site, square, 1.0 / channels, "variance")
     unit = _unit(site, apart, variance)
     weights = [("scale", scale), ("shift", bias)]
     done = site.emit("Affine", [unit], shape_of(unit), weights=weights, step="scaled")
