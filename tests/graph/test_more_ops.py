@@ -11,6 +11,10 @@ from .reference import execute
 
 INT = np.int64
 IMAGE = (1, 3, 5, 7)
+REDUCTIONS = (
+    *("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"),
+    *("ReduceL1", "ReduceL2", "ReduceSumSquare"),
+)
 
 
 def floats(*values):
@@ -282,10 +286,32 @@ def test_softmax_along_the_last_axis(opset):
 
 @pytest.mark.parametrize("keepdims", (0, 1))
 @pytest.mark.parametrize("axes", [[1], [2], [3], [2, 3], [1, 2], [3, 1], [1, 2, 3]])
-@pytest.mark.parametrize("op", ["ReduceSum", "ReduceMax", "ReduceMean"])
+@pytest.mark.parametrize("op", REDUCTIONS)
 def test_reductions(op, axes, keepdims):
     reduction = node(op, "x", "y", name="n", axes=axes, keepdims=keepdims)
-    check(make([reduction], {"x": IMAGE}, ["y"], opset=11))
+    view = check(make([reduction], {"x": IMAGE}, ["y"], opset=11))
+    assert op == "ReduceL2" or view.nodes[-1].name == "n"  # whose root runs in the node before it
+
+
+@pytest.mark.parametrize("keepdims", (0, 1))
+@pytest.mark.parametrize(
+    "shape, axes",
+    [
+        ((1, 7), [1]),
+        ((1, 4, 6), [1]),
+        ((1, 4, 6), [-1]),
+        ((1, 4, 6), [1, 2]),
+        ((1, 2, 3, 4, 5), [-1]),
+        ((1, 2, 3, 4, 5), [1, 2]),
+        ((1, 2, 3, 4, 5), [2, 3]),
+        ((1, 2, 3, 4, 5), [1, 4]),
+        ((1, 1, 1, 6), [1]),
+    ],
+)
+@pytest.mark.parametrize("op", REDUCTIONS)
+def test_reductions_of_any_rank(op, shape, axes, keepdims):
+    reduction = node(op, "x a", "y", keepdims=keepdims)
+    check(make([reduction], {"x": shape}, ["y"], {"a": np.array(axes, INT)}, opset=18))
 
 
 def test_global_max_pool():

@@ -68,6 +68,12 @@ class Builder:
         )
         return value
 
+    def rename(self, value: ir.Value, node: str, output: str) -> None:
+        """Give a value and the node that computes it other names."""
+        producer = value.producer()
+        assert producer is not None
+        producer.name, value.name = unique(node, self._nodes), unique(output, self._values)
+
     def fresh(self, base: str) -> str:
         """Make a value name that no value of the source has."""
         return unique(base, self._reserved)
@@ -226,6 +232,13 @@ class Site:
         if tuple(shape) == shape_of(value):
             return value
         return self.emit("Flatten", [value], shape, step=step)
+
+    def last(self, value: ir.Value, shape: Sequence[int]) -> ir.Value:
+        """Give what the steps of this node computed its shape, and the node's own name to the last of them."""
+        if tuple(shape) != shape_of(value):
+            return self.reshape(value, shape)
+        self.builder.rename(value, self.name, self.output)
+        return value
 
     def cut(self, value: ir.Value, axis: int, taken: range, step: str = "") -> ir.Value:
         """Append what takes some positions of an axis: a Subsample of an image, which anything can be made."""

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..site import Array, Operand, Site, shape_of
-from .global_pool import over_channels
+from .reduce import over_channels
 from .transpose import CHANNELS_FIRST, CHANNELS_LAST, permuted
 
 

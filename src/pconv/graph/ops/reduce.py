@@ -1,0 +1,141 @@
+"""Reductions over any axes but the batch: of what is brought into one plane by pooling, of channels by a convolution.
+
+[1, a, gone]         -> [1, a, rows, columns]   -> means or maxima of planes
+[1, gone, h, w]      -> a 1x1 convolution with equal weights
+[1, a, gone, b]      -> transposed to the first
+"""
+
+from math import isqrt, prod
+
+import numpy as np
+import onnx_ir as ir
+
+from ..site import Operand, Site, shape_of
+from .global_pool import average, maximum
+
+Axes = tuple[int, ...]
+
+
+def reduce_mean(site: Site) -> Operand:
+    """Convert ReduceMean."""
+    return _result(site, _added(site, site.tensor(), _axes(site), mean=True, step="mean"))
+
+
+def reduce_sum(site: Site) -> Operand:
+    """Convert ReduceSum."""
+    return _result(site, _added(site, site.tensor(), _axes(site)))
+
+
+def reduce_max(site: Site) -> Operand:
+    """Convert ReduceMax."""
+    return _result(site, largest(site, site.tensor(), _axes(site)))
+
+
+def reduce_min(site: Site) -> Operand:
+    """Convert ReduceMin: the largest of what is negated, negated."""
+    top = largest(site, _scaled(site, site.tensor(), -1.0, "minus"), _axes(site))
+    return _result(site, _scaled(site, top, -1.0, "least"))
+
+
+def reduce_l1(site: Site) -> Operand:
+    """Convert ReduceL1: the sum of what is positive, and of the rest negated."""
+    x = site.tensor()
+    size = site.emit("Activation", [x], shape_of(x), step="abs", activation="leaky", act_min=-1.0)
+    return _result(site, _added(site, size, _axes(site)))
+
+
+def reduce_sum_square(site: Site) -> Operand:
+    """Convert ReduceSumSquare."""
+    return _result(site, _squares(site))
+
+
+def reduce_l2(site: Site) -> Operand:
+    """Convert ReduceL2: the root of the sum of squares."""
+    squares = _squares(site)
+    return _result(
+        site, site.emit("Activation", [squares], shape_of(squares), step="root", activation="sqrt")
+    )
+
+
+def _squares(site: Site) -> ir.Value:
+    x = site.tensor()
+    return _added(site, site.emit("Mul", [x, x], shape_of(x), step="square"), _axes(site))
+
+
+def _axes(site: Site) -> Axes:
+    """Give the axes, which are an input in newer opsets."""
+    rank = len(shape_of(site.tensor()))
+    every: Axes = () if site.attr("noop_with_empty_axes", 0) else tuple(range(rank))
+    axes = sorted({site.axis(axis, rank) for axis in site.ints("axes", 1) or every})
+    if not axes or 0 in axes:
+        raise site.unsupported(f"it is over axes {axes}", "any axes but the batch")
+    return tuple(axes)
+
+
+def _result(site: Site, value: ir.Value) -> Operand:
+    """Give what was reduced, all of whose axes are kept, the shape that the node has, and its name."""
+    shape, axes = shape_of(value), _axes(site)
+    if not site.attr("keepdims", 1):
+        shape = tuple(size for i, size in enumerate(shape) if i not in axes)
+    return site.last(value, shape)
+
+
+def _added(site: Site, x: ir.Value, axes: Axes, *, mean: bool = False, step: str = "sum") -> ir.Value:
+    """Append the sum or the mean over some axes, which stay with size 1."""
+    shape = shape_of(x)
+    count = prod(shape[axis] for axis in axes)
+    kept = tuple(1 if i in axes else size for i, size in enumerate(shape))
+    if axes == (1,) and prod(kept) > 1:
+        size = shape[2:] if len(shape) == 4 else (1, prod(shape[2:]))
+        image = site.reshape(x, (1, count, *size), f"{step}.image")
+        return site.reshape(
+            over_channels(site, image, 1.0 / count if mean else 1.0, step), kept, f"{step}.kept"
+        )
+    pooled = average(site, _as_image(site, x, axes, step), step if mean else f"{step}.mean")
+    return site.reshape(pooled if mean else _scaled(site, pooled, count, step), kept, f"{step}.kept")
+
+
+def largest(site: Site, x: ir.Value, axes: Axes) -> ir.Value:
+    """Append the maximum over some axes, which stay with size 1."""
+    kept = [1 if i in axes else size for i, size in enumerate(shape_of(x))]
+    return site.reshape(maximum(site, _as_image(site, x, axes, "max"), "max"), kept, "max.kept")
+
+
+def over_channels(site: Site, x: ir.Value, factor: float, step: str) -> ir.Value:
+    """Append the sum over an image's channels, times a factor: [1, c, h, w] -> [1, 1, h, w]."""
+    _, channels, *size = shape_of(x)
+    weights = [("weight", np.full((1, channels, 1, 1), factor)), ("bias", np.zeros(1))]
+    return site.emit("Conv", [x], (1, 1, *size), weights=weights, step=step)
+
+
+def _as_image(site: Site, x: ir.Value, axes: Axes, step: str) -> ir.Value:
+    """Bring the axes of a reduction to where an image has its rows and columns, about as many of either."""
+    shape = shape_of(x)
+    kept = [axis for axis in range(1, len(shape)) if axis not in axes]
+    order = (0, *kept, *axes)
+    if order != tuple(range(len(shape))):
+        x = site.emit("Transpose", [x], [shape[axis] for axis in order], step=f"{step}.last", perm=order)
+    gone = [shape[axis] for axis in axes]
+    rows = prod(gone[:-1]) if len(gone) > 1 else _rows(gone[0])
+    return site.reshape(x, (1, prod(shape[a] for a in kept), rows, prod(gone) // rows), f"{step}.image")
+
+
+def _rows(count: int) -> int:
+    return next(rows for rows in range(isqrt(count), 0, -1) if count % rows == 0)
+
+
+def _scaled(site: Site, x: ir.Value, factor: float, step: str) -> ir.Value:
+    scale = np.full(shape_of(x)[1], factor)
+    weights = [("scale", scale), ("shift", np.zeros_like(scale))]
+    return site.emit("Affine", [x], shape_of(x), weights=weights, step=step)
+
+
+CONVERTERS = {
+    "ReduceMean": reduce_mean,
+    "ReduceSum": reduce_sum,
+    "ReduceMax": reduce_max,
+    "ReduceMin": reduce_min,
+    "ReduceL1": reduce_l1,
+    "ReduceL2": reduce_l2,
+    "ReduceSumSquare": reduce_sum_square,
+}
