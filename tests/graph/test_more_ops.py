@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from pconv.errors import UnsupportedError
+from pconv.errors import PconvError, UnsupportedError
 
 from .models import check, make, node, normalise, ops, rand
 from .reference import execute
@@ -97,18 +97,84 @@ def test_pooling_does_not_go_before_an_activation_that_falls():
 
 @pytest.mark.parametrize("op", ("Add", "Sub", "Mul", "Div"))
 @pytest.mark.parametrize("order", ("a b", "b a"))
-@pytest.mark.parametrize("other", [(1, 3, 1, 1), (1, 1, 5, 7), (1, 1, 1, 1)])
-def test_operands_that_lack_planes_or_pixels(op, order, other):
-    if op == "Div" and order == "b a":
-        return _refused(other)
-    nodes = [node("Exp", "b", "e"), node(op, order.replace("b", "e"), "y")]
-    check(make(nodes, {"a": IMAGE, "b": other}, ["y"]))
+@pytest.mark.parametrize(
+    "shape, other",
+    [
+        (IMAGE, (1, 3, 1, 1)),
+        (IMAGE, (1, 1, 5, 7)),
+        (IMAGE, (1, 1, 1, 1)),
+        (IMAGE, (1, 3, 5, 1)),
+        (IMAGE, (1, 3, 1, 7)),
+        (IMAGE, (1, 1, 5, 1)),
+        ((1, 3, 5, 1), (1, 3, 1, 7)),
+        ((1, 3, 1, 1), (1, 1, 5, 7)),
+        ((1, 9), (1, 1)),
+        ((1, 4, 6), (1, 4, 1)),
+        ((1, 4, 6), (1, 1, 6)),
+        ((1, 2, 3, 4, 5), (1, 2, 3, 1, 1)),
+        ((1, 2, 3, 4, 5), (1, 1, 3, 4, 5)),
+        ((1, 2, 3, 4, 5), (1, 2, 1, 4, 5)),
+        ((1, 2, 1, 4, 5), (1, 1, 3, 4, 1)),
+        ((1, 1, 1, 4, 1), (1, 1, 1, 1, 1)),
+    ],
+)
+def test_operands_that_lack_dimensions(op, order, shape, other):
+    nodes = [
+        node("Exp", "b", "e"),
+        node("Exp", "a", "d"),
+        node(op, order.replace("b", "e").replace("a", "d"), "y"),
+    ]
+    check(make(nodes, {"a": shape, "b": other}, ["y"]))
 
 
-def _refused(other):
-    model = make([node("Div", "b a", "y")], {"a": IMAGE, "b": other}, ["y"])
-    with pytest.raises(Exception, match="allowed: one shape, or an image"):
+def test_one_number_of_fewer_dimensions():
+    nodes = [node("ReduceMax", "x", "m", axes=[1, 2, 3], keepdims=0), node("Sub", "m x", "y")]
+    check(make(nodes, {"x": IMAGE}, ["y"]))
+
+
+@pytest.mark.parametrize("other", [(1, 3, 5), (1, 1, 1, 1, 1)])
+def test_operands_that_do_not_fit(other):
+    model = make([node("Add", "b a", "y", name="n")], {"a": IMAGE, "b": other}, ["y"])
+    with pytest.raises(
+        UnsupportedError, match=r"n \(Add\): .*; allowed: one rank, and sizes that are equal or 1"
+    ):
         normalise(model)
+
+
+@pytest.mark.parametrize(
+    "shape, sizes",
+    [((1, 1, 5, 1), [1, 3, 5, 7]), ((1, 3, 1), [3, 4]), ((1, 3, 1, 2, 1), [1, 3, 4, 2, 5]), ((1, 3, 1), [1])],
+)
+def test_expand(shape, sizes):
+    check(make([node("Expand", "x s", "y")], {"x": shape}, ["y"], {"s": np.array(sizes, INT)}))
+
+
+def test_what_arithmetic_reads_is_not_spread():
+    """As torch normalises an image's channels."""
+    nodes = [
+        node("ReduceL2", "x", "n", axes=[1]),
+        node("Clip", "n low", "c"),
+        node("Expand", "c s", "e"),
+        node("Div", "x e", "y"),
+    ]
+    view = check(make(nodes, {"x": IMAGE}, ["y"], {"low": floats(1e-12)[0], "s": np.array(IMAGE, INT)}))
+    assert ops(view) == ["Mul", "Conv", "Activation", "Div"]
+
+
+@pytest.mark.parametrize(
+    "sizes, problem",
+    [([1, 3, 5, 7], "does not fit"), ([2, 1, 5, 7], "the same batch"), ([1] * 5, "as many dim")],
+)
+def test_expand_that_does_not_fit(sizes, problem):
+    with pytest.raises(PconvError, match=rf"n \(Expand\): .*{problem}"):
+        normalise(
+            make(
+                [node("Expand", "x s", "y", name="n")],
+                {"x": (1, 2, 5, 1)},
+                ["y"],
+                {"s": np.array(sizes, INT)},
+            )
+        )
 
 
 def test_a_gate_is_no_residual():

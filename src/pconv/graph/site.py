@@ -36,6 +36,9 @@ class Builder:
         """Start an empty graph; `reserved` are names that only the source's own values may take."""
         self.graph = ir.Graph((), (), nodes=(), opset_imports={DOMAIN: 1}, name=name)
         self.source_batch = source_batch
+        self.narrow: dict[
+            ir.Value, ir.Value
+        ] = {}  # what was spread to a value of one shape and one column, before
         self._reserved = set(reserved)
         self._values: set[str] = set()
         self._nodes: set[str] = set()

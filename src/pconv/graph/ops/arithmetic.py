@@ -1,7 +1,8 @@
 """Add, Sub, Mul, Div, Sum.
 
-Two activations -> Add, Sub, Mul, Div, the second of which may lack planes or pixels; an activation and a constant
-(scalar or per channel; any other is a Constant beside the activation) -> Affine:
+Two activations -> Add, Sub, Mul, Div, the second of which may lack planes or pixels (what lacks rows alone is spread
+first, what is no image is made one); an activation and a constant (scalar or per channel; any other is a Constant
+beside the activation) -> Affine:
 
     x + c -> x * 1 + c        c - x -> x * -1 + c        x * c -> x * c + 0        x / c -> x * (1 / c) + 0
 """
@@ -11,7 +12,9 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
+from ..nodes import Shape
 from ..site import Array, Operand, Site, shape_of
+from .expand import spread
 
 
 def add(site: Site) -> Operand:
@@ -49,14 +52,11 @@ def div(site: Site) -> Operand:
 def sum_(site: Site) -> Operand:
     """Convert Sum to a chain of Add, the widest operand first; constants are brought to its shape."""
     shape = max((shape_of(x) for x in site.operands if isinstance(x, ir.Value)), key=prod)
-    parts = [site.either(i, shape) for i in range(len(site.operands))]
-    total, *others = sorted(parts, key=lambda part: shape_of(part) != shape)
+    total, *others = sorted(
+        (site.either(i, shape) for i in range(len(site.operands))), key=lambda part: shape_of(part) != shape
+    )
     for i, part in enumerate(others, 1):
-        if not _covers(total, part):
-            shapes = [list(shape_of(each)) for each in parts]
-            raise site.unsupported(f"activations of shapes {shapes}", "activations of one shape")
-        step = "" if i == len(others) else f"sum{i}"
-        total = site.emit("Add", [total, part], shape, step=step)
+        total = _combined(site, "Add", total, part, "" if i == len(others) else f"sum{i}")
     return total
 
 
@@ -76,30 +76,67 @@ def _affine(site: Site, x: ir.Value, scale: Array, shift: Array) -> Operand:
 
 def _tensors(site: Site) -> Operand:
     shape = next(shape_of(x) for x in site.operands if isinstance(x, ir.Value))
-    a, b, op = site.either(0, shape), site.either(1, shape), site.op
-    if not _covers(a, b) and _covers(b, a) and op != "Div":
+    return _combined(site, site.op, site.either(0, shape), site.either(1, shape))
+
+
+def _combined(site: Site, op: str, a: ir.Value, b: ir.Value, step: str = "") -> ir.Value:
+    """Append an operator of two activations, each of which may lack dimensions that the other has."""
+    shape = _common(site, a, b)
+    a, b = (_aligned(site, x, shape, f"{step or 'both'}.{i}") for i, x in enumerate((a, b)))
+    narrow = site.builder.narrow
+    if shape_of(b) == shape and a in narrow and op != "Div":
+        a = narrow[a]
+    elif shape_of(a) == shape and b in narrow:
+        b = narrow[b]
+    if shape_of(a) != shape and shape_of(b) == shape and op != "Div":
         if op == "Sub":  # a - b = -b + a
-            ones = np.ones(shape_of(b)[1])
-            b = site.emit(
-                "Affine", [b], shape_of(b), step="minus", weights=[("scale", -ones), ("shift", 0 * ones)]
-            )
+            ones = np.ones(shape[1])
+            weights = [("scale", -ones), ("shift", 0 * ones)]
+            b = site.emit("Affine", [b], shape, step=f"{step}.minus" if step else "minus", weights=weights)
             op = "Add"
         a, b = b, a
-    if not _covers(a, b):
-        raise site.unsupported(
-            f"activations of shapes {list(shape_of(a))} and {list(shape_of(b))}",
-            "one shape, or an image [n, c, h, w] with [n, c, 1, 1], [n, 1, h, w] or [n, 1, 1, 1]",
-        )
-    return site.emit(op, [a, b], shape_of(a))
+    a = spread(site, a, shape, f"{step or 'first'}.wide")
+    one, other = _as_images(site, a, b, step or "second")
+    apart = shape_of(one) != shape
+    y = site.emit(op, [one, other], shape_of(one), step=f"{step or op.lower()}.image" if apart else step)
+    return site.reshape(y, shape, step)
 
 
-def _covers(a: ir.Value, b: ir.Value) -> bool:
-    """Tell whether each element of `a` has its value in `b`, by the element, the plane, the pixel, or the sample."""
+def _common(site: Site, a: ir.Value, b: ir.Value) -> Shape:
+    """Give the shape that two activations are brought to."""
     one, other = shape_of(a), shape_of(b)
-    if one == other:
-        return True
-    images = len(one) == len(other) == 4
-    return images and other[1] in (one[1], 1) and other[2:] in (one[2:], (1, 1))
+    rank = max(len(one), len(other))
+    sizes = [size for size in (one, other) if len(size) == rank or prod(size) > 1]
+    if len({len(size) for size in sizes}) > 1 or any(
+        len({size[i] for size in sizes} - {1}) > 1 for i in range(len(sizes[0]))
+    ):
+        raise site.unsupported(
+            f"activations of shapes {list(one)} and {list(other)}", "one rank, and sizes that are equal or 1"
+        )
+    return tuple(max(size) for size in zip(*sizes, strict=True))
+
+
+def _aligned(site: Site, x: ir.Value, shape: Shape, step: str) -> ir.Value:
+    """Give an activation of one element as many dimensions as a shape has."""
+    return x if len(shape_of(x)) == len(shape) else site.reshape(x, (1,) * len(shape), step)
+
+
+def _as_images(site: Site, a: ir.Value, b: ir.Value, step: str) -> tuple[ir.Value, ir.Value]:
+    """Give both as one shape, or as an image and what has a value for each plane, each pixel, or nothing."""
+    shape, other = shape_of(a), shape_of(b)
+    if shape == other:
+        return a, b
+    if len(shape) == 4:
+        size = shape[2:] if other[2:] != (1, 1) else (1, 1)
+        return a, spread(site, b, (1, other[1], *size), f"{step}.wide")
+    missing = [size == 1 for size, full in zip(other[1:], shape[1:], strict=True) if full > 1]
+    inner = missing.index(not missing[0]) if len(set(missing)) > 1 else 0
+    if missing != sorted(missing, reverse=missing[0]):
+        return a, spread(site, b, shape, f"{step}.wide")
+    sizes = [size for size in shape[1:] if size > 1]
+    image = (1, prod(sizes[:inner]), prod(sizes[inner:-1]), sizes[-1])
+    less = (1, 1, *image[2:]) if missing[0] and inner else (*image[:2], 1, 1)
+    return site.reshape(a, image, f"{step}.planes"), site.reshape(b, less, f"{step}.less")
 
 
 CONVERTERS = {"Add": add, "Sub": sub, "Mul": mul, "Div": div, "Sum": sum_}
