@@ -166,7 +166,17 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
         (t, kind) for t in (k.PoolKernel, k.PoolTableKernel) for kind in ("max", "average")
     } | {(k.PoolTableKernel, "weighted")}
     elementwise = [kernel for kernel in kernels if isinstance(kernel, k.ElementwiseKernel)]
-    assert {e.op for e in elementwise} == {"add", "sub", "mul", "div", "affine", "prelu", "copy"}
+    assert {e.op for e in elementwise} == {
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "max",
+        "min",
+        "affine",
+        "prelu",
+        "copy",
+    }
     assert {e.other for e in elementwise} == {"", "plane", "pixel", "one"}
 
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .mobile_parts import PARTS
+
 Activation = Callable[[], nn.Module]
 
 
@@ -268,6 +270,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "generator": (generator, (1, 8, 1, 1)),
     "stylist": (stylist, (1, 3, 24, 20)),
     "convnext": (Convnext, (1, 3, 36, 28)),
+    **PARTS,
 }
 
 
@@ -277,7 +280,7 @@ def make(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     build, shape = NETWORKS[name]
     module = build()
     for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
             part.running_mean.uniform_(-0.2, 0.2)
             part.running_var.uniform_(0.5, 1.5)
     return module.eval(), shape

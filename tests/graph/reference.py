@@ -44,6 +44,8 @@ def activate(node: NodeView, x: np.ndarray) -> np.ndarray:
         return np.exp(x)
     if kind == "sqrt":
         return np.sqrt(x)
+    if kind == "log":
+        return np.log(x)
     if kind == "erf":
         return np.vectorize(erf, otypes=[x.dtype])(x)
     assert kind == "none"
@@ -146,6 +148,8 @@ OPS = {
     "Mul": lambda node, a, b: activate(node, a * b),
     "Constant": lambda _, value: value,
     "Div": lambda node, a, b: activate(node, a / b),
+    "Max": lambda node, a, b: activate(node, np.maximum(a, b)),
+    "Min": lambda node, a, b: activate(node, np.minimum(a, b)),
     "PRelu": lambda node, x, slope: activate(node, np.where(x < 0, x * along(x, slope), x)),
     "Activation": activate,
     "Affine": affine,

@@ -60,11 +60,11 @@ CASES = {
         node("MatMul", "x w", "y", name="n"), (1, 4), w(2, 4, 4),
         "n (MatMul): its weight has shape [2, 4, 4]; allowed: a matrix [k, out]."),
     "gemm over words": (
-        node("MatMul", "x w", "y", name="n"), (1, 4, 6), w(6, 6),
-        "n (MatMul): its input has shape [1, 4, 6]; allowed: 2 dimensions [n, k]."),
+        node("Gemm", "x w", "y", name="n"), (1, 4, 6), w(6, 6),
+        "n (Gemm): its input has shape [1, 4, 6]; allowed: 2 dimensions [n, k]."),
     "layer norm over an image": (
         node("LayerNormalization", "x w", "y", name="n", axis=1), X4, {"w": np.ones((4, 6, 6), np.float32)},
-        "n (LayerNormalization): axis 1 of [1, 4, 6, 6]; allowed: the last axis of [n, k] or [n, h, w, c]."),
+        "n (LayerNormalization): axis 1 of [1, 4, 6, 6]; allowed: the last axis."),
     "softmax over the batch": (
         node("Softmax", "x", "y", name="n", axis=0), X4, {},
         "n (Softmax): axis 0; allowed: any axis but the batch."),
@@ -82,9 +82,15 @@ CASES = {
         "n (Add): a constant of shape [5] with an activation [1, 4, 6, 6]; allowed: one that has at most the"),
     "slopes per column": (
         node("PRelu", "x w", "y", name="n"), X4, w(6), "n (PRelu): slopes of shape [6] with an activation"),
-    "cube": (
-        node("Pow", "x w", "y", name="n"), X4, {"w": np.array(3, np.float32)},
-        "n (Pow): its exponent is 3.0; allowed: 2 or 0.5."),
+    "high power": (
+        node("Pow", "x w", "y", name="n"), X4, {"w": np.array(17, np.float32)},
+        "n (Pow): its exponent is 17; allowed: whole ones from 1 to 16, or fractions."),
+    "powers of each": (
+        node("Pow", "x w", "y", name="n"), X4, {"w": np.ones(6, np.float32)},
+        "n (Pow): its exponent has shape [6]; allowed: one number."),
+    "attention": (
+        node("MatMul", "x x", "y", name="n"), X4, {},
+        "n (MatMul): both matrices are computed, as in attention; allowed: one computed, one constant. "),
     "negative depth": (
         node("Celu", "x", "y", name="n", alpha=-0.5), X4, {},
         "n (Celu): its alpha is -0.5; allowed: more than 0."),

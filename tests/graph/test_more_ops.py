@@ -35,6 +35,7 @@ FUNCTIONS = {
     "Neg": [{}],
     "Abs": [{}],
     "Gelu": [{}, {"approximate": "tanh"}],
+    "Softsign": [{}],
 }
 
 
@@ -224,10 +225,54 @@ def test_transpose(shape, perm):
     check(make([node("Transpose", "x", "y", perm=list(perm))], {"x": shape}, ["y"]))
 
 
-@pytest.mark.parametrize("exponent", (2, 0.5))
+@pytest.mark.parametrize("exponent", (2, 0.5, 1, 3, 4, 7, 16, -1, -2, -0.5, 1.5, 1 / 3, -0.7))
 def test_powers(exponent):
     nodes = [node("Abs", "x", "a"), node("Pow", "a e", "p"), node("Sqrt", "p", "y")]
     check(make(nodes, {"x": IMAGE}, ["y"], {"e": floats(exponent)[0]}))
+
+
+@pytest.mark.parametrize("exponent", (3, 5, -3))
+def test_powers_of_what_is_negative(exponent):
+    check(make([node("Pow", "x e", "y")], {"x": IMAGE}, ["y"], {"e": floats(exponent)}))
+
+
+def test_logarithms_and_reciprocals():
+    nodes = [
+        node("Exp", "x", "e"),
+        node("Softplus", "e", "s"),
+        node("Reciprocal", "s", "r"),
+        node("Log", "r", "y"),
+    ]
+    check(make(nodes, {"x": IMAGE}, ["y"]))
+
+
+@pytest.mark.parametrize("op", ("Max", "Min"))
+@pytest.mark.parametrize(
+    "inputs", ["a b", "b a", "a zero", "half a", "a b c", "a row", "zero a half b", "a", "p a", "a row zero"]
+)
+def test_extremes(op, inputs):
+    weights = {"zero": floats(0)[0], "half": floats(0.5), "row": rand(7)}
+    shapes = {name: IMAGE if name != "p" else (1, 3, 1, 1) for name in inputs.split() if len(name) == 1}
+    check(
+        make(
+            [node(op, inputs, "y")], shapes, ["y"], {k: v for k, v in weights.items() if k in inputs.split()}
+        )
+    )
+
+
+@pytest.mark.parametrize("opset", (11, 13))
+@pytest.mark.parametrize("shape, axis", [((1, 9), 1), (IMAGE, 1), (IMAGE, 3), ((1, 4, 6), 2), ((1, 4, 6), 1)])
+def test_log_softmax(shape, axis, opset):
+    """Far apart as well, where a softmax has nothing but zeros."""
+    nodes = [node("Mul", "x far", "f"), node("LogSoftmax", "f", "y", axis=axis)]
+    check(make(nodes, {"x": shape}, ["y"], {"far": floats(200)}, opset))
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 6), (1, 2, 3, 5, 6), (1, 5, 7, 6)])
+def test_linear_layers_and_norms_of_tokens(shape):
+    nodes = [node("LayerNormalization", "x s b", "n"), node("MatMul", "n w", "m"), node("Gelu", "m", "y")]
+    weights = {"s": rand(6), "b": rand(6, seed=1), "w": rand(6, 9)}
+    check(make(nodes, {"x": shape}, ["y"], weights, opset=20))
 
 
 @pytest.mark.parametrize("shape", [IMAGE, (1, 3, 6), (1, 8)])
@@ -277,6 +322,11 @@ def test_channels_that_come_last_come_first_again():
     weights = {"s": rand(6), "b": rand(6, seed=1), "w": rand(6, 8), "c": rand(8), "v": rand(8, 6, seed=1)}
     view = check(make(nodes, {"x": (1, 6, 5, 7)}, ["y"], weights, opset=20))
     assert "Transpose" not in ops(view)
+
+
+def test_channels_that_come_last_at_the_end():
+    nodes = [node("Transpose", "x", "t", perm=[0, 2, 3, 1]), node("Relu", "t", "y")]
+    check(make(nodes, {"x": IMAGE}, ["y"]))
 
 
 def test_what_torch_writes_for_as_strided():
@@ -510,3 +560,48 @@ def test_weights_that_are_stored_in_8_bits(opset):
     }
     nodes = [node("DequantizeLinear", "q s z", "w"), node("Conv", "x w", "y")]
     assert ops(check(make(nodes, {"x": (1, 3, 6, 6)}, ["y"], weights, opset))) == ["Conv"]
+
+
+ROWS = (1, 6, 11)
+ONE_D = {
+    "conv": ("Conv", {"strides": [2], "pads": [1, 3], "dilations": [2]}, (4, 6, 3)),
+    "depthwise": ("Conv", {"group": 6, "auto_pad": "SAME_UPPER", "strides": [3]}, (6, 1, 4)),
+    "up": ("ConvTranspose", {"strides": [3], "pads": [1, 0], "output_padding": [1]}, (6, 4, 4)),
+    "up to": ("ConvTranspose", {"strides": [2], "output_shape": [22]}, (6, 4, 3)),
+    "max": ("MaxPool", {"kernel_shape": [3], "strides": [2], "pads": [1, 1], "ceil_mode": 1}, None),
+    "mean": (
+        "AveragePool",
+        {"kernel_shape": [4], "strides": [3], "pads": [1, 2], "count_include_pad": 1},
+        None,
+    ),
+    "all": ("AveragePool", {"kernel_shape": [11]}, None),
+    "global mean": ("GlobalAveragePool", {}, None),
+    "global max": ("GlobalMaxPool", {}, None),
+}
+
+
+@pytest.mark.parametrize("what", ONE_D)
+def test_layers_of_rows(what):
+    op, attrs, weight = ONE_D[what]
+    weights = {} if weight is None else {"w": rand(*weight), "b": rand(4 if weight[1] != 1 else 6)}
+    check(make([node(op, " ".join(["x", *weights]), "y", **attrs)], {"x": ROWS}, ["y"], weights))
+
+
+def test_rows_are_padded_and_resized():
+    weights = {"p": np.array([0, 1, 2, 0, 0, 3], INT), "s": floats(1, 1, 2.5)}
+    nodes = [node("Pad", "x p", "a"), node("Resize", "a n s", "y", mode="linear")]
+    check(make(nodes, {"x": ROWS}, ["y"], weights | {"n": floats()}))
+
+
+def test_what_follows_a_layer_of_rows_runs_in_it():
+    nodes = [
+        *(node("Conv", "x w", "c", name="conv", pads=[1, 1]), node("BatchNormalization", "c s b m v", "n")),
+        *(node("Relu", "n", "r"), node("Conv", "r u", "d", name="next"), node("Mul", "d k", "e")),
+        *(node("Sigmoid", "e", "g"), node("Mul", "e g", "y")),
+    ]
+    weights = {"w": rand(4, 6, 3), "u": rand(5, 4, 3), "k": rand(5, 1), "v": np.abs(rand(4))}
+    weights |= {name: rand(4, seed=i) for i, name in enumerate("sbm")}
+    view = check(make(nodes, {"x": ROWS}, ["y"], weights))
+    kinds = [(n.name, n.attrs["activation"]) for n in view.nodes if n.op == "Conv"]
+    assert kinds == [("conv", "relu"), ("next", "silu")]
+    assert ops(view) == ["Flatten", "Conv", "Conv", "Flatten"]

@@ -255,6 +255,9 @@ _PLANES = (
     *planes("sub", "Sub", 3, ODD, tensors=2, act="clip"),
     *planes("mul", "Mul", 3, ODD, tensors=2),
     *planes("div", "Div", 3, ODD, tensors=2),
+    *planes("max", "Max", 3, ODD, tensors=2),
+    *planes("max_rows", "Max", 9, (), tensors=2),
+    *planes("min", "Min", 3, ODD, tensors=2, act="relu"),
     *planes("gate", "Mul", 5, ODD, tensors=2, act="hardswish", other=(5, 1, 1)),
     *planes("gate_pixels", "Mul", 5, WIDE, tensors=2, act="relu", other=(1, *WIDE)),
     *planes("gate_all", "Add", 5, SMALL, tensors=2, act="none", other=(1, 1, 1)),
@@ -270,6 +273,7 @@ _PLANES = (
         for case in planes(kind, "Activation", 3, SMALL, act=kind)
     ),
     Case("sqrt", "Activation", 3, SMALL, attrs=_activation("sqrt"), before="relu"),
+    Case("log", "Activation", 3, SMALL, attrs=_activation("log"), before="exp"),
     Case("constant", "Constant", 3, ODD, tensors=0),
     *planes("prelu", "PRelu", 4, ODD, act="none"),
     *planes("affine", "Affine", 4, ODD, act="clip"),

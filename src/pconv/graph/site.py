@@ -144,19 +144,43 @@ class Site:
             )
         return operand
 
+    def image(self) -> ir.Value:
+        """Give the first operand as an image; rows [n, c, l] become [n, c, 1, l]."""
+        shape = shape_of(self.tensor())
+        if len(shape) != 3:
+            return self.tensor(rank=4)
+        return self.reshape(self.tensor(), (*shape[:2], 1, shape[2]), step="image")
+
+    def like_operand(self, image: ir.Value) -> ir.Value:
+        """Make rows of an image again, where the first operand is rows."""
+        if len(shape_of(self.tensor())) == 4:
+            return image
+        shape = shape_of(image)
+        return self.named(image, self.reshape(image, (*shape[:2], shape[3]), step="row"))
+
+    def named(self, before: ir.Value, after: ir.Value) -> ir.Value:
+        """Give a value the name of the node's output, where what it was made of has it."""
+        if before.name == self.output:
+            before.name, after.name = after.name, before.name
+        return after
+
     def either(self, i: int, shape: Shape | None = None) -> ir.Value:
         """Give an operand that is computed or constant; a constant is brought to a shape, and stays in memory."""
         operand = self.operand(i)
         if operand is None or isinstance(operand, ir.Value):
             return self.tensor(i)
+        return self.constant_value(operand, operand.shape if shape is None else shape, f"constant{i}")
+
+    def constant_value(self, operand: Array, shape: Shape, step: str = "constant") -> ir.Value:
+        """Append a constant that stays in memory, brought to a shape."""
         try:
-            array = np.broadcast_to(operand, operand.shape if shape is None else shape)
+            array = np.broadcast_to(operand, shape)
         except ValueError:
             raise self.unsupported(
-                f"a constant of shape {list(operand.shape)} with an activation {list(shape or ())}",
+                f"a constant of shape {list(operand.shape)} with an activation {list(shape)}",
                 "one that has at most the activation's sizes",
             ) from None
-        return self.emit("Constant", [], array.shape, weights=[("value", array)], step=f"constant{i}")
+        return self.emit("Constant", [], array.shape, weights=[("value", array)], step=step)
 
     def constant(self, i: int) -> Array | None:
         """Give an operand whose values are known now, None where it is absent."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 DOMAIN = "pconv"
-RISING = ("none", "relu", "clip", "tanh", "sigmoid", "elu", "erf", "softplus", "exp", "sqrt")
+RISING = ("none", "relu", "clip", "tanh", "sigmoid", "elu", "erf", "softplus", "exp", "sqrt", "log")
 ACTIVATIONS = (*RISING, "leaky", "hardswish", "silu")
 
 
@@ -50,6 +50,8 @@ OPS = MappingProxyType(
         "Sub": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),
         "Mul": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),
         "Div": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),
+        "Max": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),
+        "Min": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),
         "Activation": OpSpec((1, 1), (), dict(ACTIVATION_DEFAULTS)),
         "Affine": OpSpec((1, 1), (1, 2), dict(ACTIVATION_DEFAULTS)),
         "PRelu": OpSpec((1, 1), (1,), dict(ACTIVATION_DEFAULTS)),

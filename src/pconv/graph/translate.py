@@ -12,11 +12,10 @@ from collections.abc import Iterator, Mapping
 import onnx_ir as ir
 
 from ..errors import ModelError, PconvError, UnsupportedError, did_you_mean
-from .channels_last import channels_first
+from .as_images import as_images
 from .folding import fold, is_foldable
 from .naming import node_names
 from .ops import CONVERTERS, Converter
-from .ops.transpose import CHANNELS_LAST, permuted
 from .reason import reason
 from .shapes import input_shape, source_batch
 from .site import Array, Builder, Operand, Site
@@ -43,8 +42,8 @@ def translate(model: ir.Model) -> ir.Model:
     source = model.graph
     opset = _opset(model)
     inputs = [value for value in source.inputs if value.name not in source.initializers]
-    names = [value.name or "" for value in [*inputs, *(output for node in source for output in node.outputs)]]
-    builder = Builder(source.name or "model", names, source_batch(inputs))
+    values = [*inputs, *(output for node in source for output in node.outputs)]
+    builder = Builder(source.name or "model", [value.name or "" for value in values], source_batch(inputs))
     known: dict[ir.Value, Operand] = {}
     for value in inputs:
         known[value] = builder.add_input(value.name or "", input_shape(value))
@@ -52,7 +51,9 @@ def translate(model: ir.Model) -> ir.Model:
         if value.const_value is None:
             raise ModelError(f"initialiser {value.name}: it has no data. Export the model again.")
         known[value] = value.const_value.numpy()
-    for node, name in node_names(source).items():
+    names = node_names(source)
+    _refuse_attention(source, names)
+    for node, name in names.items():
         _convert(node, name, known, opset, builder, source)
     _finish(source, known, builder)
     return ir.Model(
@@ -95,11 +96,11 @@ def _convert(
     if converter is None:
         raise _unknown(node, name, source)
     try:
-        first = channels_first(node, operands)
-        site = Site(node, name, operands if first is None else first, opset, builder)
+        images = as_images(node, operands)
+        site = Site(node, name, operands if images is None else images[0], opset, builder)
         made = converter(site)
-        if first is not None and isinstance(made, ir.Value):
-            made = permuted(site, made, CHANNELS_LAST, "last")
+        if images is not None and isinstance(made, ir.Value):
+            made = site.named(made, images[1](site, made))
     except PconvError:
         raise
     except Exception as error:  # a converter trusts the node; a broken file may hold anything
@@ -150,6 +151,22 @@ def _unknown(node: ir.Node, name: str, source: ir.Graph) -> UnsupportedError:
         f"{name} ({_kind(node)}): this operator is unsupported{hint}{also}; allowed: the {len(CONVERTERS)} that "
         "docs/operators.md lists. Replace it in the model before the export."
     )
+
+
+def _refuse_attention(source: ir.Graph, names: Mapping[ir.Node, str]) -> None:
+    """Refuse products of two computed matrices before what stands around them, which is made for them alone."""
+    computed = {value for value in source.inputs if value.name not in source.initializers}
+    found = []
+    for node in _computed(source):
+        computed.update(node.outputs)
+        if node.op_type in ("MatMul", "Einsum") and len([v for v in node.inputs if v in computed]) > 1:
+            found.append(node)
+    if found:
+        also = f" (so are those of {len(found) - 1} more nodes)" if len(found) > 1 else ""
+        raise UnsupportedError(
+            f"{names[found[0]]} ({found[0].op_type}): both matrices are computed, as in attention{also}; allowed: one "
+            "computed, one constant. Compile the part before this node, or a network of convolutions alone."
+        )
 
 
 def _computed(source: ir.Graph) -> Iterator[ir.Node]:

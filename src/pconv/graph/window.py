@@ -21,15 +21,19 @@ class Window:
 
 
 def resolve(site: Site, image: tuple[int, ...], kernel: tuple[int, ...]) -> Window:
-    """Resolve strides, dilations, pads, auto_pad and ceil_mode of a node over an image [h, w]."""
-    if len(kernel) != 2:
+    """Resolve strides, dilations, pads, auto_pad and ceil_mode of a node over an image [h, w] or one row."""
+    if len(kernel) not in (1, 2):
         raise site.unsupported(
-            f"kernel_shape {list(kernel)} is {len(kernel)}-D", "2-D windows over [n, c, h, w]"
+            f"kernel_shape {list(kernel)} is {len(kernel)}-D",
+            "1-D and 2-D windows over [n, c, l] and [n, c, h, w]",
         )
-    strides, dilations = site.attr("strides", (1, 1)), site.attr("dilations", (1, 1))
-    pads = site.attr("pads", (0, 0, 0, 0))
-    if (len(strides), len(dilations), len(pads)) != (2, 2, 4):
-        raise site.malformed("strides, dilations and pads need 2, 2 and 4 numbers")
+    rank = len(kernel)
+    strides, dilations = site.attr("strides", (1,) * rank), site.attr("dilations", (1,) * rank)
+    pads = site.attr("pads", (0,) * 2 * rank)
+    if (len(strides), len(dilations), len(pads)) != (rank, rank, 2 * rank):
+        raise site.malformed(f"strides, dilations and pads need {rank}, {rank} and {2 * rank} numbers")
+    kernel, strides, dilations = (two(values, 1) for values in (kernel, strides, dilations))
+    pads = (*two(pads[:rank], 0), *two(pads[rank:], 0))
     if min(kernel) < 1 or min(strides) < 1 or min(dilations) < 1:
         raise site.malformed("kernel_shape, strides and dilations are at least 1")
     if min(pads) < 0:
@@ -54,6 +58,11 @@ def resolve(site: Site, image: tuple[int, ...], kernel: tuple[int, ...]) -> Wind
         extra=(axes[0][1], axes[1][1]),
         out=(axes[0][0], axes[1][0]),
     )
+
+
+def two(values: tuple[int, ...], rows: int) -> tuple[int, int]:
+    """Give numbers for rows and columns, of which those of a window over one row name the columns alone."""
+    return (values[0], values[1]) if len(values) == 2 else (rows, values[0])
 
 
 def _axis(size: int, reach: int, stride: int, before: int, after: int, ceil: bool) -> tuple[int, int]:

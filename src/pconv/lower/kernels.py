@@ -350,7 +350,7 @@ class ElementwiseKernel:
     all planes share), or nothing at all.
     """
 
-    op: Literal["add", "sub", "mul", "div", "affine", "prelu", "copy"]
+    op: Literal["add", "sub", "mul", "div", "max", "min", "affine", "prelu", "copy"]
     sources: tuple[Layout, ...]
     output: Layout
     activation: Activation

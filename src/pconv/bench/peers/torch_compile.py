@@ -192,6 +192,8 @@ _OPERATORS: Mapping[str, Callable[["NodeView", "list[torch.Tensor]"], "torch.Ten
     "Add": lambda node, x: _activated(node, x[0] + x[1]),
     "Sub": lambda node, x: _activated(node, x[0] - x[1]),
     "Mul": lambda node, x: _activated(node, x[0] * x[1]),
+    "Max": lambda node, x: _activated(node, x[0].maximum(x[1])),
+    "Min": lambda node, x: _activated(node, x[0].minimum(x[1])),
     "Activation": lambda node, x: _activated(node, x[0]),
     "Affine": _affine,
     "Div": lambda node, x: _activated(node, x[0] / x[1]),

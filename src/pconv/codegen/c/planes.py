@@ -246,6 +246,8 @@ def render_elementwise(kernel: ElementwiseKernel) -> str:
         "sub": "x - y",
         "mul": "x * y",
         "div": "x / y",
+        "max": "y > x ? y : x" if planar else "VMAX(x, y)",
+        "min": "y < x ? y : x" if planar else "VMIN(x, y)",
         "copy": "x",
         "affine": f"x * {scale} + {scale.replace('scale', 'shift')}",
         "prelu": f"x < 0 ? x * {scale} : x"

@@ -75,6 +75,17 @@ FN float tanh_f32(float x) {
     return a < 0.625f ? near : x < 0 ? -t : t;
 }
 FN float sqrt_f32(float x) { return __builtin_sqrtf(x); }
+/* log by the series of atanh on [sqrt 1/2, sqrt 2] and the exponent: within 2 ulp. */
+FN float log_f32(float x) {
+    float scaled = x < 1.17549435e-38f ? x * 8388608.0f : x;
+    union { float f; int32_t i; } m = {scaled};
+    int32_t e = (m.i - 0x3f3504f3) >> 23;
+    m.i -= e * 8388608;
+    float n = (float)(x < 1.17549435e-38f ? e - 23 : e), r = (m.f - 1.0f) / (m.f + 1.0f), s = r * r;
+    float l = (((1.1111111e-1f * s + 1.4285714e-1f) * s + 0.2f) * s + 3.3333333e-1f) * s;
+    float y = n * 0.693359375f + (n * -2.12194440e-4f + 2.0f * (r + r * l));
+    return x > 0 ? (x > 3.4028234e38f ? x : y) : x == 0 ? -__builtin_inff() : __builtin_nanf("");
+}
 FN float silu_f32(float x) { return x * sigmoid_f32(x); }
 /* erf as Abramowitz and Stegun 7.1.26, within 1.5e-7. */
 FN float erf_f32(float x) {
@@ -134,7 +145,7 @@ def widened(dtype: DType, vector: str) -> tuple[str, str]:
 
 def needs_exp(kind: str) -> bool:
     """Tell whether an activation is a function of floats."""
-    return kind in ("tanh", "sigmoid", "silu", "elu", "erf", "softplus", "exp", "sqrt")
+    return kind in ("tanh", "sigmoid", "silu", "elu", "erf", "softplus", "exp", "sqrt", "log")
 
 
 def prefetch_weights(dtype: DType, count: int, step: int = 0, w: str = "w", stream: bool = False) -> str:

@@ -98,6 +98,8 @@ def elementwise(kernel: ElementwiseKernel, planes: int) -> Text:
         "sub": "a - b",
         "mul": "a * b",
         "div": "a / b",
+        "max": "(b > a ? b : a)",
+        "min": "(b < a ? b : a)",
         "prelu": "a < 0 ? a * (real)scale[c] : a",
         "copy": "a",
         "affine": "a * (real)scale[c] + (real)shift[c]",

@@ -5,8 +5,10 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
+from ..nodes import Shape
 from ..site import Operand, Site, shape_of
 
+_MOST_FACTORS = 16
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -99,14 +101,55 @@ def absolute(site: Site) -> Operand:
 
 
 def power(site: Site) -> Operand:
-    """Convert Pow with a constant exponent of which there is a kernel."""
+    """Convert Pow with one constant exponent: products, a root, or exp(exponent * log x).
+
+    The last is of numbers of at least 0, as ONNX has it for exponents that are not whole.
+    """
     x, exponent = site.tensor(), site.weight(1)
-    value = float(exponent.reshape(-1)[0]) if exponent.size == 1 else 0.0
-    if value == 0.5:
-        return _activation(site, "sqrt")
-    if value == 2:
-        return site.emit("Mul", [x, x], shape_of(x))
-    raise site.unsupported(f"its exponent is {exponent.tolist()}", "2 or 0.5")
+    if exponent.size > 1:
+        raise site.unsupported(f"its exponent has shape {list(exponent.shape)}", "one number")
+    value, shape = float(exponent.reshape(-1)[0]), shape_of(x)
+    size = abs(value)
+    if value in (0.5, 1):
+        return _activation(site, "sqrt") if value == 0.5 else x
+    if size == 0.5:
+        y = _activation(site, "sqrt", step="root")
+    elif size == int(size) and 1 <= size <= _MOST_FACTORS:
+        y = _product(site, x, int(size), "" if value > 0 else "product")
+    elif value == int(value):
+        raise site.unsupported(
+            f"its exponent is {value:g}", f"whole ones from 1 to {_MOST_FACTORS}, or fractions"
+        )
+    else:
+        line = _scaled(site, _activation(site, "log", step="log"), value, step="times")
+        return _activation(site, "exp", x=line)
+    return y if value > 0 else site.emit("Div", [_ones(site, shape), y], shape)
+
+
+def _product(site: Site, x: ir.Value, count: int, step: str) -> ir.Value:
+    """Append x * x * ..., by squares where that is less."""
+    if count == 1:
+        return x
+    half = _product(site, x, count // 2, f"{step or 'power'}.{count // 2}")
+    even = site.emit("Mul", [half, half], shape_of(x), step=f"{step or 'power'}.even" if count % 2 else step)
+    return site.emit("Mul", [even, x], shape_of(x), step=step) if count % 2 else even
+
+
+def reciprocal(site: Site) -> Operand:
+    """Convert Reciprocal."""
+    shape = shape_of(site.tensor())
+    return site.emit("Div", [_ones(site, shape), site.tensor()], shape)
+
+
+def softsign(site: Site) -> Operand:
+    """Convert Softsign: x / (1 + abs(x))."""
+    x = site.tensor()
+    size = _scaled(site, _activation(site, "leaky", -1.0, step="abs"), 1.0, 1.0, step="positive")
+    return site.emit("Div", [x, size], shape_of(x))
+
+
+def _ones(site: Site, shape: Shape) -> ir.Value:
+    return site.constant_value(np.ones(1), shape, "one")
 
 
 def _bound(site: Site, name: str, i: int, default: float) -> float:
@@ -146,6 +189,7 @@ _PLAIN = {
     "Exp": "exp",
     "Softplus": "softplus",
     "Sqrt": "sqrt",
+    "Log": "log",
 }
 
 CONVERTERS = {
@@ -162,4 +206,6 @@ CONVERTERS = {
     "Neg": neg,
     "Abs": absolute,
     "Pow": power,
+    "Reciprocal": reciprocal,
+    "Softsign": softsign,
 }

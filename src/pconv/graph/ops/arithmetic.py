@@ -56,7 +56,7 @@ def sum_(site: Site) -> Operand:
         (site.either(i, shape) for i in range(len(site.operands))), key=lambda part: shape_of(part) != shape
     )
     for i, part in enumerate(others, 1):
-        total = _combined(site, "Add", total, part, "" if i == len(others) else f"sum{i}")
+        total = combined(site, "Add", total, part, "" if i == len(others) else f"sum{i}")
     return total
 
 
@@ -76,10 +76,10 @@ def _affine(site: Site, x: ir.Value, scale: Array, shift: Array) -> Operand:
 
 def _tensors(site: Site) -> Operand:
     shape = next(shape_of(x) for x in site.operands if isinstance(x, ir.Value))
-    return _combined(site, site.op, site.either(0, shape), site.either(1, shape))
+    return combined(site, site.op, site.either(0, shape), site.either(1, shape))
 
 
-def _combined(site: Site, op: str, a: ir.Value, b: ir.Value, step: str = "") -> ir.Value:
+def combined(site: Site, op: str, a: ir.Value, b: ir.Value, step: str = "") -> ir.Value:
     """Append an operator of two activations, each of which may lack dimensions that the other has."""
     shape = _common(site, a, b)
     a, b = (_aligned(site, x, shape, f"{step or 'both'}.{i}") for i, x in enumerate((a, b)))

@@ -7,10 +7,13 @@ from ..window import resolve
 
 
 def conv(site: Site) -> Operand:
-    """Convert a 2-D convolution with constant weights; groups and dilation are kept."""
-    x, weight = site.tensor(rank=4), site.weight(1)
-    if weight.ndim != 4:
-        raise site.unsupported(f"its weight has shape {list(weight.shape)}", "2-D kernels [oc, ic, kh, kw]")
+    """Convert a convolution of an image or of rows with constant weights; groups and dilation are kept."""
+    x, weight = site.image(), site.weight(1)
+    if weight.ndim != len(shape_of(site.tensor())):
+        raise site.unsupported(
+            f"its weight has shape {list(weight.shape)}",
+            "kernels [oc, ic, kh, kw] of an image, [oc, ic, k] of rows",
+        )
     _, ic, *image = shape_of(x)
     oc, group = weight.shape[0], int(site.attr("group", 1))
     if group < 1 or oc % group or weight.shape[1] * group != ic:
@@ -24,16 +27,17 @@ def conv(site: Site) -> Operand:
     if bias.shape != (oc,):
         raise site.malformed(f"its bias has shape {list(bias.shape)}, not [{oc}]")
     window = resolve(site, tuple(image), weight.shape[2:])
-    return site.emit(
+    y = site.emit(
         "Conv",
         [x],
         (1, oc, *window.out),
-        weights=[("weight", weight), ("bias", bias)],
+        weights=[("weight", weight.reshape(*weight.shape[:2], *window.kernel)), ("bias", bias)],
         strides=window.strides,
         pads=window.pads,
         dilations=window.dilations,
         group=group,
     )
+    return site.like_operand(y)
 
 
 CONVERTERS = {"Conv": conv}

@@ -9,13 +9,18 @@ import numpy as np
 import onnx_ir as ir
 
 from ..site import Array, Operand, Site, shape_of
+from ..window import two
 
 
 def conv_transpose(site: Site) -> Operand:
-    """Convert a 2-D transposed convolution with constant weights [ic, oc / group, kh, kw]."""
-    x, weight = site.tensor(rank=4), site.weight(1)
-    if weight.ndim != 4:
-        raise site.unsupported(f"its weight has shape {list(weight.shape)}", "2-D kernels [ic, oc, kh, kw]")
+    """Convert a transposed convolution of an image or of rows; weights are [ic, oc / group, kh, kw] or [.., k]."""
+    x, weight = site.image(), site.weight(1)
+    rank = len(shape_of(site.tensor())) - 2
+    if weight.ndim != 2 + rank:
+        raise site.unsupported(
+            f"its weight has shape {list(weight.shape)}",
+            "kernels [ic, oc, kh, kw] of an image, [ic, oc, k] of rows",
+        )
     group, channels = int(site.attr("group", 1)), shape_of(x)[1]
     if group < 1 or channels % group or weight.shape[0] != channels:
         raise site.malformed(
@@ -28,30 +33,34 @@ def conv_transpose(site: Site) -> Operand:
     bias = np.zeros(filters, np.float32) if bias is None else bias
     if bias.shape != (filters,):
         raise site.malformed(f"its bias has shape {list(bias.shape)}, not [{filters}]")
-    strides, dilations = site.attr("strides", (1, 1)), site.attr("dilations", (1, 1))
-    kernel = _dilated(weight, dilations)
+    strides = two(site.attr("strides", (1,) * rank), 1)
+    dilations = two(site.attr("dilations", (1,) * rank), 1)
+    kernel = _dilated(weight.reshape(*weight.shape[:2], *two(weight.shape[2:], 1)), dilations)
     pads, out = _place(site, shape_of(x)[2:], kernel.shape[2:], strides)
-    return _emit(site, x, _phases(kernel, group, strides), bias, group, strides, pads, out)
+    return site.like_operand(_emit(site, x, _phases(kernel, group, strides), bias, group, strides, pads, out))
 
 
 def _place(
     site: Site, image: tuple[int, ...], reach: tuple[int, ...], strides: tuple[int, int]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Give the pads at the top and left, and the output's size."""
-    extra = site.attr("output_padding", (0, 0))
+    rank = len(shape_of(site.tensor())) - 2
+    extra = two(site.attr("output_padding", (0,) * rank), 0)
     full = [(i - 1) * s + r for i, s, r in zip(image, strides, reach, strict=True)]
     asked, mode = site.attr("output_shape"), site.attr("auto_pad", "NOTSET")
     if mode in ("SAME_UPPER", "SAME_LOWER") and asked is None:
         asked = tuple(i * s for i, s in zip(image, strides, strict=True))
     if asked is not None:
-        total = [max(0, f + e - a) for f, e, a in zip(full, extra, asked[-2:], strict=True)]
+        asked = two(tuple(asked)[-rank:], 1)
+        total = [max(0, f + e - a) for f, e, a in zip(full, extra, asked, strict=True)]
         half = [(t + (mode != "SAME_UPPER")) // 2 if mode != "NOTSET" else t - t // 2 for t in total]
         most = [f + e for f, e in zip(full, extra, strict=True)]
-        if mode == "NOTSET" and any(a > m for a, m in zip(asked[-2:], most, strict=True)):
-            raise site.malformed(f"output_shape {list(asked[-2:])} is more than its windows reach, {most}")
-        pads, out = (half[0], half[1]), (min(asked[-2], most[0]), min(asked[-1], most[1]))
+        if mode == "NOTSET" and any(a > m for a, m in zip(asked, most, strict=True)):
+            raise site.malformed(f"output_shape {list(asked)} is more than its windows reach, {most}")
+        pads, out = (half[0], half[1]), (min(asked[0], most[0]), min(asked[1], most[1]))
     elif mode in ("NOTSET", "VALID"):
-        top, left, bottom, right = site.attr("pads", (0, 0, 0, 0)) if mode == "NOTSET" else (0, 0, 0, 0)
+        given = site.attr("pads", (0,) * 2 * rank) if mode == "NOTSET" else (0,) * 2 * rank
+        (top, left), (bottom, right) = two(given[:rank], 0), two(given[rank:], 0)
         if min(top, left, bottom, right) < 0:
             raise site.unsupported(f"pads {[top, left, bottom, right]} add to the output", "at least 0")
         pads = (top, left)
@@ -90,7 +99,7 @@ def _emit(
     strides: tuple[int, int],
     pads: tuple[int, int],
     out: tuple[int, int],
-) -> Operand:
+) -> ir.Value:
     """Append the convolution over whole blocks of the stride, the interleaving, and what cuts off the rest."""
     image, reach, steps = shape_of(x)[2:], filters.shape[2:], range(2)
     skip = [min(pads[i] // strides[i], reach[i] - 1) for i in steps]

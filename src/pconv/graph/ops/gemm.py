@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..site import Array, Operand, Site, shape_of
-from .transpose import CHANNELS_FIRST, CHANNELS_LAST, permuted
+from .transpose import last_again, last_as_image
 
 
 def gemm(site: Site) -> Operand:
@@ -31,21 +31,20 @@ def matmul(site: Site) -> Operand:
     weight = site.weight(1)
     if weight.ndim != 2:
         raise site.unsupported(f"its weight has shape {list(weight.shape)}", "a matrix [k, out]")
-    if isinstance(x := site.operand(0), ir.Value) and len(shape_of(x)) == 4:
+    if isinstance(x := site.operand(0), ir.Value) and len(shape_of(x)) > 2:
         return _pointwise(site, x, weight)
     return _emit(site, weight.T, np.zeros(weight.shape[1], np.float32))
 
 
 def _pointwise(site: Site, x: ir.Value, weight: Array) -> Operand:
-    """Append a 1x1 convolution of an image whose channels come last."""
-    n, h, w, channels = shape_of(x)
+    """Append a 1x1 convolution of what has its channels last: an image, or rows of tokens."""
+    *before, channels = shape_of(x)
     if weight.shape[0] != channels:
         raise site.malformed(f"its weight takes {weight.shape[0]} features, its input has {channels}")
-    image, filters = permuted(site, x, CHANNELS_FIRST, "image"), weight.shape[1]
+    image, filters = last_as_image(site, x, "image"), weight.shape[1]
     weights = [("weight", weight.T[:, :, None, None]), ("bias", np.zeros(filters, np.float32))]
-    return permuted(
-        site, site.emit("Conv", [image], (n, filters, h, w), weights=weights, step="conv"), CHANNELS_LAST
-    )
+    done = site.emit("Conv", [image], (1, filters, *shape_of(image)[2:]), weights=weights, step="conv")
+    return last_again(site, done, (*before, filters))
 
 
 def _times(array: Array, factor: float) -> Array:

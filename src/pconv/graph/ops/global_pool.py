@@ -1,4 +1,4 @@
-"""Pooling of a whole image."""
+"""Pooling of a whole image, or of whole rows."""
 
 import onnx_ir as ir
 
@@ -7,12 +7,12 @@ from ..site import Operand, Site, shape_of
 
 def global_average_pool(site: Site) -> Operand:
     """Convert GlobalAveragePool."""
-    return average(site, site.tensor(rank=4))
+    return site.like_operand(average(site, site.image()))
 
 
 def global_max_pool(site: Site) -> Operand:
     """Convert GlobalMaxPool."""
-    return maximum(site, site.tensor(rank=4))
+    return site.like_operand(maximum(site, site.image()))
 
 
 def average(site: Site, x: ir.Value, step: str = "") -> ir.Value:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from ..site import Array, Operand, Site, shape_of
 from .reduce import over_channels
-from .transpose import CHANNELS_FIRST, CHANNELS_LAST, permuted
+from .transpose import last_again, last_as_image
 
 
 def instance_normalization(site: Site) -> Operand:
@@ -30,13 +30,11 @@ def group_normalization(site: Site) -> Operand:
 
 
 def layer_normalization(site: Site) -> Operand:
-    """Convert LayerNormalization of rows [n, k], or of an image [n, h, w, c] over its channels, as in ConvNeXt."""
+    """Convert LayerNormalization over the last axis: of rows, tokens, or an image [n, h, w, c], as in ConvNeXt."""
     x = site.tensor()
     shape, rank = shape_of(x), len(shape_of(x))
-    if rank not in (2, 4) or site.axis(site.attr("axis", -1), rank) != rank - 1:
-        raise site.unsupported(
-            f"axis {site.attr('axis', -1)} of {list(shape)}", "the last axis of [n, k] or [n, h, w, c]"
-        )
+    if rank < 2 or site.axis(site.attr("axis", -1), rank) != rank - 1:
+        raise site.unsupported(f"axis {site.attr('axis', -1)} of {list(shape)}", "the last axis")
     if any(output.uses() or output.is_graph_output() for output in site.node.outputs[1:]):
         raise site.unsupported("its mean or deviation is used", "its first output alone")
     scale, bias = site.weight(1).reshape(-1), site.constant(2)
@@ -44,10 +42,7 @@ def layer_normalization(site: Site) -> Operand:
     if scale.size != shape[-1] or bias.size != shape[-1]:
         raise site.malformed(f"scale and bias of {scale.size} and {bias.size} for an input {list(shape)}")
     channels = shape[-1]
-    rows = rank == 2
-    image = (
-        site.reshape(x, (1, channels, 1, 1), "image") if rows else permuted(site, x, CHANNELS_FIRST, "image")
-    )
+    image = last_as_image(site, x, "image")
     mean = over_channels(site, image, 1.0 / channels, "mean")
     apart = site.emit("Sub", [image, mean], shape_of(image), step="apart")
     square = site.emit("Mul", [apart, apart], shape_of(image), step="square")
@@ -55,7 +50,7 @@ def layer_normalization(site: Site) -> Operand:
     unit = _unit(site, apart, variance)
     weights = [("scale", scale), ("shift", bias)]
     done = site.emit("Affine", [unit], shape_of(unit), weights=weights, step="scaled")
-    return site.reshape(done, shape) if rows else permuted(site, done, CHANNELS_LAST)
+    return last_again(site, done, shape)
 
 
 def _unit(site: Site, apart: ir.Value, variance: ir.Value) -> ir.Value:

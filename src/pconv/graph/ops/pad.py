@@ -10,17 +10,18 @@ _MODES = ("constant", "reflect", "edge")
 
 def pad(site: Site) -> Operand:
     """Convert Pad; pads and value are attributes before opset 11, axes an input from opset 18 on."""
-    x = site.tensor(rank=4)
+    x, rank = site.image(), len(shape_of(site.tensor()))
     pads = site.ints("pads", 1)
     if pads is None:
         raise site.malformed("its pads are missing")
-    axes = [site.axis(axis, 4) for axis in site.ints("axes", 3) or range(4)]
+    axes = [site.axis(axis, rank) for axis in site.ints("axes", 3) or range(rank)]
     if len(pads) != 2 * len(axes):
         raise site.malformed(f"{len(pads)} pads for {len(axes)} axes")
     if not any(pads):
-        return x
+        return site.tensor()
     before, after = [0] * 4, [0] * 4
     for i, axis in enumerate(axes):
+        axis += axis == 2 and rank == 3
         before[axis], after[axis] = pads[i], pads[i + len(axes)]
     mode, value = _mode(site), _value(site)
     if min(pads) < 0 or before[0] or after[0]:
@@ -30,7 +31,7 @@ def pad(site: Site) -> Operand:
         raise site.unsupported(f"mode {mode!r} over channels", "'constant' there")
     if mode == "reflect" and any(pad >= shape_of(x)[2 + i % 2] for i, pad in enumerate(image)):
         raise site.malformed(f"mode 'reflect' with pads {list(image)} of an image {list(shape_of(x)[2:])}")
-    return _pad(site, x, channels, image, mode, value if mode == "constant" else 0.0)
+    return site.like_operand(_pad(site, x, channels, image, mode, value if mode == "constant" else 0.0))
 
 
 def _mode(site: Site) -> str:

@@ -23,7 +23,7 @@ def average_pool(site: Site) -> Operand:
     image = shape_of(x)[2:]
     pads, counted = window.pads, bool(site.attr("count_include_pad", 0)) and any(window.pads)
     if window.kernel == image and not any(pads) and window.out == (1, 1):
-        return site.emit("GlobalAveragePool", [x], (*shape_of(x)[:2], 1, 1))
+        return site.like_operand(site.emit("GlobalAveragePool", [x], (*shape_of(x)[:2], 1, 1)))
     if counted and any(window.extra):
         top, left, bottom, right = pads
         padded = (*shape_of(x)[:2], image[0] + top + bottom, image[1] + left + right)
@@ -33,7 +33,7 @@ def average_pool(site: Site) -> Operand:
 
 
 def _resolve(site: Site) -> tuple[ir.Value, Window]:
-    x = site.tensor(rank=4)
+    x = site.image()
     kernel = site.attr("kernel_shape")
     if kernel is None:
         raise site.malformed("kernel_shape is missing")
@@ -51,7 +51,8 @@ def _emit(
     site: Site, op: str, x: ir.Value, window: Window, pads: tuple[int, int, int, int], **attrs: Any
 ) -> Operand:
     shape = (*shape_of(x)[:2], *window.out)
-    return site.emit(op, [x], shape, kernel_shape=window.kernel, strides=window.strides, pads=pads, **attrs)
+    attrs |= {"kernel_shape": window.kernel, "strides": window.strides, "pads": pads}
+    return site.like_operand(site.emit(op, [x], shape, **attrs))
 
 
 CONVERTERS = {"MaxPool": max_pool, "AveragePool": average_pool}

@@ -36,7 +36,7 @@ _ROUNDS: dict[str, Callable[[Coordinates], Coordinates]] = {
 
 def resize(site: Site) -> Operand:
     """Convert Resize; up to opset 10 it has neither sizes nor a choice of coordinates, and shrinks by rounding up."""
-    x, new = site.tensor(rank=4), site.opset > 10
+    x, new, rank = site.image(), site.opset > 10, len(shape_of(site.tensor()))
     scales, sizes = site.constant(2 if new else 1), site.constant(3) if new else None
     place = site.attr("coordinate_transformation_mode", "half_pixel" if new else "asymmetric")
     nearest = site.attr("nearest_mode", "round_prefer_floor")
@@ -51,7 +51,8 @@ def resize(site: Site) -> Operand:
     ):
         if (given := site.attr(name, allowed)) != allowed:
             raise site.unsupported(f"{name} {given!r}", repr(allowed))
-    axes = [site.axis(axis, 4) for axis in site.attr("axes", range(4))]
+    axes = [site.axis(axis, rank) for axis in site.attr("axes", range(rank))]
+    axes = [axis + (axis == 2 and rank == 3) for axis in axes]
     shape, out, factors = shape_of(x), list(shape_of(x)), [np.float32(1)] * 4
     given = sizes if sizes is not None and sizes.size else scales
     if given is None or given.size != len(axes):
@@ -70,7 +71,7 @@ def resize(site: Site) -> Operand:
     for name, axis in (("rows", 2), ("columns", 3)):
         rounding = nearest if new else "ceil" if factors[axis] < 1 else "floor"
         weights.append((name, _matrix(site, shape[axis], out[axis], factors[axis], place, rounding)))
-    return site.emit("Resize", [x], out, weights=weights)
+    return site.like_operand(site.emit("Resize", [x], out, weights=weights))
 
 
 def _matrix(site: Site, size: int, out: int, scale: np.float32, place: str, nearest: str) -> Coordinates:

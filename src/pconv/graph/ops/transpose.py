@@ -1,6 +1,7 @@
 """Transpose, which is a Flatten where it moves nothing but dimensions of size 1."""
 
 from collections.abc import Sequence
+from math import prod
 
 import onnx_ir as ir
 
@@ -27,6 +28,21 @@ def permuted(site: Site, x: ir.Value, order: Sequence[int], step: str = "") -> i
     if moved == sorted(moved):
         return site.reshape(x, out, step)
     return site.emit("Transpose", [x], out, step=step, perm=tuple(order))
+
+
+def last_as_image(site: Site, x: ir.Value, step: str) -> ir.Value:
+    """Append what makes an image [1, c, h, w] of anything whose channels come last, as rows of tokens [1, t, c]."""
+    shape = shape_of(x)
+    grid = (1, prod(shape[1:-2]), *shape[-2:]) if len(shape) > 2 else (1, 1, 1, shape[-1])
+    return permuted(site, site.reshape(x, grid, f"{step}.grid"), CHANNELS_FIRST, step)
+
+
+def last_again(site: Site, image: ir.Value, shape: Sequence[int]) -> ir.Value:
+    """Append what brings an image's channels last again, in a shape."""
+    _, c, h, w = shape_of(image)
+    if tuple(shape) == (1, h, w, c):
+        return permuted(site, image, CHANNELS_LAST)
+    return site.reshape(permuted(site, image, CHANNELS_LAST, "grid"), shape)
 
 
 CONVERTERS = {"Transpose": transpose}

@@ -21,6 +21,8 @@ OPERATORS: dict[str, Operator] = {
     "Sub": ELEMENTWISE,
     "Mul": ELEMENTWISE,
     "Div": ELEMENTWISE,
+    "Max": ELEMENTWISE,
+    "Min": ELEMENTWISE,
     "Activation": ELEMENTWISE,
     "Affine": ELEMENTWISE,
     "PRelu": ELEMENTWISE,
