@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--file", type=Path, help="default: results/schedules_TARGET.json")
     arguments = parser.parse_args()
     target = targets.native()
-    path = arguments.file or RESULTS / f"schedules_{target.name}.json"
+    path = arguments.file or RESULTS / f"schedules_{target.cpu or target.name}.json"
     if arguments.job != "fit":
         measure(target, path, arguments.only, again=arguments.job == "again")
     else:
@@ -179,6 +179,7 @@ def measure(target: Target, path: Path, only: str, again: bool = False, rounds: 
         document["layers"][name] = dict(sorted(times.items(), key=lambda item: item[1]))
         document["target"] = {
             "name": target.name,
+            "cpu": target.cpu,
             "caches": {"l1_bytes": target.l1_bytes, "l2_bytes": target.l2_bytes},
         }
         document["machine"] = machine.record(
@@ -205,7 +206,8 @@ class Timed:
 
 def timed(document: dict[str, Any], only: str = "") -> tuple[Target, dict[str, list[Timed]]]:
     """Read the target with the caches it was measured on, and its layers; what is no longer offered is left out."""
-    target = replace(targets.get(document["target"]["name"]), **document["target"]["caches"])
+    said = document["target"]
+    target = replace(targets.get(said["name"], said.get("cpu") or None), **said["caches"])
     clock = document["machine"]["fma_peak_gflops"] / (2 * target.lanes * target.fma_units)
     found = {}
     for name, case in layers():

@@ -25,6 +25,7 @@ from pconv.codegen import generate
 from pconv.lower import lower
 from pconv.lower.choice import Choice, Picker
 from pconv.runtime import Engine
+from pconv.targets import Target
 from pconv.targets.detect import cpu_flags
 
 RESULTS = pages.RESULTS / "kernels.json"
@@ -32,8 +33,8 @@ PAGE, MARK = pages.DOCS / "kernels.md", "kernels"
 
 WINOGRAD = "Winograd, times as fast as direct: 3x3, stride 1"
 RUNS, REPEATS = 5, 12
-INSTRUCTION_SETS = ("x86-64-v4", "x86-64-v3")
-TITLES = {"x86-64-v4": "AVX-512", "x86-64-v3": "AVX2"}
+TITLES = {"x86-64-v4": "AVX-512", "znver4": "AVX-512, scheduled for Zen 4,", "x86-64-v3": "AVX2"}
+"""Of instruction sets and cores, in the order of the page."""
 
 KEEP = 3.56
 KINDS_3X3 = {
@@ -111,9 +112,15 @@ def _by_points(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
     return min((c for c in choices if c.winograd), key=lambda c: c.shapes.kernels, default=choices[0]), ""
 
 
-def measure(target_name: str) -> Record:
-    """Time every case on one instruction set of this machine."""
-    target = targets.get(targets.native().name if target_name == targets.native().name else target_name)
+def here() -> list[Target]:
+    """List what this machine is measured as: its own target, and those of narrower registers."""
+    native, flags = targets.native(), cpu_flags() or frozenset()
+    others = [targets.get(name) for name in TITLES if name in targets.names()]
+    return [native, *(t for t in others if t.lanes < native.lanes and flags.issuperset(t.features))]
+
+
+def measure(target: Target) -> Record:
+    """Time every case on one target of this machine."""
     listed = cases()
     ways = {
         _directly: [case for *_, case in listed],
@@ -171,7 +178,7 @@ def measure(target_name: str) -> Record:
     described = machine.record(("numpy",), compiler=machine.compiler())
     return {
         "machine": described,
-        "target": target.name,
+        "target": target.cpu or target.name,
         "fma_peak_gflops": round(fma_peak, 1),
         "results": rows,
     }
@@ -225,11 +232,8 @@ def main() -> None:
             part["target"]: part
             for part in json.loads(RESULTS.read_text(encoding="utf-8"))["instruction_sets"]
         }
-        flags = cpu_flags() or frozenset()
-        parts |= {
-            name: measure(name) for name in INSTRUCTION_SETS if flags.issuperset(targets.get(name).features)
-        }
-        document = {"instruction_sets": [parts[name] for name in INSTRUCTION_SETS if name in parts]}
+        parts |= {part["target"]: part for part in map(measure, here())}
+        document = {"instruction_sets": [parts[name] for name in TITLES if name in parts]}
         RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     pages.write(PAGE, MARK, body())
 

@@ -32,7 +32,11 @@ def section(target: str, document: Record) -> str:
     counts = {n for record in networks.values() for n in speed_tables.thread_counts(record)}
     for threads in sorted(counts):
         parts += [f"On {threads} thread{'s' * (threads > 1)}:", speed_tables.ratio_table(document, threads)]
-    parts += ["### Share of the FMA peak", "One thread, executed multiply-adds only, over the layers' time."]
+    parts += [
+        "### Share of the FMA peak",
+        "One thread, multiply-adds over the layers' time: those that were executed, and in the first column those that "
+        "the kept weights have, of which Winograd's way executes fewer.",
+    ]
     parts += [speed_tables.peak_table(document)]
     if {1, 2} <= counts:
         parts += ["### The second thread", speed_tables.scaling_table(document)]

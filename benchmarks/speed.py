@@ -1,4 +1,4 @@
-"""Measure how fast pconv is against the engines of today; writes results/speed_TARGET.json.
+"""Measure how fast pconv is against the engines of today; writes results/speed_CPU.json.
 
     python benchmarks/speed.py                                   all networks; an hour the first time, then half
     python benchmarks/speed.py --only resnet18 --seconds 5       a quick look at one
@@ -145,7 +145,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="per network and thread count")
     parser.add_argument("--threads", type=_counts, default=THREADS, metavar="N,N")
     parser.add_argument("--peers", default=peers.ALL, metavar="NAME,NAME", help="default: all")
-    parser.add_argument("-o", "--output", type=Path, default=speed_tables.path_of(native().name))
+    parser.add_argument(
+        "-o", "--output", type=Path, default=speed_tables.path_of(native().cpu or native().name)
+    )
     return parser.parse_args()
 
 

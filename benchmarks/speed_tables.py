@@ -24,11 +24,19 @@ TITLES = {
 INSTRUCTIONS = {"v16": "AVX-512", "v8": "AVX2", "v4": "NEON"}
 """By the width of a vector, as the names of the micro-kernels say it."""
 
+SHARES = {
+    "sparse_3x3_kept": "sparse 3x3, kept weights",
+    "sparse_3x3_peak": "sparse 3x3",
+    "sparse_peak": "sparse",
+    "peak": "all",
+}
+"""What there is a share of the FMA peak of, as the results and the page name it."""
+
 Record = Mapping[str, Any]
 
 
 def path_of(target: str) -> Path:
-    """Name the results file of the CPUs of a target."""
+    """Name the results file of a core, or of the CPUs of an instruction set."""
     return RESULTS / f"speed_{target}.json"
 
 
@@ -101,17 +109,18 @@ def ratio_table(document: Record, threads: int) -> str:
 
 
 def peak_table(document: Record) -> str:
-    """Show which share of the measured FMA peak the convolutions reach on one thread."""
+    """Show which share of the measured FMA peak the convolutions reach on one thread.
+
+    Where it was not counted what the kept weights have, there is nothing.
+    """
     rows = []
     for name, record in document["networks"].items():
         labels = {key(variant): variant for variant in record["variants"]}
         for layers in record["layers"]:
-            shares = [
-                layers[share] for share in ("sparse_3x3_peak_percent", "sparse_peak_percent", "peak_percent")
-            ]
+            shares = [layers.get(f"{share}_percent") for share in SHARES]
             title = f"{TITLES.get(name, name)}, {variant_label(labels[key(layers)])}"
             rows.append([title, *("-" if share is None else f"{share:.0f}%" for share in shares)])
-    return pages.table(["convolutions", "sparse 3x3", "sparse", "all"], rows)
+    return pages.table(["convolutions", *SHARES.values()], rows)
 
 
 def scaling_table(document: Record) -> str:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pconv import Recipe, compile, zoo
 from pconv.bench import peak
 from pconv.graph import load
@@ -65,8 +67,13 @@ def make_variants(
 def measure_layers(variant: Variant) -> dict[str, Any]:
     """Measure every convolution on one thread, as a share of the FMA peak measured before and after.
 
-    The shares count executed multiply-adds only, and are over time: a layer weighs what it takes.
+    The shares count executed multiply-adds only, and are over time: a layer weighs what it takes. Winograd's way
+    executes fewer than the kept weights have, which "kept" counts.
     """
+    kept = {
+        name: float(np.count_nonzero(weight) / weight.size)
+        for name, weight in layer_weights(load(variant.path)).items()
+    }
     with compile(variant.path, threads=1) as engine:
         peaks = [peak.measure()]
         convolutions = _convolutions(engine)
@@ -74,13 +81,16 @@ def measure_layers(variant: Variant) -> dict[str, Any]:
     best = max(peaks)
     for layer in convolutions:
         layer["peak_percent"] = 100 * layer["gflops"] / best
-    sparse = [layer for layer in convolutions if layer["dense_gflops"] > layer["gflops"]]
+        layer["kept_gflops"] = layer["dense_gflops"] * kept[layer["name"]]
+    sparse = [layer for layer in convolutions if kept[layer["name"]] < 1]
+    sparse_3x3 = [layer for layer in sparse if layer["kernel"] == [3, 3]]
     return variant.labels | {
         "threads": 1,
         "fma_peaks_gflops": peaks,
         "peak_percent": _share(convolutions, best),
         "sparse_peak_percent": _share(sparse, best),
-        "sparse_3x3_peak_percent": _share([layer for layer in sparse if layer["kernel"] == [3, 3]], best),
+        "sparse_3x3_peak_percent": _share(sparse_3x3, best),
+        "sparse_3x3_kept_percent": _share(sparse_3x3, best, "kept_gflops"),
         "convolutions": convolutions,
     }
 
@@ -112,6 +122,8 @@ def _convolutions(engine: Engine) -> list[dict[str, Any]]:
     ]
 
 
-def _share(convolutions: Sequence[Mapping[str, Any]], peak_gflops: float) -> float | None:
+def _share(
+    convolutions: Sequence[Mapping[str, Any]], peak_gflops: float, counted: str = "gflops"
+) -> float | None:
     took = sum(layer["ms"] for layer in convolutions)
-    return 100 * sum(x["ms"] * x["gflops"] for x in convolutions) / took / peak_gflops if took else None
+    return 100 * sum(x["ms"] * x[counted] for x in convolutions) / took / peak_gflops if took else None

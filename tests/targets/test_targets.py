@@ -108,6 +108,26 @@ def test_native_on_linux(
     assert targets.native() == targets.get(name)
 
 
+@pytest.mark.parametrize(
+    ("flags", "vendor", "family", "cpu"),
+    [
+        (V4, "AuthenticAMD", 25, "znver4"),
+        (V3, "AuthenticAMD", 25, ""),
+        (V4, "AuthenticAMD", 26, ""),
+        (V4, "GenuineIntel", 6, ""),
+    ],
+)
+def test_native_is_for_its_own_core_where_that_is_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, vendor: str, family: int, cpu: str
+) -> None:
+    said = f"vendor_id\t: {vendor}\ncpu family\t: {family}\nflags\t: {flags}"
+    pretend(monkeypatch, tmp_path, "x86_64", said)
+    native = targets.native()
+    assert native.cpu == cpu
+    assert native == targets.get(native.name, cpu or None)
+    assert native.features == targets.get(native.name).features
+
+
 def test_native_on_apple_silicon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pretend(monkeypatch, tmp_path, "arm64", None)
     assert targets.native() == replace(targets.get("aarch64"), os="macos", zig_target="aarch64-macos")

@@ -98,7 +98,7 @@ Cpu = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="The CPU there: x86-64-v3, x86-64-v4; aarch64, cortex-a55, cortex-a76, cortex-x1, neoverse-n1, "
+        help="The CPU there: x86-64-v3, x86-64-v4, znver4; aarch64, cortex-a55, cortex-a76, cortex-x1, neoverse-n1, "
         r"apple-m1. \[default: the plainest, or this machine's]",
         rich_help_panel=BUILD,
     ),

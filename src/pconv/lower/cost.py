@@ -75,7 +75,7 @@ def kernel_terms(
     if kernel.by_channel:
         return {
             "multiply-adds": kernel.group * vectors * taps / target.fma_units,
-            "loads from L1": target.costs.load * (vectors + taps) * kernel.group,
+            "loads from L1": (target.costs.load * vectors + target.costs.weight * taps) * kernel.group,
             "sums put aside": target.costs.put_aside * vectors * kernel.group,
             "weights": weight_cycles,
         }
@@ -86,7 +86,7 @@ def kernel_terms(
     widest = load_width(kernel, tile, target.vector_registers)
     count = sum(loads(kernel, p, tile, kernel.passes, widest) for p in sample) / len(sample)
     # Side by side, weights come in pairs as well.
-    count += weight_loads(taps, kernel.group, 2 * target.lanes * kernel.by_lane)
+    weights = weight_loads(taps, kernel.group, 2 * target.lanes * kernel.by_lane)
     lines = input_lines(kernel, tile, target)
     rows, cols = footprint(kernel, tile)
     moves = rows * min(1.0, kernel.source.row_vectors / REACH) if kernel.by_lane else rows
@@ -97,6 +97,7 @@ def kernel_terms(
     return {
         "multiply-adds": fma,
         "loads from L1": target.costs.load * count
+        + target.costs.weight * weights
         + target.costs.row * moves
         + target.costs.tap * taps * kernel.by_table / kernel.copies,
         "input from beyond L1": line * lines,
@@ -159,7 +160,7 @@ def group_cycles(
         visits = channels / kernel.span
         turns = visits * costs.hold * high * wide
     runs = visits * kernel.runs
-    turns_of_loops = kernels * filters / kernel.group
+    turns_of_loops = kernels * filters / kernel.group * kernel.points
     unknown = 0.0 if kernel.uniform else min(1.0, turns_of_loops / costs.remembered)
     ends = runs * (costs.run + unknown * costs.surprise * surprises(kernels / runs))
     return ends + turns + kernel.group * store + costs.group

@@ -11,7 +11,7 @@ from pconv.targets.opencl import OPENCL_TARGETS
 from pconv.targets.platforms import PLATFORMS, Platform, platform_of
 from pconv.targets.target import Target
 from pconv.targets.x86_64_v3 import X86_64_V3
-from pconv.targets.x86_64_v4 import X86_64_V4
+from pconv.targets.x86_64_v4 import X86_64_V4, ZNVER4
 
 __all__ = [
     "DTYPES",
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _ALL = (X86_64_V4, X86_64_V3, AARCH64)
-_CPUS = {target.name: target for target in _ALL} | {target.cpu: target for target in AARCH64_CORES}
+_CPUS = {target.name: target for target in _ALL} | {core.cpu: core for core in (ZNVER4, *AARCH64_CORES)}
 _DEVICES = {target.name: target for target in OPENCL_TARGETS}
 _PLATFORMS = {platform.name: platform for platform in PLATFORMS}
 
@@ -137,4 +137,4 @@ def native() -> Target:
 
     Raises: BuildError when this CPU or system is not supported.
     """
-    return choose_native(_ALL)
+    return choose_native(tuple(_CPUS.values()))

@@ -19,6 +19,7 @@ def _costs(width: int, load: float = 1.0) -> Costs:
     return Costs(
         overlap=1.0,
         load=load / width,
+        weight=load / width,
         row=1.0 / width,
         loop=5.0 / width,
         run=3.0 / width,

@@ -29,16 +29,19 @@ def this_platform(targets: tuple[Target, ...]) -> Platform:
 
 
 def choose_native(targets: tuple[Target, ...]) -> Target:
-    """Return the most capable of `targets` that this CPU runs, with its cache sizes filled in.
+    """Return the most capable of `targets` that this CPU runs, for its own core where that is known.
+
+    The sizes of its caches are filled in.
 
     Raises: BuildError when none fits.
     """
     here = this_platform(targets)
     flags = cpu_flags()
-    fitting = [t for t in targets if t.arch == here.arch and (flags is None or flags.issuperset(t.features))]
+    runs = [t for t in targets if t.arch == here.arch and (flags is None or flags.issuperset(t.features))]
+    fitting = [t for t in runs if not t.cpu or cpu_family() in t.families]
     if not fitting:
         raise _unsupported(here.os, here.arch, targets)
-    best = max(fitting, key=lambda t: t.lanes_f32)
+    best = max(fitting, key=lambda t: (t.lanes_f32, t.cpu))
     sizes = cache_bytes()
     return replace(
         best,
@@ -50,7 +53,7 @@ def choose_native(targets: tuple[Target, ...]) -> Target:
 
 
 def _unsupported(system: str, arch: str, targets: tuple[Target, ...]) -> BuildError:
-    allowed = ", ".join(t.name for t in targets)
+    allowed = ", ".join(dict.fromkeys(t.name for t in targets))
     return BuildError(
         f"this machine ({system} on {arch}): no target fits its CPU; supported {allowed} on Linux and "
         "macOS. Compile for another machine with target=NAME."
@@ -73,14 +76,25 @@ def cpu_flags() -> frozenset[str] | None:
 
 def cpu_model() -> str:
     """Name the processor."""
+    fields = _cpuinfo()
+    return fields.get("model name") or fields.get("Model") or platform.processor() or platform.machine()
+
+
+def cpu_family() -> tuple[str, str]:
+    """Name an x86 processor's maker and its family; empty where Linux does not tell."""
+    fields = _cpuinfo()
+    return fields.get("vendor_id", ""), fields.get("cpu family", "")
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Read what Linux says of the processors, of each field the last."""
     try:
         lines = CPUINFO.read_text(errors="replace").splitlines()
     except OSError:
-        lines = []
-    fields = {
+        return {}
+    return {
         key.strip(): value.strip() for key, colon, value in (line.partition(":") for line in lines) if colon
     }
-    return fields.get("model name") or fields.get("Model") or platform.processor() or platform.machine()
 
 
 def cache_bytes() -> dict[int, int]:

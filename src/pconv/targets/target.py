@@ -12,21 +12,23 @@ IN_TEXT_ORDER = ("-mllvm", "-enable-misched=false")
 class Costs:
     """What the cost model (lower/cost.py) asks of a CPU, in cycles.
 
-    `overlap` is the n of (fma^n + memory^n)^(1/n): 1 where loads and multiply-adds share the issue slots. `burst`
-    is the latency of multiply-adds that follow each other on one accumulator. `load` is for a load from L1, `row`
-    for each row of input under a tile, `loop` for a kernel, `run` for a pattern and `surprise` for the end of a run
-    that is mispredicted, fewer where a layer has fewer turns of loops than are `remembered`, `store` for a vector
-    of output, `group` for a group of filters; `l2_line` for a line from L2, and `far_line` from beyond,
-    `far_weights` for one of weights, `far_store` for a line of an output that leaves L2, `far_row` for each stretch
-    of it. Where groups take turns on a block of channels, `visit` is for a turn, `put_aside` for a vector of sums
-    kept until the next, `fill` for a line of the block's input; `hold` for a vector of input that is held; `tap` is
-    for a tap that a table places. `stream` is for a line of weights that are read once, `transform` for a vector of
-    Winograd's points or products, `far_transform` for one that leaves the caches before it is read again.
+    `overlap` is the n of (fma^n + memory^n)^(1/n): 1 where loads and multiply-adds share the issue slots. `burst` is
+    the latency of multiply-adds that follow each other on one accumulator. `load` is for a vector of input from L1,
+    `weight` for a weight that all lanes get, `row` for each row of input under a tile, `loop` for a kernel, `run` for a
+    pattern and `surprise` for the end of a run that is mispredicted, fewer where a layer has fewer turns of loops than
+    are `remembered`, `store` for a vector of output, `group` for a group of filters; `l2_line` for a line from L2, and
+    `far_line` from beyond, `far_weights` for one of weights, `far_store` for a line of an output that leaves L2,
+    `far_row` for each stretch of it. Where groups take turns on a block of channels, `visit` is for a turn, `put_aside`
+    for a vector of sums kept until the next, `fill` for a line of the block's input; `hold` for a vector of input that
+    is held; `tap` is for a tap that a table places. `stream` is for a line of weights that are read once, `transform`
+    for a vector of Winograd's points or products, `far_transform` for one that leaves the caches before it is read
+    again.
     """
 
     overlap: float = 3.0
     burst: float = 4.0
     load: float = 0.4
+    weight: float = 0.4
     row: float = 1.5
     loop: float = 2.0
     run: float = 6.0
@@ -55,8 +57,8 @@ class Target:
 
     `cflags` are for clang and gcc; `zig_cflags` say the same to zig cc, which names CPUs its own way.
     `cpu` is the core whose timing the code is scheduled for, "" for none in particular: it changes no
-    instruction set. `features` are the CPU flags, as /proc/cpuinfo spells them, without which the code cannot run; an
-    artefact checks them itself when it is opened.
+    instruction set. `families` are the makers and families by which /proc/cpuinfo tells that core. `features` are the
+    CPU flags, as it spells them, without which the code cannot run; an artefact checks them itself when it is opened.
 
     `dtype` is what the code stores and computes with, `supports` what else it could. `lanes_f32` are those of a
     whole register of floats, whatever the type.
@@ -99,6 +101,7 @@ class Target:
     l1_bytes: int
     l2_bytes: int
     cpu: str = ""
+    families: tuple[tuple[str, str], ...] = ()
     fma_by_lane: bool = False
     strips: bool = False
     in_order: bool = False
@@ -128,6 +131,7 @@ class Target:
     def computing(self, support: Support) -> "Target":
         """Return this target for another type. Where loads convert, a pair of them costs two instructions more."""
         dtype = support.dtype
+        slower = 3 if dtype.converts else 1
         return replace(
             self,
             name=f"{self.name}-{dtype.name}",
@@ -135,5 +139,5 @@ class Target:
             features=(*self.features, *support.features),
             cflags=(*self.cflags, *support.cflags),
             zig_cflags=(*self.zig_cflags, *support.zig_cflags),
-            costs=replace(self.costs, load=self.costs.load * (3 if dtype.converts else 1)),
+            costs=replace(self.costs, load=self.costs.load * slower, weight=self.costs.weight * slower),
         )

@@ -25,6 +25,7 @@ X86_64_V3 = Target(
         overlap=6.0,
         burst=4.4,
         load=0.55,
+        weight=0.55,
         row=0.161,
         loop=0.679,
         run=1.05,

@@ -1,5 +1,7 @@
 """x86-64-v4: AVX-512 F, BW, CD, DQ and VL (Skylake-SP 2017, Zen 4 2022 and later)."""
 
+from dataclasses import replace
+
 from pconv.targets.target import IN_TEXT_ORDER, Costs, Target
 from pconv.targets.x86_64_v3 import X86_64_V3
 
@@ -29,6 +31,7 @@ X86_64_V4 = Target(
         overlap=1.77,
         burst=0.093,
         load=0.4,
+        weight=0.4,
         row=0.498,
         loop=0.0,
         run=13.3,
@@ -50,3 +53,40 @@ X86_64_V4 = Target(
         far_transform=16.0,
     ),
 )
+
+ZNVER4 = replace(
+    X86_64_V4,
+    cpu="znver4",
+    families=(("AuthenticAMD", "25"),),  # Zen 3 is of it too, without AVX-512.
+    fma_units=1,  # Two of 256 bits, which a register of 512 takes both.
+    near_bytes=8 << 20,
+    # Fitted in the same way on one core of an EPYC. Winograd's by hand: from L2 or L3, 5 to 8 cycles for each vector
+    # of points; 15 to 20 where those are 12 MB, 25 to 30 from 20 MB on.
+    costs=Costs(
+        overlap=4.47,
+        burst=4.0,
+        load=1.0,
+        weight=0.5,
+        row=0.045,
+        loop=0.0,
+        run=0.0,
+        surprise=14.6,
+        remembered=34000,
+        store=3.25,
+        group=11.2,
+        l2_line=1.16,
+        far_line=1.51,
+        far_weights=5.42,
+        far_store=5.76,
+        far_row=5.39,
+        visit=1.61,
+        put_aside=2.34,
+        fill=1.14,
+        hold=0.234,
+        tap=0.964,
+        stream=4.0,
+        transform=6.0,
+        far_transform=32.0,
+    ),
+)
+"""Zen 4: the same instructions (EPYC 9004, Ryzen 7000 and 8000)."""
