@@ -58,7 +58,7 @@ CASES = {
         "n (Gemm): transA = 1; allowed: transA = 0."),
     "batched matrices": (
         node("MatMul", "x w", "y", name="n"), (1, 4), w(2, 4, 4),
-        "n (MatMul): its weight has shape [2, 4, 4]; allowed: a matrix [k, out]."),
+        "n (MatMul): its weight has shape [2, 4, 4]; allowed: one matrix [k, out]."),
     "gemm over words": (
         node("Gemm", "x w", "y", name="n"), (1, 4, 6), w(6, 6),
         "n (Gemm): its input has shape [1, 4, 6]; allowed: 2 dimensions [n, k]."),
@@ -90,7 +90,7 @@ CASES = {
         "n (Pow): its exponent has shape [6]; allowed: one number."),
     "attention": (
         node("MatMul", "x x", "y", name="n"), X4, {},
-        "n (MatMul): both matrices are computed, as in attention; allowed: one computed, one constant. "),
+        "n (MatMul): it multiplies two computed matrices, as in attention; allowed: a constant matrix, or a vector. "),
     "negative depth": (
         node("Celu", "x", "y", name="n", alpha=-0.5), X4, {},
         "n (Celu): its alpha is -0.5; allowed: more than 0."),
@@ -164,6 +164,23 @@ def test_all_unsupported_operators_are_named_at_once():
         UnsupportedError, match=r"n \(TopK\): this operator is unsupported, and so are Det, Sin e"
     ):
         normalise(make(nodes, {"x": X4}, ["y"], {"k": np.array([2], INT)}))
+
+
+def test_attention_is_refused_before_what_stands_around_it():
+    nodes = [
+        *(
+            node("TopK", "x k", "v i", name="first"),
+            node("MatMul", "x x", "m", name="n"),
+            node("Sin", "m", "y"),
+        ),
+        node("MatMul", "m m", "z"),
+    ]
+    model = make(nodes, {"x": X4}, ["y", "z"], {"k": np.array([2], INT)})
+    with pytest.raises(
+        UnsupportedError,
+        match=r"n \(MatMul\): .* as in attention \(and in 1 more places\); allowed: a constant",
+    ):
+        normalise(model)
 
 
 def test_activations_of_different_shapes():

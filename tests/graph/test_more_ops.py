@@ -605,3 +605,26 @@ def test_what_follows_a_layer_of_rows_runs_in_it():
     kinds = [(n.name, n.attrs["activation"]) for n in view.nodes if n.op == "Conv"]
     assert kinds == [("conv", "relu"), ("next", "silu")]
     assert ops(view) == ["Flatten", "Conv", "Conv", "Flatten"]
+
+
+@pytest.mark.parametrize(
+    "a, b",
+    [
+        ((1, 5, 6), (1, 6, 1)),
+        ((1, 1, 6), (1, 6, 5)),
+        ((1, 2, 5, 6), (1, 2, 6, 1)),
+        ((1, 1, 4, 6), (1, 1, 6, 1)),
+    ],
+)
+def test_a_matrix_times_a_vector(a, b):
+    """As global context weighs its pixels."""
+    check(make([node("MatMul", "a b", "y")], {"a": a, "b": b}, ["y"]))
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 9), (1, 3, 6, 7), (1, 2, 3, 6, 4)])
+def test_a_constant_matrix_from_the_left(shape):
+    check(make([node("MatMul", "w x", "y")], {"x": shape}, ["y"], {"w": rand(4, 6)}))
+
+
+def test_a_constant_matrix_in_more_dimensions():
+    check(make([node("MatMul", "x w", "y")], {"x": (1, 4, 6)}, ["y"], {"w": rand(1, 6, 5)}))

@@ -7,29 +7,20 @@
 Each operator converts by its file under `ops/`; what follows (fusions) are passes over the result.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from ..errors import ModelError, PconvError, UnsupportedError, did_you_mean
+from ..errors import ModelError, PconvError, UnsupportedError
 from .as_images import as_images
 from .folding import fold, is_foldable
 from .naming import node_names
-from .ops import CONVERTERS, Converter
 from .reason import reason
+from .refusal import converter_of, refuse, unknown
 from .shapes import input_shape, source_batch
 from .site import Array, Builder, Operand, Site
 
 OPSETS = range(9, 26)
-_QUANTISED = (
-    "QuantizeLinear",
-    "DequantizeLinear",
-    "DynamicQuantizeLinear",
-    "QLinearConv",
-    "QLinearMatMul",
-    "ConvInteger",
-    "MatMulInteger",
-)
 
 
 def translate(model: ir.Model) -> ir.Model:
@@ -52,7 +43,7 @@ def translate(model: ir.Model) -> ir.Model:
             raise ModelError(f"initialiser {value.name}: it has no data. Export the model again.")
         known[value] = value.const_value.numpy()
     names = node_names(source)
-    _refuse_attention(source, names)
+    refuse(source, names)
     for node, name in names.items():
         _convert(node, name, known, opset, builder, source)
     _finish(source, known, builder)
@@ -92,9 +83,9 @@ def _convert(
         results: list[Array] = fold(node, name, arrays, opset)
         known.update(zip(node.outputs, results, strict=True))
         return
-    converter = _converter(node)
-    if converter is None:
-        raise _unknown(node, name, source)
+    converter = converter_of(node)
+    if converter is None:  # random numbers, and others that read nothing
+        raise unknown(node, name, source)
     try:
         images = as_images(node, operands)
         site = Site(node, name, operands if images is None else images[0], opset, builder)
@@ -124,58 +115,6 @@ def _second(what: str, value: ir.Value, producer: ir.Node) -> UnsupportedError:
         f"{what} output {value.index()} of a {producer.op_type} ({value.name}); "
         "allowed: the first output only. Change the model before the export."
     )
-
-
-def _converter(node: ir.Node) -> Converter | None:
-    return CONVERTERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-
-
-def _kind(node: ir.Node) -> str:
-    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
-
-
-def _unknown(node: ir.Node, name: str, source: ir.Graph) -> UnsupportedError:
-    """Make the error for an operator without a converter; it names the others of the model as well."""
-    if node.op_type in _QUANTISED:
-        return UnsupportedError(
-            f"{name} ({_kind(node)}): the model is quantised; allowed: float weights and activations. "
-            "Give the float model that it was made from."
-        )
-    near = did_you_mean(node.op_type, CONVERTERS.keys() - {node.op_type})
-    hint = f" ({near})" if near else ""
-    others = sorted(
-        {_kind(other) for other in _computed(source) if _converter(other) is None} - {_kind(node)}
-    )
-    also = f", and so are {', '.join(others)} elsewhere in the model" if others else ""
-    return UnsupportedError(
-        f"{name} ({_kind(node)}): this operator is unsupported{hint}{also}; allowed: the {len(CONVERTERS)} that "
-        "docs/operators.md lists. Replace it in the model before the export."
-    )
-
-
-def _refuse_attention(source: ir.Graph, names: Mapping[ir.Node, str]) -> None:
-    """Refuse products of two computed matrices before what stands around them, which is made for them alone."""
-    computed = {value for value in source.inputs if value.name not in source.initializers}
-    found = []
-    for node in _computed(source):
-        computed.update(node.outputs)
-        if node.op_type in ("MatMul", "Einsum") and len([v for v in node.inputs if v in computed]) > 1:
-            found.append(node)
-    if found:
-        also = f" (so are those of {len(found) - 1} more nodes)" if len(found) > 1 else ""
-        raise UnsupportedError(
-            f"{names[found[0]]} ({found[0].op_type}): both matrices are computed, as in attention{also}; allowed: one "
-            "computed, one constant. Compile the part before this node, or a network of convolutions alone."
-        )
-
-
-def _computed(source: ir.Graph) -> Iterator[ir.Node]:
-    """Go through the nodes that depend on more than shapes and constants."""
-    computed = {value for value in source.inputs if value.name not in source.initializers}
-    for node in source:
-        if node.op_type not in ("Shape", "Size") and not computed.isdisjoint(node.inputs):
-            computed.update(node.outputs)
-            yield node
 
 
 def _finish(source: ir.Graph, known: Mapping[ir.Value, Operand], builder: Builder) -> None:

@@ -1,10 +1,17 @@
-"""Gemm, MatMul with constant weights -> Gemm with weight [out, k] and a bias; of images, channels last, a 1x1 Conv."""
+"""Gemm, MatMul with constant weights -> Gemm with weight [out, k] and a bias; of images, channels last, a 1x1 Conv.
+
+A matrix and a vector, both of them computed, are products and their sums.
+"""
+
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
 
 from ..site import Array, Operand, Site, shape_of
-from .transpose import last_again, last_as_image
+from .arithmetic import combined
+from .reduce import added
+from .transpose import last_again, last_as_image, permuted
 
 
 def gemm(site: Site) -> Operand:
@@ -27,13 +34,60 @@ def gemm(site: Site) -> Operand:
 
 
 def matmul(site: Site) -> Operand:
-    """Convert MatMul of activations and a constant matrix."""
-    weight = site.weight(1)
-    if weight.ndim != 2:
-        raise site.unsupported(f"its weight has shape {list(weight.shape)}", "a matrix [k, out]")
-    if isinstance(x := site.operand(0), ir.Value) and len(shape_of(x)) > 2:
+    """Convert MatMul of activations and a constant matrix, on either side, or of a matrix and a vector."""
+    first, second = site.operand(0), site.operand(1)
+    if isinstance(first, ir.Value) and isinstance(second, ir.Value):
+        return _matrix_times_vector(site, first, second)
+    if isinstance(second, ir.Value):
+        return _left(site, second, _matrix(site, 0, len(shape_of(second))))
+    x = site.tensor()
+    weight = _matrix(site, 1, len(shape_of(x)))
+    if len(shape_of(x)) > 2:
         return _pointwise(site, x, weight)
     return _emit(site, weight.T, np.zeros(weight.shape[1], np.float32))
+
+
+def _matrix(site: Site, i: int, rank: int) -> Array:
+    """Give a constant matrix, which may stand alone in more dimensions."""
+    weight = site.weight(i)
+    if not 2 <= weight.ndim <= rank or weight.size != weight.shape[-1] * weight.shape[-2]:
+        raise site.unsupported(f"its weight has shape {list(weight.shape)}", "one matrix [k, out]")
+    return weight.reshape(weight.shape[-2:])
+
+
+def _matrix_times_vector(site: Site, a: ir.Value, b: ir.Value) -> Operand:
+    """Append the products of two computed operands, one of which is a vector, and their sums, as in global context."""
+    rank, (one, other) = len(shape_of(a)), (shape_of(a), shape_of(b))
+    if rank < 3 or rank != len(other) or one[-1] != other[-2] or 1 not in (one[-2], other[-1]):
+        raise site.unsupported(
+            f"it multiplies two computed matrices, {list(one)} and {list(other)}, as in attention",
+            "a constant matrix, or a vector",
+            "Compile the part before this node, or a network of convolutions alone.",
+        )
+    swapped = (*range(rank - 2), rank - 1, rank - 2)
+    if other[-1] == 1:
+        b, axis = permuted(site, b, swapped, "vector"), rank - 1
+    else:
+        a, axis = permuted(site, a, swapped, "vector"), rank - 2
+    product = combined(site, "Mul", a, b, "product")
+    total = added(site, product, (axis,))
+    return site.last(total, shape_of(total))
+
+
+def _left(site: Site, x: ir.Value, weight: Array) -> Operand:
+    """Append weight @ x: a 1x1 convolution whose channels are the last dimension but one."""
+    shape = shape_of(x)
+    axis = len(shape) - 2
+    if axis < 1 or weight.shape[1] != shape[axis]:
+        raise site.malformed(f"its weight {list(weight.shape)} does not fit an input {list(shape)}")
+    moved = site.swap(x, axis, "channels")
+    _, k, *rest = shape_of(moved)
+    image = site.reshape(moved, (1, k, prod(rest[:-1]), rest[-1]), "image")
+    filters = weight.shape[0]
+    weights = [("weight", weight[:, :, None, None]), ("bias", np.zeros(filters, np.float32))]
+    done = site.emit("Conv", [image], (1, filters, *shape_of(image)[2:]), weights=weights, step="conv")
+    mixed = site.swap(site.reshape(done, (1, filters, *rest), "mixed"), axis)
+    return site.last(mixed, shape_of(mixed))
 
 
 def _pointwise(site: Site, x: ir.Value, weight: Array) -> Operand:

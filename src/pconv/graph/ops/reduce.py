@@ -18,12 +18,12 @@ Axes = tuple[int, ...]
 
 def reduce_mean(site: Site) -> Operand:
     """Convert ReduceMean."""
-    return _result(site, _added(site, site.tensor(), _axes(site), mean=True, step="mean"))
+    return _result(site, added(site, site.tensor(), _axes(site), mean=True, step="mean"))
 
 
 def reduce_sum(site: Site) -> Operand:
     """Convert ReduceSum."""
-    return _result(site, _added(site, site.tensor(), _axes(site)))
+    return _result(site, added(site, site.tensor(), _axes(site)))
 
 
 def reduce_max(site: Site) -> Operand:
@@ -41,7 +41,7 @@ def reduce_l1(site: Site) -> Operand:
     """Convert ReduceL1: the sum of what is positive, and of the rest negated."""
     x = site.tensor()
     size = site.emit("Activation", [x], shape_of(x), step="abs", activation="leaky", act_min=-1.0)
-    return _result(site, _added(site, size, _axes(site)))
+    return _result(site, added(site, size, _axes(site)))
 
 
 def reduce_sum_square(site: Site) -> Operand:
@@ -59,7 +59,7 @@ def reduce_l2(site: Site) -> Operand:
 
 def _squares(site: Site) -> ir.Value:
     x = site.tensor()
-    return _added(site, site.emit("Mul", [x, x], shape_of(x), step="square"), _axes(site))
+    return added(site, site.emit("Mul", [x, x], shape_of(x), step="square"), _axes(site))
 
 
 def _axes(site: Site) -> Axes:
@@ -80,7 +80,7 @@ def _result(site: Site, value: ir.Value) -> Operand:
     return site.last(value, shape)
 
 
-def _added(site: Site, x: ir.Value, axes: Axes, *, mean: bool = False, step: str = "sum") -> ir.Value:
+def added(site: Site, x: ir.Value, axes: Axes, *, mean: bool = False, step: str = "sum") -> ir.Value:
     """Append the sum or the mean over some axes, which stay with size 1."""
     shape = shape_of(x)
     count = prod(shape[axis] for axis in axes)
