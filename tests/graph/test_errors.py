@@ -173,7 +173,7 @@ def test_attention_is_refused_before_what_stands_around_it():
             node("MatMul", "x x", "m", name="n"),
             node("Sin", "m", "y"),
         ),
-        node("MatMul", "m m", "z"),
+        node("MatMul", "x x", "z"),
     ]
     model = make(nodes, {"x": X4}, ["y", "z"], {"k": np.array([2], INT)})
     with pytest.raises(

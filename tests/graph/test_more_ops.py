@@ -440,6 +440,20 @@ def test_pads(mode):
     check(make([node("Pad", "x p v", "y", mode=mode)], {"x": IMAGE}, ["y"], weights))
 
 
+@pytest.mark.parametrize(
+    "pads",
+    [
+        [0, 0, -1, -2, 0, 0, 1, 0],
+        [0, 0, -1, -1, 0, 0, -1, 0],
+        [0, -1, 2, 0, 0, 0, 0, -3],
+        [0, 0, 0, 0, 0, -2, 0, 0],
+    ],
+)
+def test_pads_that_take_away(pads):
+    weights = {"p": np.array(pads, INT), "v": floats(0.5)[0]}
+    check(make([node("Pad", "x p v", "y")], {"x": IMAGE}, ["y"], weights))
+
+
 @pytest.mark.parametrize("channels", ((0, 0), (2, 1)))
 @pytest.mark.parametrize("rows", ((0, 0), (2, 1)))
 def test_a_large_value_of_a_pad_leaves_the_image_as_it_is(channels, rows):
@@ -628,3 +642,30 @@ def test_a_constant_matrix_from_the_left(shape):
 
 def test_a_constant_matrix_in_more_dimensions():
     check(make([node("MatMul", "x w", "y")], {"x": (1, 4, 6)}, ["y"], {"w": rand(1, 6, 5)}))
+
+
+@pytest.mark.parametrize("outputs", ["n", "n m v sm sv"])
+def test_weights_that_a_batch_norm_standardises(outputs):
+    """As the exporter before torch.export writes them."""
+    norm = node("BatchNormalization", "k s b m0 v0", outputs)
+    nodes = [norm, node("Reshape", "n r", "w", name="r"), node("Conv", "x w", "y")]
+    weights = {
+        "k": rand(1, 4, 27),
+        "s": rand(4),
+        "b": rand(4, seed=1),
+        "m0": rand(4, seed=2),
+        "v0": np.abs(rand(4)),
+    }
+    weights["r"] = np.array([4, 3, 3, 3], INT)
+    view = normalise(make(nodes, {"x": (1, 3, 6, 6)}, ["y"], weights, opset=13))
+    wanted = (weights["k"][0] - weights["m0"][:, None]) / np.sqrt(weights["v0"] + 1e-5)[:, None]
+    wanted = wanted * weights["s"][:, None] + weights["b"][:, None]
+    np.testing.assert_allclose(view.nodes[0].weights[1].reshape(4, 27), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_product_of_unknown_shapes_is_attention_where_something_else_fails_first():
+    nodes = [node("Transpose", "x", "t", perm=[1, 0, 2, 3]), node("MatMul", "t x", "y", name="n")]
+    with pytest.raises(
+        UnsupportedError, match=r"n \(MatMul\): it multiplies two computed matrices, as in attention;"
+    ):
+        normalise(make(nodes, {"x": (1, 4, 6, 6)}, ["y"]))

@@ -16,7 +16,7 @@ from .as_images import as_images
 from .folding import fold, is_foldable
 from .naming import node_names
 from .reason import reason
-from .refusal import converter_of, refuse, unknown
+from .refusal import converter_of, products, refuse, refused_products, unknown
 from .shapes import input_shape, source_batch
 from .site import Array, Builder, Operand, Site
 
@@ -44,8 +44,14 @@ def translate(model: ir.Model) -> ir.Model:
         known[value] = value.const_value.numpy()
     names = node_names(source)
     refuse(source, names)
-    for node, name in names.items():
-        _convert(node, name, known, opset, builder, source)
+    try:
+        for node, name in names.items():
+            _convert(node, name, known, opset, builder, source)
+    except UnsupportedError as error:
+        attention = [node for node in products(source) if node.outputs[0] not in known]
+        if attention:
+            raise refused_products(attention, names) from error
+        raise
     _finish(source, known, builder)
     return ir.Model(
         builder.graph,
@@ -81,7 +87,7 @@ def _convert(
     arrays = [operand for operand in operands if not isinstance(operand, ir.Value)]
     if len(arrays) == len(operands) and is_foldable(node):
         results: list[Array] = fold(node, name, arrays, opset)
-        known.update(zip(node.outputs, results, strict=True))
+        known.update(zip(node.outputs, results, strict=False))
         return
     converter = converter_of(node)
     if converter is None:  # random numbers, and others that read nothing

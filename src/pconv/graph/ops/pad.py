@@ -24,14 +24,31 @@ def pad(site: Site) -> Operand:
         axis += axis == 2 and rank == 3
         before[axis], after[axis] = pads[i], pads[i + len(axes)]
     mode, value = _mode(site), _value(site)
-    if min(pads) < 0 or before[0] or after[0]:
-        raise site.unsupported(f"pads {list(pads)}", "pads of at least 0 over channels, rows and columns")
+    if before[0] or after[0] or (min(pads) < 0 and mode != "constant"):
+        raise site.unsupported(
+            f"pads {list(pads)}",
+            "pads over channels, rows and columns, of at least 0 where the mode is not constant",
+        )
+    x = _cropped(site, x, before, after)
+    before, after = [max(pad, 0) for pad in before], [max(pad, 0) for pad in after]
     image, channels = (before[2], before[3], after[2], after[3]), (before[1], after[1])
     if mode != "constant" and any(channels):
         raise site.unsupported(f"mode {mode!r} over channels", "'constant' there")
     if mode == "reflect" and any(pad >= shape_of(x)[2 + i % 2] for i, pad in enumerate(image)):
         raise site.malformed(f"mode 'reflect' with pads {list(image)} of an image {list(shape_of(x)[2:])}")
     return site.like_operand(_pad(site, x, channels, image, mode, value if mode == "constant" else 0.0))
+
+
+def _cropped(site: Site, x: ir.Value, before: list[int], after: list[int]) -> ir.Value:
+    """Append what takes away as much as negative pads say; where nothing is padded, it is the last step."""
+    last = max((axis for axis in (1, 2, 3) if min(before[axis], after[axis]) < 0), default=0)
+    for axis in (1, 2, 3):
+        taken = range(shape_of(x)[axis])[max(0, -before[axis]) : shape_of(x)[axis] + min(0, after[axis])]
+        if not taken:
+            raise site.malformed(f"its pads take away all of axis {axis}")
+        pads = any(pad > 0 for pad in (*before, *after))
+        x = site.cut(x, axis, taken, f"crop{axis}" if pads or axis != last else "")
+    return x
 
 
 def _mode(site: Site) -> str:
