@@ -200,3 +200,12 @@ def test_blocks_of_channels_are_whole() -> None:
     with pytest.raises(RecipeError, match=r'odd: 18 input channels do not divide into blocks of 4; .*"odd"'):
         plan_layers(recipe.__class__(channel_block=4), odd)
     assert plan_layers(Recipe(compression_rate=2.25, channel_block=4), odd)["odd"].keep == 18
+
+
+def test_one_filter_of_single_weights_stays_dense_unless_it_is_named() -> None:
+    """What decodes YOLOv8's boxes is such a layer, of the constants 0 to 15."""
+    dfl = LayerInfo("dfl", "conv", (1, 16, 1, 1))
+    map_ = LayerInfo("map", "conv", (1, 16, 3, 3))
+    rules = plan_layers(Recipe(compression_rate=4.0), [dfl, map_])
+    assert rules["dfl"].dense and not rules["map"].dense
+    assert plan_layers(Recipe(layers={"dfl": 4.0}), [dfl])["dfl"].keep == 4

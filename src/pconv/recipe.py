@@ -223,8 +223,8 @@ def _plan_layer(recipe: Recipe, info: LayerInfo) -> LayerRule:
     if own is None and any(fnmatchcase(name, glob) for name in info.names for glob in recipe.exclude):
         return dense
     rate = _general_rate(recipe, info) if own is None else _as_rate(own)
-    if rate == 1.0:
-        return dense
+    if rate == 1.0 or (own is None and info.kind == "conv" and info.shape[:1] + info.kernel == (1, 1, 1)):
+        return dense  # one filter of single weights is no load, and may be a constant, as what decodes YOLOv8's boxes
     if info.kind == "depthwise" and own is not None:
         _require_depthwise(info, rate)
     if info.kind == "depthwise" or (own is None and info.is_first):

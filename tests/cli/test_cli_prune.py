@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from PIL import Image
 
 from pconv.cli import arrays, calibration
@@ -40,6 +40,29 @@ def test_json_says_what_is_left(cli, model: Path, tmp_path: Path) -> None:
     assert said["output"] == str(tmp_path / "p.onnx")
     assert said["bytes"] == (tmp_path / "p.onnx").stat().st_size
     assert said["layers"]["conv2"]["compression_rate"] == 1.0
+
+
+def test_convolutions_that_are_not_pruned_are_named(cli, tmp_path: Path) -> None:
+    nodes = [
+        *(helper.make_node("Conv", ["x", "one.weight"], ["a"]), helper.make_node("Relu", ["a"], ["b"])),
+        *(
+            helper.make_node("ConvTranspose", ["b", "up.weight"], ["c"], "up"),
+            helper.make_node("Flatten", ["c"], ["d"]),
+        ),
+        helper.make_node("MatMul", ["d", "fc.weight"], ["y"]),
+    ]
+    shapes = {"one.weight": (4, 2, 3), "up.weight": (4, 3, 2), "fc.weight": (21, 8)}
+    weights = [numpy_helper.from_array(np.ones(shape, np.float32), name) for name, shape in shapes.items()]
+    infos = [
+        helper.make_tensor_value_info(name, 1, shape) for name, shape in (("x", (1, 2, 8)), ("y", (1, 8)))
+    ]
+    graph = helper.make_graph(nodes, "rows", infos[:1], infos[1:], weights)
+    model, out = tmp_path / "rows.onnx", tmp_path / "p.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), model)
+    ran = cli("prune", model, "-o", out)
+    assert ran.code == 0 and "not pruned: one (1-D), up (ConvTranspose); patterns and conn" in ran.out
+    said = json.loads(cli("prune", model, "-o", out, "--json").out)
+    assert said["not_pruned"] == {"one": "1-D", "up": "ConvTranspose"}
 
 
 def test_recipe_file(cli, model: Path, tmp_path: Path) -> None:

@@ -128,14 +128,16 @@ def pruned(found: Source, settings: Mapping[str, Any], folder: Path, track: Trac
 
 def prune_file(
     found: Source, recipe: "Recipe", output: Path, track: Tracker, images: "NDArray[Any] | None" = None
-) -> "SparsityMap":
-    """Prune a model into a file, by magnitude or with calibration images, and return what is left of it.
+) -> tuple["SparsityMap", dict[str, str]]:
+    """Prune a model into a file, by magnitude or with calibration images.
+
+    Returns: what is left of it, and the convolutions that pruning does not reach, with what they are.
 
     Raises: RecipeError when the recipe does not fit the model; ModelError when it cannot be read or pruned.
     """
     from pconv.graph import load
     from pconv.graph.post_training import prune_calibrated
-    from pconv.graph.prune import prune_model, save
+    from pconv.graph.prune import left_whole, prune_model, save
 
     track(f"pruning {found.name}")
     model = load(found.path)
@@ -145,7 +147,7 @@ def prune_file(
         model, sparsity = prune_calibrated(model, images, recipe, progress=track.steps)
     track(f"writing {output.name}")
     save(model, output)
-    return sparsity
+    return sparsity, left_whole(model)
 
 
 def sparsity(path: Path) -> "SparsityMap":

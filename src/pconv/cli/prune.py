@@ -70,11 +70,19 @@ def prune(
         models.source(model, track) as found,
     ):
         images = calibration.read(calibrate, found.path, most, size, scale, track)
-        statistics = models.prune_file(found, used, output, track, images).statistics()
+        sparsity, whole = models.prune_file(found, used, output, track, images)
+        statistics = sparsity.statistics() | {"not_pruned": whole}
     if json:
         console.print_json({"output": str(output), "bytes": output.stat().st_size, **statistics})
     else:
         show(statistics)
+        if whole:
+            layers = ", ".join(f"{name} ({kind})" for name, kind in whole.items())
+            console.stdout().print(
+                f"not pruned: {layers}; patterns and connectivity are of 2-D convolutions and linear layers",
+                markup=False,
+                soft_wrap=True,
+            )
         console.stdout().print(f"wrote {output}", markup=False, soft_wrap=True)
 
 

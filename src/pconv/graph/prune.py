@@ -99,6 +99,23 @@ def find_layers(model: ir.Model) -> list[Layer]:
     return found
 
 
+def left_whole(model: ir.Model) -> dict[str, str]:
+    """Name the convolutions that no recipe reaches, and say what they are instead of 2-D with constant weights."""
+    return {
+        name: _other_kind(node)
+        for node, name in node_names(model.graph).items()
+        if node.op_type == "ConvTranspose" or (node.op_type == "Conv" and _weight(node) is None)
+    }
+
+
+def _other_kind(node: ir.Node) -> str:
+    weight = weight_of(node)
+    tensor = None if weight is None else ir.convenience.get_const_tensor(weight)
+    if node.op_type == "ConvTranspose":
+        return node.op_type
+    return "weights in other types" if tensor is None else f"{len(tensor.shape) - 2}-D"
+
+
 def layer_weights(model: ir.Model) -> dict[str, NDArray[Any]]:
     """Read the weights of every layer, filters first, by layer name: what `SparsityMap` speaks of."""
     return {layer.name: layer.read() for layer in find_layers(model)}
