@@ -60,6 +60,17 @@ class SparsePeer(FakePeer):
     prunable = True
 
 
+class Unconvertible(FakePeer):
+    """Fail to convert what it is given."""
+
+    def must_convert(self, path: Path) -> bool:
+        return True
+
+    def load(self, path: Path, threads: int) -> Any:
+        super().load(path, threads)
+        raise PconvError("fake: it cannot be converted.")
+
+
 class LoosePeer(FakePeer):
     max_rel_err = 0.01
 
@@ -69,6 +80,15 @@ def networks(dense: float = 2, pruned: float = 3) -> list[compare.Network]:
         compare.Network(Path("2"), Engine(dense), 1.0),  # type: ignore[arg-type]
         compare.Network(Path("3"), Engine(pruned), 8.0, 4),  # type: ignore[arg-type]
     ]
+
+
+def test_what_failed_to_convert_is_not_converted_for_every_thread_count() -> None:
+    peer, other, skipped = Unconvertible(), FakePeer("other"), list[tuple[str, str]]()
+    results = compare.compare(
+        "net", networks(), [other, peer], threads=(1, 2), seconds=0, on_skip=lambda *why: skipped.append(why)
+    )
+    assert peer.loaded == [("2", 1)] and skipped == [("fake", "fake: it cannot be converted.")]
+    assert {(r.engine, r.threads) for r in results} == {(e, n) for e in ("other", "pconv") for n in (1, 2)}
 
 
 def test_dense_runs_in_the_peer_and_both_in_ours() -> None:

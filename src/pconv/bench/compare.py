@@ -96,12 +96,12 @@ def compare(
     for network in networks:
         on_event(f"reference outputs of {model} at {network.compression:g}x", None)
         references.append(reference_outputs(network.path, inputs, peers))
-    results = []
+    results, given_up = [], set[tuple[str, Path]]()
     for count in threads:
         with ExitStack() as stack:
             contenders = []
             for contender in _contenders(
-                model, networks, references, peers, count, inputs, on_event, on_skip
+                model, networks, references, peers, count, inputs, given_up, on_event, on_skip
             ):
                 stack.callback(contender.running.close)
                 contenders.append(contender)
@@ -203,22 +203,31 @@ def _contenders(
     peers: Sequence[Peer],
     threads: int,
     inputs: Inputs,
+    given_up: set[tuple[str, Path]],
     on_event: Event,
     on_skip: Skip,
 ) -> Iterator[_Contender]:
-    """Make ready, one after the other, whoever takes part and gives the right answer."""
+    """Make ready, one after the other, whoever takes part and gives the right answer.
+
+    `given_up` are the peers and the files that they failed to convert, and are not asked to again.
+    """
     exact = reference(peers)
     for network, expected in zip(networks, references, strict=True):
         for peer in peers:
             if network is not networks[0] and not peer.prunable:
                 continue
-            verb = "converts (once, maybe for minutes)" if peer.must_convert(network.path) else "reads"
+            converts, both = peer.must_convert(network.path), (peer.name, network.path)
+            if both in given_up:
+                continue
+            verb = "converts (once, maybe for minutes)" if converts else "reads"
             on_event(f"{peer.title} {verb} {model} at {network.compression:g}x", None)
             try:
                 yield _peer(peer, network, threads, inputs, expected, peer is exact)
             except PconvError as error:
                 if peer is exact:
                     raise
+                if converts and peer.must_convert(network.path):
+                    given_up.add(both)
                 on_skip(peer.name, str(error))
     for network, expected in zip(networks, references, strict=True):
         on_event(f"checking {model} at {network.compression:g}x in {OURS}", None)
