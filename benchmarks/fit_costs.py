@@ -237,8 +237,11 @@ def fit(target: Target, data: dict[str, list[Timed]], steps: int) -> Costs:
     return costs
 
 
-FITTED = [name for name in asdict(Costs()) if name != "load"]
-"""Costs that are searched. Times in cycles are known, so one of them is held: the load, which counters can tell."""
+HELD = {"load", "weight", "stream", "transform", "far_transform"}
+FITTED = [name for name in asdict(Costs()) if name not in HELD]
+"""Costs that are searched. What loads take a core's ports tell; the others are of Winograd's steps and of fully
+connected layers, which are not timed here.
+"""
 
 
 def _moved(name: str, value: float, chance: random.Random) -> float:

@@ -19,9 +19,9 @@ def fit_costs() -> Any:
         return importlib.import_module("fit_costs")
 
 
-@pytest.fixture(scope="module")
-def measured(fit_costs: Any) -> tuple[Any, dict[str, Any]]:
-    document = json.loads((ROOT / "benchmarks" / "results" / "schedules_x86-64-v3.json").read_text())
+@pytest.fixture(scope="module", params=["x86-64-v3", "znver4"])
+def measured(fit_costs: Any, request: pytest.FixtureRequest) -> tuple[Any, dict[str, Any]]:
+    document = json.loads((ROOT / "benchmarks" / "results" / f"schedules_{request.param}.json").read_text())
     document["layers"] = {name: document["layers"][name] for name in LAYERS}
     return fit_costs.timed(document)
 

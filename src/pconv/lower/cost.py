@@ -4,8 +4,9 @@ A kernel's time is that of its multiply-adds at the FMA rate (or their latency, 
 it) and that of its loads, which overlap in part: (fma^n + memory^n)^(1/n). Memory time counts every vector load,
 every line of weights, and every input line that has to come from L2 or beyond, more where a tile is narrow and
 neighbours do not come along. Source: ours. The constants are fitted by benchmarks/fit_costs.py to schedules of 71
-layers, timed on one Zen 3 core for AVX2 and on one Sapphire Rapids core for AVX-512: the model's first choice was 3%
-and 7% slower than the best of them on average, 24% and 60% at worst. Expect errors of tens of percent elsewhere.
+layers, timed on one Zen 3 core for AVX2, on one Sapphire Rapids core for AVX-512, and on one Zen 4 core for that: the
+model's first choice was 3%, 7% and 2% slower than the best of them on average, 24%, 60% and 18% at worst. Expect errors
+of tens of percent elsewhere.
 """
 
 from functools import lru_cache
