@@ -41,8 +41,8 @@ def path_of(target: str) -> Path:
 
 
 def read() -> dict[str, dict[str, Any]]:
-    """Read the results, by target; empty where nothing was measured."""
-    files = sorted(RESULTS.glob(path_of("*").name))
+    """Read the results, by core or instruction set, the widest first; empty where nothing was measured."""
+    files = sorted(RESULTS.glob(path_of("*").name), reverse=True)
     return {file.stem.removeprefix("speed_"): json.loads(file.read_text(encoding="utf-8")) for file in files}
 
 
