@@ -152,6 +152,14 @@ def test_unsupported(case):
     assert "\n" not in str(caught.value)
 
 
+def test_an_adaptive_pool_that_was_unrolled_says_how_to_export_it():
+    gathered = node("GatherND", "x i", "y", name="n")
+    with pytest.raises(
+        UnsupportedError, match=r"If it is an adaptive pool .* pconv\.export, or choose a size"
+    ):
+        normalise(make([gathered], {"x": X4}, ["y"], {"i": np.zeros((1, 1), INT)}))
+
+
 def test_all_unsupported_operators_are_named_at_once():
     nodes = [
         node("Shape", "x", "s"),

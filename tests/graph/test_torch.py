@@ -9,7 +9,7 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from pconv import graph  # noqa: E402
-from pconv.errors import ModelError  # noqa: E402
+from pconv.errors import ModelError, UnsupportedError  # noqa: E402
 
 from .models import ops, rand  # noqa: E402
 from .reference import execute  # noqa: E402
@@ -167,6 +167,38 @@ def test_other_patterns():
     view = check(Others(), (1, 3, 10, 10), (1, 3, 10, 10))
     assert "Sub" in ops(view) and "DepthToSpace" in ops(view) and "Concat" in ops(view)
     assert view.nodes[0].op == "Affine"
+
+
+POOLS = [
+    (nn.AdaptiveAvgPool2d((5, 5)), (10, 15), ["Conv", "AveragePool"]),
+    (nn.AdaptiveAvgPool2d((1, 1)), (10, 7), ["Conv", "GlobalAveragePool"]),
+    (nn.AdaptiveAvgPool2d((7, 7)), (7, 7), ["Conv"]),
+    (nn.AdaptiveAvgPool2d((7, 7)), (3, 5), None),  # more out than in
+    (nn.AdaptiveAvgPool2d((3, 2)), (10, 7), None),
+    (nn.AdaptiveAvgPool2d((None, 3)), (10, 7), None),
+    (nn.AdaptiveAvgPool2d((6, 7)), (13, 7), None),
+    (nn.AdaptiveAvgPool1d(5), (12,), None),
+    (nn.AdaptiveAvgPool1d(4), (12,), None),
+    (nn.AdaptiveMaxPool2d((5, 5)), (10, 15), ["Conv", "MaxPool"]),
+    (nn.AdaptiveMaxPool2d((7, 7)), (7, 7), ["Conv"]),
+    (nn.AdaptiveMaxPool2d((3, 2)), (10, 7), None),
+    (nn.AdaptiveMaxPool2d((4, 7)), (3, 7), None),
+    (nn.AdaptiveMaxPool1d(5), (12,), None),
+    (nn.AdaptiveMaxPool1d(4), (12,), None),
+]
+
+
+@pytest.mark.parametrize(("pool", "size", "wanted"), POOLS, ids=str)
+def test_adaptive_pools(pool, size, wanted):
+    conv = (nn.Conv1d, nn.Conv2d)[len(size) - 1](3, 4, 3, padding=1)
+    view = check(nn.Sequential(conv, pool), (1, 3, *size))
+    assert wanted is None or ops(view) == wanted
+
+
+@pytest.mark.parametrize("size", [(10, 7), (6, 9)])
+def test_indices_of_adaptive_pools_are_refused(size):
+    with pytest.raises(UnsupportedError, match="ArgMax"):
+        graph.normalise(graph.load(nn.AdaptiveMaxPool2d(3, return_indices=True), inputs=(1, 3, *size)))
 
 
 def test_export_is_quiet_and_restores_the_mode(capfd, recwarn):

@@ -17,6 +17,12 @@ _QUANTISED = (
     "MatMulInteger",
 )
 
+_INSTEAD = {
+    "GatherND": "If it is an adaptive pool whose output does not divide its input, compile the torch module itself, "
+    "export it with pconv.export, or choose a size that divides.",
+}
+"""What to do where an operator is how torch exports something that pconv can do."""
+
 
 def refuse(source: ir.Graph, names: Mapping[ir.Node, str]) -> None:
     """Refuse what no converter can do, before any is asked: attention first, then operators that have none.
@@ -74,9 +80,10 @@ def unknown(node: ir.Node, name: str, source: ir.Graph) -> UnsupportedError:
         {_kind(other) for other in _computed(source) if converter_of(other) is None} - {_kind(node)}
     )
     also = f", and so are {', '.join(others)} elsewhere in the model" if others else ""
+    instead = _INSTEAD.get(node.op_type, "Replace it in the model before the export.")
     return UnsupportedError(
         f"{name} ({_kind(node)}): this operator is unsupported{hint}{also}; allowed: the {len(CONVERTERS)} that "
-        "docs/operators.md lists. Replace it in the model before the export."
+        f"docs/operators.md lists. {instead}"
     )
 
 

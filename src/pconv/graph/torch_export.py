@@ -1,4 +1,4 @@
-"""A torch module to an onnx_ir model: the only file here that imports torch, and only when called."""
+"""A torch module to an onnx_ir model; torch is imported only when it is called."""
 
 import contextlib
 import io
@@ -12,6 +12,7 @@ import onnx_ir as ir
 from ..errors import ModelError
 from .reason import reason
 from .shapes import Inputs, as_list, as_shape
+from .torch_pools import translations
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +46,13 @@ def export(module: "torch.nn.Module", inputs: Inputs | None, fold: bool = True) 
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                module.eval(), args, kwargs=kwargs, dynamo=True, verbose=False, optimize=fold
+                module.eval(),
+                args,
+                kwargs=kwargs,
+                dynamo=True,
+                verbose=False,
+                optimize=fold,
+                custom_translation_table=translations(),
             )
             assert program is not None
             model: ir.Model = program.model
