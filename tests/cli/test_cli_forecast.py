@@ -73,7 +73,7 @@ def test_forecast_without_the_checker_says_so(cli, model: Path, monkeypatch: pyt
     ("arguments", "message"),
     [
         (["--compression", "1"], "--compression 1: nothing is pruned;"),
-        (["--compression", "x"], "--compression x: allowed are numbers"),
+        (["--compression", "x"], "--compression x: allowed are numbers, e.g. --compression 4 or 1,2.25,4."),
         (["--compression", "2"], "conv2 (3x3): compression_rate 2 is impossible"),
         (["--group", "a"], "--group a: allowed are whole numbers"),
         (["--group", "3"], "group: 3 is unknown;"),

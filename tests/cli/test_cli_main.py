@@ -45,6 +45,12 @@ def test_help_ends_in_examples(cli, command: str) -> None:
         (["nope"], "No such command 'nope'", ""),
         (["compile"], "Missing argument 'MODEL'", " compile"),
         (["compile", "--nope"], "No such option: --nope", " compile"),
+        (
+            ["inspect", "m.onnx", "--stage", "plann"],
+            "Invalid value for '--stage': 'plann' is not one of",
+            " inspect",
+        ),
+        (["bench", "m.onnx", "--json"], "Option '--json' requires an argument", " bench"),
         (["run", "m.so", "--top", "many"], "Invalid value for '--top': ", " run"),
     ],
 )

@@ -53,6 +53,6 @@ def test_thread_counts() -> None:
 
 
 def test_numbers() -> None:
-    assert options.numbers("0.5,1", "--mean") == (0.5, 1.0)
+    assert options.numbers("0.5,1", "--mean", "0.5") == (0.5, 1.0)
     with pytest.raises(PconvError, match=r"--mean a: allowed are numbers, e\.g\. --mean 0\.5"):
-        options.numbers("a", "--mean")
+        options.numbers("a", "--mean", "0.5")

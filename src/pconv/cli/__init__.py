@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Exception as error:
         if debug:
             traceback.print_exception(error)
-        code, text = _judge(error)
+        code, text = _judge(error, arguments)
         complain(text)
         sys.exit(code)
     if code == INTERRUPTED:  # which is what typer makes of Ctrl-C
@@ -102,11 +102,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _judge(error: Exception) -> tuple[int, str]:
+def _judge(error: Exception, arguments: Sequence[str]) -> tuple[int, str]:
     if _interrupted(error):
         return INTERRUPTED, "interrupted"
     if isinstance(error, UsageError):
-        return FAILED, _wrong_usage(error)
+        return FAILED, _wrong_usage(error, arguments)
     if isinstance(error, MemoryError):
         return FAILED, f"not enough memory ({_one_line(error) or 'no more is to be had'})"
     if isinstance(error, PconvError | OSError):
@@ -125,10 +125,16 @@ def _interrupted(error: BaseException | None) -> bool:
     return False
 
 
-def _wrong_usage(error: Any) -> str:
-    text = " ".join(error.format_message().split())
+def _wrong_usage(error: Any, arguments: Sequence[str]) -> str:
+    text = " ".join(error.format_message().split()).replace(": Value error, ", ": ")
     end = "" if text.endswith((".", "?")) else "."
-    return f"{text}{end} See {error.ctx.command_path if error.ctx else 'pconv'} --help."
+    command = error.ctx.command_path if error.ctx else " ".join(["pconv", *_command_of(arguments)])
+    return f"{text}{end} See {command} --help."
+
+
+def _command_of(arguments: Sequence[str]) -> list[str]:
+    """Give the command among the arguments, for errors that do not know theirs."""
+    return [argument for argument in arguments if not argument.startswith("-")][:1]
 
 
 def _one_line(error: Exception) -> str:

@@ -37,7 +37,8 @@ class Scale:
 
         Raises: PconvError for what is no list of numbers, or a std that is not above 0.
         """
-        made = cls(options.numbers(mean, "--mean"), options.numbers(std, "--std"))
+        each = "0.5 or 0.5,0.4,0.4"
+        made = cls(options.numbers(mean, "--mean", each), options.numbers(std, "--std", each))
         if not all(map(math.isfinite, made.mean)) or not all(0 < value < math.inf for value in made.std):
             raise InputError(f"--mean {mean} --std {std}: allowed are finite numbers, for --std above 0.")
         return made

@@ -138,7 +138,7 @@ def rates(text: str) -> tuple[float, ...]:
 
     Raises: PconvError for anything else, or where nothing is pruned.
     """
-    given = options.numbers(text, "--compression")
+    given = options.numbers(text, "--compression", "4 or 1,2.25,4")
     if not any(rate > 1 for rate in given):
         raise PconvError(f"--compression {text}: nothing is pruned; allowed e.g. --compression 1,2.25,4,8.")
     return given

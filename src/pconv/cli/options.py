@@ -286,12 +286,12 @@ def pairs(
     return found or None
 
 
-def numbers(text: str, option: str) -> tuple[float, ...]:
-    """Read numbers with commas between them.
+def numbers(text: str, option: str, example: str) -> tuple[float, ...]:
+    """Read numbers with commas between them; `example` is what the error shows.
 
     Raises: PconvError for anything else.
     """
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise PconvError(f"{option} {text}: allowed are numbers, e.g. {option} 0.5 or 0.5,0.4,0.4.") from None
+        raise PconvError(f"{option} {text}: allowed are numbers, e.g. {option} {example}.") from None

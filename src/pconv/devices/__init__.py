@@ -41,6 +41,4 @@ def list_devices() -> list[Found]:
 
 def why_no_phones() -> str:
     """Say what is missing where `list_devices` cannot list phones; nothing where it can."""
-    return (
-        "" if adb.is_there() else "adb is not here; install Android's platform tools, or name it in PCONV_ADB"
-    )
+    return "" if adb.is_there() else adb.ABSENT

@@ -20,6 +20,8 @@ _ADVICE = {
     "no permissions": "this user may not talk to it. Add a udev rule, or run `adb kill-server` as root",
 }
 
+ABSENT = "adb is not here; install Android's platform tools, or name it in PCONV_ADB"
+
 
 class Adb(ShellDevice):
     """One device of `adb devices`."""
@@ -74,9 +76,11 @@ def is_there() -> bool:
 def list_devices(*, required: bool = False) -> list[Found]:
     """List what `adb devices` shows; nothing where there is no adb, unless it is `required`.
 
-    Raises: DeviceError when adb does not work.
+    Raises: DeviceError when adb does not work, or is required and absent.
     """
-    if not required and not is_there():
+    if not is_there():
+        if required:
+            raise DeviceError(f"{ABSENT}.")
         return []
     done = call("adb", [*_command(), "devices", "-l"])
     if done.code:
