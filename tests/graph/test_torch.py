@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: E402
 
 from pconv import graph  # noqa: E402
 from pconv.errors import ModelError, UnsupportedError  # noqa: E402
+from pconv.graph import torch_export  # noqa: E402
 
 from .models import ops, rand  # noqa: E402
 from .reference import execute  # noqa: E402
@@ -193,6 +194,13 @@ def test_adaptive_pools(pool, size, wanted):
     conv = (nn.Conv1d, nn.Conv2d)[len(size) - 1](3, 4, 3, padding=1)
     view = check(nn.Sequential(conv, pool), (1, 3, *size))
     assert wanted is None or ops(view) == wanted
+
+
+@pytest.mark.parametrize("pool", ["Average", "Max"])
+def test_a_pool_to_one_value_is_exported_for_images_of_any_size(pool):
+    module = {"Average": nn.AdaptiveAvgPool2d, "Max": nn.AdaptiveMaxPool2d}[pool](1)
+    exported = torch_export.export(module.eval(), (1, 3, 6, 9))
+    assert f"Global{pool}Pool" in [node.op_type for node in exported.graph]
 
 
 @pytest.mark.parametrize("size", [(10, 7), (6, 9)])

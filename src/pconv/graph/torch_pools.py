@@ -4,6 +4,8 @@ The exporter's own way gathers the windows of a pool whose output does not divid
 
     average:  y = (columns @ (rows @ x)')', constant matrices    where it divides: AveragePool
     maximum:  slices, their maxima, joined, axis by axis         where it divides: MaxPool
+
+To one value a channel it is a global pool, which fits an image of any size.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,6 +39,8 @@ def average(x: Any, output_size: Sequence[int]) -> Any:
     """
     op = _operators()
     axes = _axes(x, output_size)
+    if _global(x, axes):
+        return op.GlobalAveragePool(x)
     if window := _even(x, axes):
         return op.AveragePool(x, kernel_shape=window, strides=window)
     dtype, rank = x.dtype.numpy(), len(x.shape)
@@ -59,6 +63,8 @@ def maximum(x: Any, output_size: Sequence[int]) -> tuple[Any, Any]:
     op = _operators()
     axes = _axes(x, output_size)
     indices = op.ArgMax(x)
+    if _global(x, axes):
+        return op.GlobalMaxPool(x), indices
     if window := _even(x, axes):
         return op.MaxPool(x, kernel_shape=window, strides=window)[0], indices
     for axis, windows in axes.items():
@@ -93,6 +99,11 @@ def _axes(x: Any, output_size: Sequence[int]) -> dict[int, Windows]:
         size = x.shape[axis]
         axes[axis] = [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
     return axes
+
+
+def _global(x: Any, axes: dict[int, Windows]) -> bool:
+    """Tell whether one value is left of each channel of a batch."""
+    return len(x.shape) == len(axes) + 2 and all(len(windows) == 1 for windows in axes.values())
 
 
 def _even(x: Any, axes: dict[int, Windows]) -> list[int] | None:
