@@ -11,6 +11,12 @@ from pconv import graph
 from .reference import execute
 
 FLOAT = onnx.TensorProto.FLOAT
+INT = np.int64
+IMAGE = (1, 3, 5, 7)
+
+
+def floats(*values):
+    return np.array(values, np.float32)
 
 
 def make(nodes, inputs, outputs, weights=None, opset=17, as_inputs=False) -> onnx.ModelProto:

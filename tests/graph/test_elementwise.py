@@ -1,0 +1,224 @@
+"""What works element by element, and gates of it, against ONNX Runtime."""
+
+import numpy as np
+import pytest
+
+from pconv.errors import PconvError, UnsupportedError
+
+from .models import IMAGE, INT, check, floats, make, node, normalise, ops, rand
+
+FUNCTIONS = {
+    "LeakyRelu": [{}, {"alpha": 0.3}],
+    "Elu": [{}, {"alpha": 0.4}],
+    "Selu": [{}, {"alpha": 0.7, "gamma": 2.0}],
+    "Celu": [{}, {"alpha": 0.4}],
+    "HardSigmoid": [{}, {"alpha": 1 / 6, "beta": 0.5}],
+    "HardSwish": [{}],
+    "Mish": [{}],
+    "Softplus": [{}],
+    "Erf": [{}],
+    "Exp": [{}],
+    "Neg": [{}],
+    "Abs": [{}],
+    "Gelu": [{}, {"approximate": "tanh"}],
+    "Softsign": [{}],
+}
+GATES = {
+    "silu": [node("Sigmoid", "x", "g"), node("Mul", "x g", "y")],
+    "hardswish": [node("HardSigmoid", "x", "g", alpha=1 / 6, beta=0.5), node("Mul", "g x", "y")],
+    "hardswish of old exports": [
+        *(node("Add", "x three", "a"), node("Clip", "a zero six", "c")),
+        *(node("Mul", "x c", "m"), node("Div", "m six", "y")),
+    ],
+    "hardswish divided first": [
+        *(node("Add", "x three", "a"), node("Clip", "a zero six", "c")),
+        *(node("Div", "c six", "g"), node("Mul", "x g", "y")),
+    ],
+}
+
+
+@pytest.mark.parametrize("shape", [IMAGE, (1, 9), (1, 3, 4)])
+@pytest.mark.parametrize("op, attrs", [(op, attrs) for op, all_ in FUNCTIONS.items() for attrs in all_])
+def test_functions_of_one_number(op, attrs, shape):
+    check(make([node(op, "x", "y", **attrs)], {"x": shape}, ["y"], opset=20))
+
+
+def test_swish_of_opset_24():
+    view = normalise(make([node("Swish", "x", "y")], {"x": IMAGE}, ["y"], opset=24))
+    assert view.nodes[0].attrs["activation"] == "silu"
+    scaled = normalise(make([node("Swish", "x", "y", alpha=2.0)], {"x": IMAGE}, ["y"], opset=24))
+    assert ops(scaled) == ["Affine", "Mul"]
+
+
+@pytest.mark.parametrize("slope, wanted", [((1,), "Activation"), ((3, 1, 1), "PRelu")])
+def test_prelu(slope, wanted):
+    view = check(make([node("PRelu", "x s", "y")], {"x": IMAGE}, ["y"], {"s": rand(*slope)}))
+    assert ops(view) == [wanted]
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_gates_become_one_activation_of_the_convolution(gate):
+    weights = {"w": rand(4, 3, 3, 3), "zero": floats(0)[0], "three": floats(3)[0], "six": floats(6)[0]}
+    conv = node("Conv", "i w", "x", name="conv", pads=[1, 1, 1, 1])
+    view = check(make([conv, *GATES[gate]], {"i": IMAGE}, ["y"], weights))
+    assert [(n.op, n.attrs["activation"]) for n in view.nodes] == [("Conv", gate.split()[0])]
+
+
+def test_other_gates_stay_products():
+    weights = {"w": floats(0.2, 0.3, 0.2).reshape(3, 1, 1)}
+    lines = [node("Mul", "x w", "l"), node("Clip", "l", "g", min=0.0, max=1.0), node("Mul", "x g", "y")]
+    assert ops(check(make(lines, {"x": IMAGE}, ["y"], weights, opset=10))) == ["Affine", "Mul"]
+
+
+@pytest.mark.parametrize("op", ("Add", "Sub", "Mul", "Div"))
+@pytest.mark.parametrize("order", ("a b", "b a"))
+@pytest.mark.parametrize(
+    "shape, other",
+    [
+        (IMAGE, (1, 3, 1, 1)),
+        (IMAGE, (1, 1, 5, 7)),
+        (IMAGE, (1, 1, 1, 1)),
+        (IMAGE, (1, 3, 5, 1)),
+        (IMAGE, (1, 3, 1, 7)),
+        (IMAGE, (1, 1, 5, 1)),
+        ((1, 3, 5, 1), (1, 3, 1, 7)),
+        ((1, 3, 1, 1), (1, 1, 5, 7)),
+        ((1, 9), (1, 1)),
+        ((1, 4, 6), (1, 4, 1)),
+        ((1, 4, 6), (1, 1, 6)),
+        ((1, 2, 3, 4, 5), (1, 2, 3, 1, 1)),
+        ((1, 2, 3, 4, 5), (1, 1, 3, 4, 5)),
+        ((1, 2, 3, 4, 5), (1, 2, 1, 4, 5)),
+        ((1, 2, 1, 4, 5), (1, 1, 3, 4, 1)),
+        ((1, 1, 1, 4, 1), (1, 1, 1, 1, 1)),
+    ],
+)
+def test_operands_that_lack_dimensions(op, order, shape, other):
+    nodes = [
+        node("Exp", "b", "e"),
+        node("Exp", "a", "d"),
+        node(op, order.replace("b", "e").replace("a", "d"), "y"),
+    ]
+    check(make(nodes, {"a": shape, "b": other}, ["y"]))
+
+
+def test_one_number_of_fewer_dimensions():
+    nodes = [node("ReduceMax", "x", "m", axes=[1, 2, 3], keepdims=0), node("Sub", "m x", "y")]
+    check(make(nodes, {"x": IMAGE}, ["y"]))
+
+
+@pytest.mark.parametrize("other", [(1, 3, 5), (1, 1, 1, 1, 1)])
+def test_operands_that_do_not_fit(other):
+    model = make([node("Add", "b a", "y", name="n")], {"a": IMAGE, "b": other}, ["y"])
+    with pytest.raises(
+        UnsupportedError, match=r"n \(Add\): .*; allowed: one rank, and sizes that are equal or 1"
+    ):
+        normalise(model)
+
+
+@pytest.mark.parametrize(
+    "shape, sizes",
+    [((1, 1, 5, 1), [1, 3, 5, 7]), ((1, 3, 1), [3, 4]), ((1, 3, 1, 2, 1), [1, 3, 4, 2, 5]), ((1, 3, 1), [1])],
+)
+def test_expand(shape, sizes):
+    check(make([node("Expand", "x s", "y")], {"x": shape}, ["y"], {"s": np.array(sizes, INT)}))
+
+
+def test_what_arithmetic_reads_is_not_spread():
+    """As torch normalises an image's channels."""
+    nodes = [
+        node("ReduceL2", "x", "n", axes=[1]),
+        node("Clip", "n low", "c"),
+        node("Expand", "c s", "e"),
+        node("Div", "x e", "y"),
+    ]
+    view = check(make(nodes, {"x": IMAGE}, ["y"], {"low": floats(1e-12)[0], "s": np.array(IMAGE, INT)}))
+    assert ops(view) == ["Mul", "Conv", "Activation", "Div"]
+
+
+@pytest.mark.parametrize(
+    "sizes, problem",
+    [([1, 3, 5, 7], "does not fit"), ([2, 1, 5, 7], "the same batch"), ([1] * 5, "as many dim")],
+)
+def test_expand_that_does_not_fit(sizes, problem):
+    with pytest.raises(PconvError, match=rf"n \(Expand\): .*{problem}"):
+        normalise(
+            make(
+                [node("Expand", "x s", "y", name="n")],
+                {"x": (1, 2, 5, 1)},
+                ["y"],
+                {"s": np.array(sizes, INT)},
+            )
+        )
+
+
+def test_a_gate_is_no_residual():
+    """A convolution whose output lacks pixels cannot add what has them."""
+    nodes = [node("GlobalAveragePool", "x", "p"), node("Conv", "p w", "g"), node("Add", "g x", "y")]
+    assert ops(check(make(nodes, {"x": IMAGE}, ["y"], {"w": rand(3, 3, 1, 1)}))) == [
+        "GlobalAveragePool",
+        "Conv",
+        "Add",
+    ]
+
+
+@pytest.mark.parametrize("exponent", (2, 0.5, 1, 3, 4, 7, 16, -1, -2, -0.5, 1.5, 1 / 3, -0.7))
+def test_powers(exponent):
+    nodes = [node("Abs", "x", "a"), node("Pow", "a e", "p"), node("Sqrt", "p", "y")]
+    check(make(nodes, {"x": IMAGE}, ["y"], {"e": floats(exponent)[0]}))
+
+
+@pytest.mark.parametrize("exponent", (3, 5, -3))
+def test_powers_of_what_is_negative(exponent):
+    check(make([node("Pow", "x e", "y")], {"x": IMAGE}, ["y"], {"e": floats(exponent)}))
+
+
+def test_logarithms_and_reciprocals():
+    nodes = [
+        node("Exp", "x", "e"),
+        node("Softplus", "e", "s"),
+        node("Reciprocal", "s", "r"),
+        node("Log", "r", "y"),
+    ]
+    check(make(nodes, {"x": IMAGE}, ["y"]))
+
+
+@pytest.mark.parametrize("op", ("Max", "Min"))
+@pytest.mark.parametrize(
+    "inputs", ["a b", "b a", "a zero", "half a", "a b c", "a row", "zero a half b", "a", "p a", "a row zero"]
+)
+def test_extremes(op, inputs):
+    weights = {"zero": floats(0)[0], "half": floats(0.5), "row": rand(7)}
+    shapes = {name: IMAGE if name != "p" else (1, 3, 1, 1) for name in inputs.split() if len(name) == 1}
+    check(
+        make(
+            [node(op, inputs, "y")], shapes, ["y"], {k: v for k, v in weights.items() if k in inputs.split()}
+        )
+    )
+
+
+@pytest.mark.parametrize("shape", [IMAGE, (1, 3, 6), (1, 8)])
+def test_constants_of_any_shape(shape):
+    weights = {"c": rand(*shape), "row": rand(shape[-1])}
+    nodes = [
+        node("Add", "x c", "a"),
+        node("Sub", "row a", "b"),
+        node("Mul", "b c", "d"),
+        node("Concat", "d c", "y", axis=1),
+    ]
+    assert "Constant" in ops(check(make(nodes, {"x": shape}, ["y"], weights)))
+
+
+def test_a_constant_divided():
+    nodes = [node("Exp", "x", "e"), node("Div", "one e", "y")]
+    check(make(nodes, {"x": IMAGE}, ["y"], {"one": floats(1)}))
+
+
+def test_pooling_does_not_go_before_an_activation_that_falls():
+    weights = {"w": rand(4, 3, 3, 3)}
+    nodes = [
+        node("Conv", "i w", "x"),
+        *GATES["silu"],
+        node("MaxPool", "y", "z", kernel_shape=[2, 2], strides=[2, 2]),
+    ]
+    assert ops(check(make(nodes, {"i": (1, 3, 6, 6)}, ["z"], weights))) == ["Conv", "MaxPool"]
