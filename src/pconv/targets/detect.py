@@ -36,9 +36,9 @@ def choose_native(targets: tuple[Target, ...]) -> Target:
     Raises: BuildError when none fits.
     """
     here = this_platform(targets)
-    flags = cpu_flags()
+    flags, family = cpu_flags(), cpu_family()
     runs = [t for t in targets if t.arch == here.arch and (flags is None or flags.issuperset(t.features))]
-    fitting = [t for t in runs if not t.cpu or cpu_family() in t.families]
+    fitting = [t for t in runs if not t.cpu or family in t.families]
     if not fitting:
         raise _unsupported(here.os, here.arch, targets)
     best = max(fitting, key=lambda t: (t.lanes_f32, t.cpu))
