@@ -59,7 +59,7 @@ def run(method: str, rate: float, lr: float, options: argparse.Namespace) -> dic
             settings=default_settings(
                 tuning=True, distill=True, optimiser=options.optimiser, lr=lr, weight_decay=1e-4, ema=options.ema,
                 choose="last", seed=options.seed, epochs=options.epochs, images=options.images,
-                threads=options.threads, compile=True,
+                threads=options.threads, compile=not options.eager,
             ),
             resume=True,
             on_event=lambda event: track(f"{name}  {event.text}", event.share),
@@ -131,6 +131,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--patterns", default="centre3")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--eager", action="store_true", help="do not compile the loss: on some CPUs faster")
     parser.add_argument("--work", type=Path, default=Path("methods-runs"), help="checkpoints and models")
     parser.add_argument("--page", action="store_true", help="measure nothing, write docs/accuracy.md")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)

@@ -130,8 +130,13 @@ def test_precisions_train(precision: str, computed: torch.dtype) -> None:
 
 
 def test_types_are_chosen_by_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    for amx, chosen in ((True, torch.bfloat16), (False, None)):
+    for amx, avx512, chosen in (
+        (True, False, torch.bfloat16),
+        (False, True, torch.bfloat16),
+        (False, False, None),
+    ):
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda avx512=avx512: avx512)
         assert choose_type("auto", CPU) is chosen
     assert choose_type("fp32", CPU) is None
     assert choose_type("fp16", CPU) is torch.float16

@@ -7,20 +7,23 @@ import torch
 from pconv.training.settings import Precision
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_MULTIPLIES_BF16 = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+"""What torch.cpu is asked; older ones lack the question."""
 
 
 def choose_type(precision: Precision, device: torch.device) -> torch.dtype | None:
     """Return the type that convolutions compute in; None is fp32.
 
-    GPUs take bf16, or fp16 where they lack it. CPUs gain with AMX only: without it, autocast's conversions
-    cost more than the narrower products save.
+    GPUs take bf16, or fp16 where they lack it. CPUs gain where they multiply bf16 themselves, with AMX or AVX-512:
+    elsewhere autocast's conversions cost more than the narrower products save.
     """
     if precision != "auto":
         return _TYPES.get(precision)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return torch.bfloat16 if device.type == "cpu" and amx() else None
+    if device.type == "cpu" and any(getattr(torch.cpu, has, lambda: False)() for has in _MULTIPLIES_BF16):
+        return torch.bfloat16
+    return None
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> torch.autocast:
