@@ -119,6 +119,14 @@ def test_a_wrong_answer_is_refused(dense: float, pruned: float, rate: int) -> No
         compare.compare("net", networks(dense, pruned), [FakePeer()], seconds=0)
 
 
+def test_of_integers_the_error_is_the_share_that_differs() -> None:
+    places, masks = np.arange(20_000), np.ones(4, bool)
+    other = np.where(places == 3, 9, places)
+    assert compare.max_rel_err([other, masks], [places, masks]) == 1 / 20_000
+    assert compare.max_rel_err([places, ~masks], [places, masks]) == 1.0
+    assert compare.max_rel_err([places.astype(np.float32)], [places]) == 0.0
+
+
 def test_a_peer_that_uses_zeros_runs_the_pruned_networks_too() -> None:
     results = compare.compare("net", networks(), [FakePeer(), SparsePeer("sparse")], seconds=0)
     assert [(r.engine, r.compression, r.group, r.max_rel_err) for r in results] == [

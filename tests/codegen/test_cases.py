@@ -34,7 +34,7 @@ from .harness import (
 ONE_OF_EACH = (
     "group4_s2 free_pool dense_pool_partial pointwise_deep depthwise_3x3s2 gemm_odd gemm_sparse_odd maxpool3s2_pads "
     "maxpool3s2_ceil avgpool3s2_exclude global_average_inner flatten_inner pad_inner concat_inner softmax_planes "
-    "affine_inner tanh_inner add_inner gate_inner linear_inner silu_inner elu_inner"
+    "affine_inner tanh_inner add_inner gate_inner linear_inner silu_inner elu_inner argmax_inner keep_inner round_inner"
 )
 
 
@@ -171,6 +171,7 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
         "sub",
         "mul",
         "div",
+        "keep",
         "max",
         "min",
         "affine",

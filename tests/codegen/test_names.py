@@ -51,7 +51,7 @@ def test_manifest_is_what_the_contract_says() -> None:
     said = "format abi pconv target model inputs outputs arena_bytes prepared_bytes weights_bytes layers variants"
     assert set(said.split()) == manifest.keys()
     assert manifest["inputs"] == [{"name": "fc.x0", "shape": [1, 20], "dtype": "float32"}]
-    assert manifest["outputs"] == [{"name": "fc", "shape": [1, 4], "dtype": "float32"}]
+    assert manifest["outputs"] == [{"name": "fc", "shape": [1, 4], "dtype": "float32", "values": "float32"}]
     assert manifest["target"]["name"] == target.name
     assert manifest["weights_bytes"] == len(program.weights) and len(program.weights) % 64 == 0
     (layer,) = manifest["layers"]

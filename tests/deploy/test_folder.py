@@ -269,6 +269,17 @@ def test_jni_bridge_compiles(android: Exported, compile_c: Callable[..., Path]) 
     assert re.findall(r"external fun native(\w+)", kotlin) == ["Open", "Run", "Close"]
 
 
+def test_it_says_which_floats_are_integers(make_program: Maker, session_cache: Cache, tmp_path: Path) -> None:
+    outputs = [
+        {"name": "y", "shape": [1, 64, 32], "dtype": "float32", "values": "int64"},
+        {"name": "sums", "shape": [1, 64], "dtype": "float32", "values": "float32"},
+    ]
+    made = write_folder(make_program(HERE, outputs=outputs), tmp_path / "out")
+    readme = (made.folder / "README.md").read_text()
+    assert "| output 0 | `y` | 1x64x32 | float32: whole numbers (int64) |" in readme
+    assert "| output 1 | `sums` | 1x64 | float32 |" in readme
+
+
 def test_advice_is_for_the_platform(folder: Exported, android: Exported) -> None:
     linux, phone = ((made.folder / "README.md").read_text() for made in (folder, android))
     assert "adb push" in phone and "Gradle" in phone and "SWIFT" not in phone and "-lpthread" not in phone

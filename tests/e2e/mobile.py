@@ -253,6 +253,22 @@ class Convnext(nn.Module):
         return self.head(self.last(x.mean((2, 3))))
 
 
+class Masks(nn.Module):
+    """Which class each pixel is, where it is sure, and a picture in whole numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(conv(3, 16, stride=2), conv(16, 5, act=nn.Identity))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Give classes, a mask of the sure ones, their scores, which pixels are of the third class, and bytes."""
+        scores = functional.interpolate(self.body(x), size=x.shape[2:], mode="bilinear")
+        best, place = scores.softmax(1).max(1, keepdim=True)
+        sure = (best > 0.4) & ~(place == 2)
+        picture = (scores[:, :3].sigmoid() * 255).round().to(torch.uint8)
+        return place.squeeze(1), sure, torch.where(sure, best, 0.0), (place == 3).float(), picture
+
+
 IMAGE = (1, 3, 32, 32)
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "mobilenet_v3": (mobilenet_v3, IMAGE),
@@ -265,6 +281,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "yolo_v3": (Anchors, IMAGE),
     "unet": (lambda: Segmenter(nn.ConvTranspose2d(32, 16, 2, 2)), (1, 3, 24, 20)),
     "unet_bilinear": (lambda: Segmenter(nn.Upsample(scale_factor=2, mode="bilinear")), (1, 3, 24, 20)),
+    "masks": (Masks, (1, 3, 22, 17)),
     "pyramid": (Pyramid, (1, 3, 34, 30)),
     "cbam": (Attention, (1, 3, 21, 24)),
     "generator": (generator, (1, 8, 1, 1)),

@@ -29,8 +29,12 @@ def assert_alike(module: nn.Module, engine: pconv.Engine, shape: tuple[int, ...]
     if isinstance(wanted, torch.Tensor):
         wanted, results = [wanted], [results]
     for got, want in zip(results, wanted, strict=True):
-        assert got.shape == want.shape
-        assert np.abs(got - want.numpy()).max() <= 1e-4 * want.abs().max()
+        assert got.shape == want.shape and got.dtype == want.numpy().dtype
+        difference = np.abs(got.astype(np.float64) - want.numpy())
+        if want.is_floating_point():
+            assert difference.max() <= 1e-4 * want.abs().max()
+        else:  # a number beside a threshold may fall on its other side
+            assert np.mean(difference > 0) <= 1e-3
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -20,7 +20,7 @@ def floats(*values):
 
 
 def make(nodes, inputs, outputs, weights=None, opset=17, as_inputs=False) -> onnx.ModelProto:
-    """Build a model; shapes by name, outputs by name alone."""
+    """Build a model; shapes by name, outputs by name alone, or with their types where these are no floats."""
     weights = weights or {}
     infos = [helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in inputs.items()]
     if as_inputs:
@@ -28,7 +28,8 @@ def make(nodes, inputs, outputs, weights=None, opset=17, as_inputs=False) -> onn
             helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
             for n, a in weights.items()
         ]
-    outs = [helper.make_tensor_value_info(name, FLOAT, None) for name in outputs]
+    types = outputs if isinstance(outputs, dict) else dict.fromkeys(outputs, FLOAT)
+    outs = [helper.make_tensor_value_info(name, kind, None) for name, kind in types.items()]
     tensors = [numpy_helper.from_array(array, name) for name, array in weights.items()]
     body = helper.make_graph(nodes, "test", infos, outs, tensors)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
@@ -67,6 +68,8 @@ def compare(session, view, feeds, tolerance=2e-5, dtype=np.float64) -> None:
     assert list(got) == list(wanted)
     for name, array in wanted.items():
         assert got[name].shape == array.shape, name
+        assert view.types.get(name, "float32") == array.dtype.name, name
+        array = array.astype(np.float64)
         np.testing.assert_allclose(
             got[name], array, rtol=tolerance, atol=tolerance * max(1, np.abs(array).max())
         )

@@ -48,6 +48,11 @@ def activate(node: NodeView, x: np.ndarray) -> np.ndarray:
         return np.log(x)
     if kind == "erf":
         return np.vectorize(erf, otypes=[x.dtype])(x)
+    if kind in ("above", "atleast"):
+        low = node.attrs["act_min"]
+        return (x > low if kind == "above" else x >= low).astype(x.dtype)
+    if kind in ("floor", "round", "trunc"):
+        return getattr(np, kind)(x)
     assert kind == "none"
     return x
 
@@ -155,6 +160,8 @@ OPS = {
     "Affine": affine,
     "Concat": lambda _, *parts: np.concatenate(parts, 1),
     "Softmax": softmax,
+    "Keep": lambda node, a, b: activate(node, np.where(b != 0, a, 0)),
+    "ArgMax": lambda _, x: x.argmax(1, keepdims=True).astype(x.dtype),
     "Flatten": lambda node, x: x.reshape(node.out_shape),
     "DepthToSpace": depth_to_space,
     "Subsample": subsample,

@@ -129,9 +129,9 @@ CASES = {
     "pad of the batch": (
         node("Pad", "x p", "y", name="n"), X4, ints(p=[1, 0, 0, 0, 0, 0, 0, 0]),
         "n (Pad): pads [1, 0, 0, 0, 0, 0, 0, 0];"),
-    "cast to integers": (
-        node("Cast", "x", "y", name="n", to=7), X4, {},
-        "n (Cast): an activation is cast to INT64; allowed: float types."),
+    "cast to text": (
+        node("Cast", "x", "y", name="n", to=8), X4, {},
+        "n (Cast): an activation is cast to STRING; allowed: float types, integers and BOOL."),
     "reshape over samples": (
         node("Reshape", "x s", "y", name="n"), X4, ints(s=[-1, 36]),
         "n (Reshape): one sample becomes [4, 36], so it mixes or drops the batch; allowed: a first dim"),
@@ -164,12 +164,12 @@ def test_all_unsupported_operators_are_named_at_once():
     nodes = [
         node("Shape", "x", "s"),
         node("NonZero", "s", "z"),
-        node("TopK", "x k", "v i", name="n"),
+        node("CumSum", "x k", "v", name="n"),
         node("Det", "v", "d"),
         node("Sin", "d", "y"),
     ]
     with pytest.raises(
-        UnsupportedError, match=r"n \(TopK\): this operator is unsupported, and so are Det, Sin e"
+        UnsupportedError, match=r"n \(CumSum\): this operator is unsupported.*, and so are Det, Sin e"
     ):
         normalise(make(nodes, {"x": X4}, ["y"], {"k": np.array([2], INT)}))
 

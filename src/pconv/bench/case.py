@@ -200,6 +200,8 @@ def out_shape(case: Case) -> Shape:
             return (1, case.channels, *windows(ints("kernel_shape")))
         case "GlobalAveragePool":
             return (1, case.channels, 1, 1)
+        case "ArgMax":
+            return (1, 1, *case.image)
         case "Flatten":
             return (1, prod(case.in_shape))
         case "Concat":

@@ -20,6 +20,7 @@ from pconv.compiler import generate_program
 from pconv.devices import Device, Finished
 from pconv.errors import DeviceError
 from pconv.runtime.report import share_turns
+from pconv.runtime.signature import Signature
 from pconv.trial import push_bench
 
 EXECUTABLE = "pconv_bench"
@@ -53,6 +54,13 @@ class Measured:
     compression: float
     said: dict[str, Any]
     outputs: NDArray[np.float32]
+
+    def answers(self) -> tuple[NDArray[Any], ...]:
+        """Return the outputs apart, in the types that the model gives them."""
+        signature = Signature(self.said["manifest"])
+        empty = signature.empty_outputs(1)
+        parts = np.split(self.outputs, np.cumsum([array.size for array in empty])[:-1])
+        return signature.typed([part.reshape(array.shape) for part, array in zip(parts, empty, strict=True)])
 
     @property
     def median_ms(self) -> float:
@@ -125,7 +133,7 @@ def compare_answers(here: Measured, there: Measured) -> float:
 
     Raises: DeviceError when it is off by more than MAX_REL_ERR, or HALF_MAX_REL_ERR where one of them stores halves.
     """
-    error = max_rel_err([there.outputs], [here.outputs])
+    error = max_rel_err(there.answers(), here.answers())
     halves = any(side.said["manifest"]["target"]["dtype"] != "fp32" for side in (here, there))
     allowed = HALF_MAX_REL_ERR if halves else MAX_REL_ERR
     if error > allowed:

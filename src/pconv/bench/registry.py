@@ -77,7 +77,13 @@ def window(
 
 
 def _activation(kind: str) -> dict[str, AttrValue]:
-    bounds = {"clip": {"act_min": -0.5, "act_max": 1.5}, "leaky": {"act_min": 0.1}, "elu": {"act_min": 1.5}}
+    bounds = {
+        "clip": {"act_min": -0.5, "act_max": 1.5},
+        "leaky": {"act_min": 0.1},
+        "elu": {"act_min": 1.5},
+        "above": {"act_min": 0.25},
+        "atleast": {"act_min": -1.0},
+    }
     return {"activation": kind, **bounds.get(kind, {})}
 
 
@@ -251,6 +257,11 @@ _PLANES = (
     *planes("concat_rows", "Concat", 9, (), tensors=2),
     *planes("softmax", "Softmax", 10, ()),
     *planes("softmax_planes", "Softmax", 10, SMALL),
+    *planes("argmax", "ArgMax", 10, SMALL),
+    *planes("argmax_rows", "ArgMax", 10, ()),
+    *planes("argmax_one", "ArgMax", 1, ODD),
+    *planes("argmax_1x1_image", "ArgMax", 7, ONE),
+    Case("argmax_ties", "ArgMax", 5, (72, 65), before="above"),
     *planes("add", "Add", 3, ODD, tensors=2, act="relu"),
     *planes("sub", "Sub", 3, ODD, tensors=2, act="clip"),
     *planes("mul", "Mul", 3, ODD, tensors=2),
@@ -258,6 +269,12 @@ _PLANES = (
     *planes("max", "Max", 3, ODD, tensors=2),
     *planes("max_rows", "Max", 9, (), tensors=2),
     *planes("min", "Min", 3, ODD, tensors=2, act="relu"),
+    *(
+        replace(case, name=f"{case.name}_relu", before="relu")
+        for case in planes("keep", "Keep", 3, ODD, tensors=2)[:1]
+    ),
+    *planes("keep", "Keep", 3, ODD, tensors=2, act="leaky"),
+    *planes("keep_pixels", "Keep", 5, WIDE, tensors=2, other=(1, *WIDE)),
     *planes("gate", "Mul", 5, ODD, tensors=2, act="hardswish", other=(5, 1, 1)),
     *planes("gate_pixels", "Mul", 5, WIDE, tensors=2, act="relu", other=(1, *WIDE)),
     *planes("gate_all", "Add", 5, SMALL, tensors=2, act="none", other=(1, 1, 1)),
@@ -269,7 +286,10 @@ _PLANES = (
     *planes("sigmoid_rows", "Activation", 9, (), act="sigmoid"),
     *(
         case
-        for kind in ("leaky", "hardswish", "silu", "elu", "erf", "softplus", "exp")
+        for kind in (
+            *("leaky", "hardswish", "silu", "elu", "erf", "softplus", "exp"),
+            *("above", "atleast", "floor", "round", "trunc"),
+        )
         for case in planes(kind, "Activation", 3, SMALL, act=kind)
     ),
     Case("sqrt", "Activation", 3, SMALL, attrs=_activation("sqrt"), before="relu"),

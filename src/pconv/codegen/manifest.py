@@ -33,7 +33,12 @@ def manifest(plan: Plan, weights_bytes: int) -> dict[str, Any]:
         },
         "model": {"name": plan.name},
         "inputs": tensors([t.name for t in plan.inputs], plan.input_shapes),
-        "outputs": tensors(plan.output_names, plan.output_shapes),
+        "outputs": [
+            {**tensor, "values": kind}
+            for tensor, kind in zip(
+                tensors(plan.output_names, plan.output_shapes), plan.output_types, strict=True
+            )
+        ],
         "arena_bytes": plan.arena_bytes,
         "prepared_bytes": plan.prepared_bytes,
         "weights_bytes": weights_bytes,

@@ -4,7 +4,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -161,7 +161,7 @@ def _values(program: Program, name: str, platform: Platform, binaries: Sequence[
         "INPUT_ELEMS": _elems(manifest["inputs"]),
         "OUTPUT_ELEMS": _elems(manifest["outputs"]),
         "TENSORS": "\n".join(
-            f"| {kind} {i} | `{t['name']}` | {'x'.join(map(str, t['shape']))} | {t['dtype']} |"
+            f"| {kind} {i} | `{t['name']}` | {'x'.join(map(str, t['shape']))} | {_type(t)} |"
             for kind, tensors in (("input", manifest["inputs"]), ("output", manifest["outputs"]))
             for i, t in enumerate(tensors)
         ),
@@ -170,6 +170,13 @@ def _values(program: Program, name: str, platform: Platform, binaries: Sequence[
         "DENSE_MACS": f"{sum(layer['dense_macs'] for layer in layers) / 1e6:.1f}",
         "BINARIES": "\n".join(f"- `{path}`" for path in binaries),
     }
+
+
+def _type(tensor: Mapping[str, Any]) -> str:
+    """Say what a tensor's memory holds, and what its numbers are where they are no floats."""
+    dtype = str(tensor["dtype"])
+    values = tensor.get("values", dtype)
+    return dtype if values == dtype else f"{dtype}: whole numbers ({values})"
 
 
 def _cmake_sources(variant: Variant) -> str:

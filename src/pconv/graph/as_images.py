@@ -12,11 +12,23 @@ import onnx_ir as ir
 
 from .edit import ints, is_op, source
 from .nodes import Shape
-from .ops import activation, arithmetic, batch_normalization, extremes, identity, prelu
+from .ops import (
+    activation,
+    arithmetic,
+    batch_normalization,
+    comparison,
+    extremes,
+    identity,
+    logic,
+    prelu,
+    where,
+)
 from .ops.transpose import CHANNELS_FIRST, CHANNELS_LAST, permuted
 from .site import Array, Operand, Site, shape_of
 
-_ELEMENTWISE = {*activation.CONVERTERS, *arithmetic.CONVERTERS, *extremes.CONVERTERS}
+_ELEMENTWISE = {
+    op for room in (activation, arithmetic, comparison, extremes, logic, where) for op in room.CONVERTERS
+}
 _PER_CHANNEL = {*batch_normalization.CONVERTERS, *prelu.CONVERTERS, *identity.CONVERTERS}
 
 Operands = list[Operand | None]

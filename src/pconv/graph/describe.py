@@ -37,7 +37,8 @@ def _extra(node: NodeView) -> str:
     words = [f"kernel={_shape(node.weights[1].shape[2:])}"] if node.op == "Conv" else []
     defaults = OPS[node.op].attrs
     for attr, value in node.attrs.items():
-        if value == defaults[attr] or (attr.startswith("act_") and node.attrs["activation"] != "clip"):
+        bounded = node.attrs.get("activation") in ("clip", "above", "atleast")
+        if value == defaults[attr] or (attr.startswith("act_") and not bounded):
             continue
         words.append(f"{attr}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
     if node.residual is not None:

@@ -74,7 +74,7 @@ def absorb(node: ir.Node, follower: ir.Node) -> None:
     name, shape = old.name, shape_of(old)
     old.replace_all_uses_with(value, replace_graph_outputs=True)
     detach(follower)
-    value.name, value.shape = name, ir.Shape(shape)
+    value.name, value.shape, value.type = name, ir.Shape(shape), old.type
 
 
 def bypass(node: ir.Node) -> None:

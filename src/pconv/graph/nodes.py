@@ -6,7 +6,7 @@ in which they can run, and every name is unique.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +84,10 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GraphView:
-    """A normalised model: its inputs and outputs by name, its nodes in order, the shape of every value."""
+    """A normalised model: its inputs and outputs by name, its nodes in order, the shape of every value.
+
+    `types` has each output that the source does not call a float, by numpy's name: "int64", "bool".
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -92,6 +95,7 @@ class GraphView:
     nodes: tuple[NodeView, ...]
     shapes: Mapping[str, Shape]
     metadata: Mapping[str, str]
+    types: Mapping[str, str] = field(default_factory=dict)
 
 
 def view(model: "ir.Model") -> GraphView:
@@ -106,6 +110,13 @@ def view(model: "ir.Model") -> GraphView:
         nodes=tuple(_view_node(node, shapes) for node in graph),
         shapes=MappingProxyType(shapes),
         metadata=MappingProxyType(dict(model.metadata_props)),
+        types=MappingProxyType(
+            {
+                _name(value): value.dtype.numpy().name
+                for value in graph.outputs
+                if value.dtype is not None and not value.dtype.is_floating_point()
+            }
+        ),
     )
 
 

@@ -50,7 +50,7 @@ def plain(model: ir.Model) -> ir.Model:
                 node.attributes["to"] = ir.AttrInt64("to", ir.DataType.FLOAT)
     for value, fixed in ends:
         value.shape = fixed.shape
-        value.type = ir.TensorType(ir.DataType.FLOAT)
+        value.type = fixed.type
     return made
 
 

@@ -14,7 +14,7 @@ from .nodes import Shape
 Inputs = Any  # a shape, an array, or several of them in order or by name
 
 MOST_ELEMS = 2**31 - 1
-_FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16)
+FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16)
 
 
 def as_list(inputs: Inputs) -> list[Any]:
@@ -78,7 +78,7 @@ def input_shape(value: ir.Value) -> Shape:
         ModelError: a size other than the batch is not known.
         UnsupportedError: the input is no float tensor with a batch.
     """
-    if value.dtype is not None and value.dtype not in _FLOATS:
+    if value.dtype is not None and value.dtype not in FLOATS:
         raise UnsupportedError(
             f"input {value.name}: it is {value.dtype.name}; allowed: FLOAT. Cast outside of the model."
         )

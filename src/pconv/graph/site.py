@@ -100,11 +100,18 @@ class Site:
     """One source node under conversion."""
 
     def __init__(
-        self, node: ir.Node, name: str, operands: Sequence[Operand | None], opset: int, builder: Builder
+        self,
+        node: ir.Node,
+        name: str,
+        operands: Sequence[Operand | None],
+        types: Sequence[ir.DataType | None],
+        opset: int,
+        builder: Builder,
     ) -> None:
-        """Look at a node; `operands` stand for its inputs."""
+        """Look at a node; `operands` stand for its inputs, `types` are those that the source gives these."""
         self.node = node
         self.operands = operands
+        self.types = types
         self.opset = opset
         self.builder = builder
         self.op = node.op_type
@@ -165,10 +172,17 @@ class Site:
         return after
 
     def either(self, i: int, shape: Shape | None = None) -> ir.Value:
-        """Give an operand that is computed or constant; a constant is brought to a shape, and stays in memory."""
+        """Give an operand that is computed or constant; a constant is brought to a shape, and stays in memory.
+
+        One that is wider than the shape keeps its sizes.
+        """
         operand = self.operand(i)
         if operand is None or isinstance(operand, ir.Value):
             return self.tensor(i)
+        if shape is not None and operand.ndim <= len(shape):
+            aligned = (1,) * (len(shape) - operand.ndim) + operand.shape
+            if any(size > 1 and full == 1 for size, full in zip(aligned, shape, strict=True)):
+                shape = aligned
         return self.constant_value(operand, operand.shape if shape is None else shape, f"constant{i}")
 
     def constant_value(self, operand: Array, shape: Shape, step: str = "constant") -> ir.Value:

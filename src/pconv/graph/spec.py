@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 DOMAIN = "pconv"
-RISING = ("none", "relu", "clip", "tanh", "sigmoid", "elu", "erf", "softplus", "exp", "sqrt", "log")
+RISING = (
+    *("none", "relu", "clip", "tanh", "sigmoid", "elu", "erf", "softplus", "exp", "sqrt", "log"),
+    *("above", "atleast", "floor", "round", "trunc"),
+)
 ACTIVATIONS = (*RISING, "leaky", "hardswish", "silu")
 
 
@@ -50,6 +53,7 @@ OPS = MappingProxyType(
         "Sub": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),
         "Mul": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),
         "Div": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),
+        "Keep": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),
         "Max": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),
         "Min": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),
         "Activation": OpSpec((1, 1), (), dict(ACTIVATION_DEFAULTS)),
@@ -58,6 +62,7 @@ OPS = MappingProxyType(
         "Constant": OpSpec((0, 0), (0,), {}),
         "Concat": OpSpec((1, _MANY), (), {}),
         "Softmax": OpSpec((1, 1), (), {}),
+        "ArgMax": OpSpec((1, 1), (), {}),
         "Flatten": OpSpec((1, 1), (), {}),
         "DepthToSpace": OpSpec((1, 1), (), {"blocksize": 1, "mode": "DCR"}),
         "Subsample": OpSpec((1, 1), (), _SUBSAMPLE),

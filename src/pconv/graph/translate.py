@@ -19,6 +19,7 @@ from .reason import reason
 from .refusal import converter_of, products, refuse, refused_products, unknown
 from .shapes import input_shape, source_batch
 from .site import Array, Builder, Operand, Site
+from .types import Types
 
 OPSETS = range(9, 26)
 
@@ -36,6 +37,7 @@ def translate(model: ir.Model) -> ir.Model:
     values = [*inputs, *(output for node in source for output in node.outputs)]
     builder = Builder(source.name or "model", [value.name or "" for value in values], source_batch(inputs))
     known: dict[ir.Value, Operand] = {}
+    types = Types()
     for value in inputs:
         known[value] = builder.add_input(value.name or "", input_shape(value))
     for value in source.initializers.values():
@@ -46,13 +48,13 @@ def translate(model: ir.Model) -> ir.Model:
     refuse(source, names)
     try:
         for node, name in names.items():
-            _convert(node, name, known, opset, builder, source)
+            _convert(node, name, known, types, opset, builder, source)
     except UnsupportedError as error:
         attention = [node for node in products(source) if node.outputs[0] not in known]
         if attention:
             raise refused_products(attention, names) from error
         raise
-    _finish(source, known, builder)
+    _finish(source, known, types, builder)
     return ir.Model(
         builder.graph,
         ir_version=model.ir_version,
@@ -79,6 +81,7 @@ def _convert(
     node: ir.Node,
     name: str,
     known: dict[ir.Value, Operand],
+    types: Types,
     opset: int,
     builder: Builder,
     source: ir.Graph,
@@ -92,12 +95,14 @@ def _convert(
     converter = converter_of(node)
     if converter is None:  # random numbers, and others that read nothing
         raise unknown(node, name, source)
+    types.check(node, name, operands)
     try:
-        images = as_images(node, operands)
-        site = Site(node, name, operands if images is None else images[0], opset, builder)
+        images, read = as_images(node, operands), types.read(node, operands)
+        site = Site(node, name, operands if images is None else images[0], read, opset, builder)
         made = converter(site)
         if images is not None and isinstance(made, ir.Value):
             made = site.named(made, images[1](site, made))
+        types.note(node, read)
     except PconvError:
         raise
     except Exception as error:  # a converter trusts the node; a broken file may hold anything
@@ -123,8 +128,8 @@ def _second(what: str, value: ir.Value, producer: ir.Node) -> UnsupportedError:
     )
 
 
-def _finish(source: ir.Graph, known: Mapping[ir.Value, Operand], builder: Builder) -> None:
-    """Declare the outputs under their names; each is a value of its own, computed by a node."""
+def _finish(source: ir.Graph, known: Mapping[ir.Value, Operand], types: Types, builder: Builder) -> None:
+    """Declare the outputs under their names and types; each is a value of its own, computed by a node."""
     graph = builder.graph
     if not source.outputs:
         raise ModelError("the model has no outputs: it is cut off or not an ONNX model. Export it again.")
@@ -158,5 +163,5 @@ def _finish(source: ir.Graph, known: Mapping[ir.Value, Operand], builder: Builde
                 node=f"{name}.copy",
                 output=builder.fresh(name),
             )
-        value.name = name
+        value.name, value.type = name, ir.TensorType(types.of(output))
         graph.outputs.append(value)

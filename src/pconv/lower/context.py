@@ -51,7 +51,7 @@ class Context:
         if node.op in ("MaxPool", "AveragePool", "GlobalAveragePool", "Concat"):
             return all(self.nonnegative(name) for name in node.tensors)
         kind = node.attrs.get("activation", "none")
-        return kind in ("relu", "sigmoid", "softplus", "exp", "sqrt") or (
+        return kind in ("relu", "sigmoid", "softplus", "exp", "sqrt", "above", "atleast") or (
             kind == "clip" and node.number("act_min") >= 0
         )
 
@@ -72,7 +72,7 @@ class Operator:
 def activation_of(node: NodeView) -> Activation:
     """Read a node's fused activation."""
     kind = node.text("activation")
-    low = node.number("act_min") if kind in ("clip", "leaky", "elu") else 0.0
+    low = node.number("act_min") if kind in ("clip", "leaky", "elu", "above", "atleast") else 0.0
     return Activation(kind, low, node.number("act_max") if kind == "clip" else 0.0)
 
 

@@ -18,7 +18,8 @@ Taps = tuple[tuple[int, int], ...]
 class Activation:
     """One of `graph.spec.ACTIVATIONS`.
 
-    `low` and `high` are what a clip keeps to; `low` alone is the slope of `leaky`, the depth of `elu`.
+    `low` and `high` are what a clip keeps to; `low` alone is the slope of `leaky`, the depth of `elu`, what `above` and
+    `atleast` compare with.
     """
 
     kind: str = "none"
@@ -350,7 +351,7 @@ class ElementwiseKernel:
     all planes share), or nothing at all.
     """
 
-    op: Literal["add", "sub", "mul", "div", "max", "min", "affine", "prelu", "copy"]
+    op: Literal["add", "sub", "mul", "div", "keep", "max", "min", "affine", "prelu", "copy"]
     sources: tuple[Layout, ...]
     output: Layout
     activation: Activation
@@ -388,6 +389,19 @@ class SoftmaxKernel:
         return f"f32_softmax_{self.channels}x{self.positions}"
 
 
+@dataclass(frozen=True, slots=True)
+class ArgMaxKernel:
+    """The channel in which each position is largest, the first of equal ones, on planes of one geometry."""
+
+    source: Layout
+    output: Layout
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        return _named(self, "argmax", self.output.lanes, self.output.dtype)
+
+
 Kernel = (
     ConvKernel
     | GemmKernel
@@ -399,6 +413,7 @@ Kernel = (
     | ElementwiseKernel
     | ConstantKernel
     | SoftmaxKernel
+    | ArgMaxKernel
     | WinogradInputKernel
     | WinogradOutputKernel
     | WinogradWeightsKernel

@@ -79,6 +79,7 @@ class _Lowering:
             input_shapes=tuple(graph.shapes[n] for n in graph.inputs),
             output_shapes=tuple(graph.shapes[n] for n in graph.outputs),
             output_names=graph.outputs,
+            output_types=tuple(graph.types.get(n, "float32") for n in graph.outputs),
             preparation=tuple(step for step in steps if step.once),
             steps=tuple(step for step in steps if not step.once),
             arena_bytes=arena_bytes,

@@ -116,7 +116,8 @@ class Step:
 class Plan:
     """A lowered network. A result that is copied out is a tensor of its own; `output_names` are the model's.
 
-    `preparation` are the steps that run once, `steps` those of each sample.
+    `output_types` are what the model calls its outputs, by numpy's names; in memory they are floats. `preparation` are
+    the steps that run once, `steps` those of each sample.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Plan:
     input_shapes: tuple[tuple[int, ...], ...]
     output_shapes: tuple[tuple[int, ...], ...]
     output_names: tuple[str, ...]
+    output_types: tuple[str, ...]
     preparation: tuple[Step, ...]
     steps: tuple[Step, ...]
     arena_bytes: int

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from pconv.errors import ArtefactError, InputError
 from pconv.runtime.cores import physical_cores
 from pconv.runtime.library import Library, open_library
@@ -45,19 +47,21 @@ class Engine:
         self._close = weakref.finalize(self, _close_model, self._library, self._handle)
         self._close.atexit = False  # a daemon thread may still be running the model then
 
-    def __call__(self, /, *arrays: Any, **named: Any) -> Array | tuple[Array, ...]:
+    def __call__(self, /, *arrays: Any, **named: Any) -> NDArray[Any] | tuple[NDArray[Any], ...]:
         """Run the model on arrays given by position or by input name.
 
         Shapes: as `inputs` says, with any N >= 1 in front; the outputs get the same N. One output comes as an
-        array, several as a tuple. C-contiguous float32 arrays are read in place. From about
-        N = threads on, each thread runs whole samples, in an arena of its own.
+        array, several as a tuple, of the types that `outputs` names: float32, or what the model calls an ArgMax or
+        a mask. C-contiguous float32 arrays are read in place. From about N = threads on, each thread runs whole
+        samples, in an arena of its own.
         Raises: InputError when an array is missing, too many, or of the wrong dtype or shape.
         """
         inputs, batch = self._signature.prepare(arrays, named)
         outputs = self._signature.empty_outputs(batch)
         with self._lock:
             self._run(inputs, outputs, batch)
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+        results = self._signature.typed(outputs)
+        return results[0] if len(results) == 1 else results
 
     @property
     def threads(self) -> int:

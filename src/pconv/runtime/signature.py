@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pconv.errors import InputError
 from pconv.runtime.tensors import Array, TensorInfo, as_input, bind_inputs
@@ -35,6 +36,13 @@ class Signature:
         shapes = ((batch, *info.shape[1:]) if self.batched else info.shape for info in self.outputs)
         return [np.empty(shape, np.float32) for shape in shapes]
 
+    def typed(self, outputs: Sequence[Array]) -> tuple[NDArray[Any], ...]:
+        """Return what a run wrote as floats in the types that the model gives its outputs.
+
+        Integers are whole numbers in floats, which these hold exactly up to 2 to the 24.
+        """
+        return tuple(_typed(array, info.dtype) for array, info in zip(outputs, self.outputs, strict=True))
+
     def random_inputs(self) -> list[Array]:
         """Draw inputs of one sample, always the same ones."""
         random = np.random.default_rng(0)
@@ -42,4 +50,12 @@ class Signature:
 
 
 def _infos(tensors: Sequence[dict[str, Any]]) -> tuple[TensorInfo, ...]:
-    return tuple(TensorInfo(t["name"], tuple(t["shape"]), t["dtype"]) for t in tensors)
+    return tuple(TensorInfo(t["name"], tuple(t["shape"]), t.get("values", t["dtype"])) for t in tensors)
+
+
+def _typed(array: Array, dtype: str) -> NDArray[Any]:
+    kind = np.dtype(dtype)
+    whole = (
+        array.astype(np.int64) if kind.kind in "iu" else array
+    )  # which narrower integers are the last bits of
+    return whole.astype(kind, copy=False)

@@ -170,6 +170,10 @@ def _activated(node: "NodeView", y: "torch.Tensor") -> "torch.Tensor":
             return y.where(y > 0, low * y)
         case "elu":
             return functional.elu(y, low)
+        case "above":
+            return (y > low).to(y)
+        case "atleast":
+            return (y >= low).to(y)
         case "hardswish" | "silu" | "softplus" as kind:
             made: torch.Tensor = getattr(functional, kind)(y)
             return made
@@ -192,6 +196,7 @@ _OPERATORS: Mapping[str, Callable[["NodeView", "list[torch.Tensor]"], "torch.Ten
     "Add": lambda node, x: _activated(node, x[0] + x[1]),
     "Sub": lambda node, x: _activated(node, x[0] - x[1]),
     "Mul": lambda node, x: _activated(node, x[0] * x[1]),
+    "Keep": lambda node, x: _activated(node, x[0].where(x[1] != 0, 0.0)),
     "Max": lambda node, x: _activated(node, x[0].maximum(x[1])),
     "Min": lambda node, x: _activated(node, x[0].minimum(x[1])),
     "Activation": lambda node, x: _activated(node, x[0]),
@@ -201,6 +206,7 @@ _OPERATORS: Mapping[str, Callable[["NodeView", "list[torch.Tensor]"], "torch.Ten
     "Constant": lambda node, x: x[0],
     "Concat": _concat,
     "Softmax": lambda node, x: x[0].softmax(1),
+    "ArgMax": lambda node, x: x[0].argmax(1, keepdim=True).to(x[0]),
     "Flatten": lambda node, x: x[0].reshape(node.out_shape),
     "Subsample": _subsample,
     "Pad": lambda node, x: _pad(node, x[0]),

@@ -3,6 +3,9 @@
 from pconv.codegen.c.prelude import number
 from pconv.lower.kernels import Activation
 
+_ROUNDED = {"floor": "__builtin_floorf", "round": "__builtin_rintf", "trunc": "__builtin_truncf"}
+_COMPARED = {"above": ">", "atleast": ">="}
+
 
 def apply_vector(activation: Activation, variable: str) -> str:
     """Return the statement that activates a vector variable in place."""
@@ -22,8 +25,10 @@ def apply_vector(activation: Activation, variable: str) -> str:
         case "elu":
             below = f"vf below = VMIN({v}, {zero}); EACH(exp_f32, below);"
             return f"{{ {below} {v} = VMAX({v}, {zero}) + SPLAT({low}) * (below - SPLAT(1.0f)); }}"
+        case "above" | "atleast" as kind:
+            return f"{v} = (vf)(({v} {_COMPARED[kind]} SPLAT({low})) & (vi)SPLAT(1.0f));"
         case kind:
-            return f"EACH({kind}_f32, {v});"
+            return f"EACH({_ROUNDED.get(kind, f'{kind}_f32')}, {v});"
 
 
 def apply_scalar(activation: Activation, variable: str) -> str:
@@ -43,5 +48,7 @@ def apply_scalar(activation: Activation, variable: str) -> str:
             return f"{{ float gate = {gate}; {v} *= gate < 0 ? 0 : gate > 1 ? 1 : gate; }}"
         case "elu":
             return f"{v} = {v} < 0 ? {low} * (exp_f32({v}) - 1.0f) : {v};"
+        case "above" | "atleast" as kind:
+            return f"{v} = {v} {_COMPARED[kind]} {low};"
         case kind:
-            return f"{v} = {kind}_f32({v});"
+            return f"{v} = {_ROUNDED.get(kind, f'{kind}_f32')}({v});"

@@ -101,6 +101,8 @@ def render_kernel(kernel: Kernel) -> str:
             return planes.render_constant(kernel)
         case k.SoftmaxKernel():
             return planes.render_softmax(kernel)
+        case k.ArgMaxKernel():
+            return planes.render_arg_max(kernel)
         case k.WinogradInputKernel():
             return winograd.render_input(kernel)
         case k.WinogradOutputKernel():

@@ -4,6 +4,7 @@ from pconv.codegen.c.activation import apply_scalar, apply_vector
 from pconv.codegen.c.halo import apply_mask, halo, has_halo, masks
 from pconv.codegen.c.prelude import ctype, needs_exp, prelude, widened
 from pconv.lower.kernels import (
+    ArgMaxKernel,
     ConstantKernel,
     ElementwiseKernel,
     GatherKernel,
@@ -31,7 +32,8 @@ typedef struct {
 """
 
 PlaneKernel = (
-    ConstantKernel
+    ArgMaxKernel
+    | ConstantKernel
     | ElementwiseKernel
     | GatherKernel
     | GlobalAverageKernel
@@ -246,6 +248,7 @@ def render_elementwise(kernel: ElementwiseKernel) -> str:
         "sub": "x - y",
         "mul": "x * y",
         "div": "x / y",
+        "keep": "y != 0 ? x : 0" if planar else "(vf)((y != (vf){0}) & (vi)x)",
         "max": "y > x ? y : x" if planar else "VMAX(x, y)",
         "min": "y < x ? y : x" if planar else "VMIN(x, y)",
         "copy": "x",
@@ -321,6 +324,40 @@ def render_softmax(kernel: SoftmaxKernel) -> str:
         for (int32_t c = 0; c < {n}; c++) out[c * {step} + i] /= sum;
     }}
 }}
+"""
+
+
+def render_arg_max(kernel: ArgMaxKernel) -> str:
+    """Return the C file of the channel in which each position is largest; tasks are rows of the block."""
+    src, out, (read, written) = kernel.source, kernel.output, _types(kernel)
+    vector = "float" if out.planar else "vf"
+    load, larger = ("*", "x > top ? x : top") if out.planar else ("LD", "(vf)((m & (vi)x) | (~m & (vi)top))")
+    place = "m ? at : v" if out.planar else "(vf)((m & (vi)SPLAT(at)) | (~m & (vi)v))"
+    store = "o[{0}] = v;" if out.planar else "ST(o + ({0}) * LANES, v);"
+    return f"""\
+/* {kernel.name} */
+{prelude(out.lanes, out.dtype)}{ARGS}{masks(out)}{halo(out)}\
+{signature(kernel)} {{
+    const plane_args *a = args;
+    {written} *o = out + {out.base_elems};
+    int32_t from = (int32_t)((int64_t){out.block_h} * begin / a->tasks);
+    int32_t to = (int32_t)((int64_t){out.block_h} * end / a->tasks);
+    (void)other;
+    for (int32_t r = from; r < to; r++)
+        for (int32_t s = 0; s < {out.block_w}; s++) {{
+            const {read} *p = in + {src.base_elems} + (r * {src.row_vectors} + s) * {out.lanes};
+            {vector} top = {load}(p), v = {{0}};
+            for (int32_t c = 1; c < a->planes; c++) {{
+                float at = (float)c;
+                {vector} x = {load}(p + (size_t)c * {src.plane_elems});
+                {"int" if out.planar else "vi"} m = x > top;
+                top = {larger};
+                v = {place};
+            }}
+            {apply_mask(out, "v", "r", "s")}
+            {store.format(f"r * {out.row_vectors} + s")}
+        }}
+{fill(out)}}}
 """
 
 

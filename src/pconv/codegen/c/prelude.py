@@ -145,7 +145,8 @@ def widened(dtype: DType, vector: str) -> tuple[str, str]:
 
 def needs_exp(kind: str) -> bool:
     """Tell whether an activation is a function of floats."""
-    return kind in ("tanh", "sigmoid", "silu", "elu", "erf", "softplus", "exp", "sqrt", "log")
+    rounds = ("floor", "round", "trunc")
+    return kind in ("tanh", "sigmoid", "silu", "elu", "erf", "softplus", "exp", "sqrt", "log", *rounds)
 
 
 def prefetch_weights(dtype: DType, count: int, step: int = 0, w: str = "w", stream: bool = False) -> str:

@@ -78,6 +78,12 @@ def activate(activation: Activation, v: str) -> str:
             return f"{v} / ((real)1 + exp(-{v}))"
         case "softplus":
             return f"(fmax({v}, (real)0) + log1p(exp(-fabs({v}))))"
+        case "above":
+            return f"({v} > {low} ? (real)1 : (real)0)"
+        case "atleast":
+            return f"({v} >= {low} ? (real)1 : (real)0)"
+        case "round":
+            return f"rint({v})"
         case "sigmoid":
             return f"(real)1 / ((real)1 + exp(-{v}))"
         case kind:

@@ -90,6 +90,8 @@ def _text(step: Step, name: str) -> Text:
             return planes.global_average(kernel, params["planes"])
         case k.SoftmaxKernel():
             return planes.softmax(kernel)
+        case k.ArgMaxKernel():
+            return planes.arg_max(kernel)
         case _:
             raise AssertionError("a device's planes have no lanes")
 

@@ -5,6 +5,7 @@ A work item sets one element of the output's plane, its halo included; the secon
 
 from pconv.codegen.opencl.frame import Text, activate, constant, over_plane
 from pconv.lower.kernels import (
+    ArgMaxKernel,
     ConstantKernel,
     ElementwiseKernel,
     GatherKernel,
@@ -98,6 +99,7 @@ def elementwise(kernel: ElementwiseKernel, planes: int) -> Text:
         "sub": "a - b",
         "mul": "a * b",
         "div": "a / b",
+        "keep": "(b != 0 ? a : (real)0)",
         "max": "(b > a ? b : a)",
         "min": "(b < a ? b : a)",
         "prelu": "a < 0 ? a * (real)scale[c] : a",
@@ -171,3 +173,17 @@ def softmax(kernel: SoftmaxKernel) -> Text:
         STORE(out, c * {step}, exp((float)LOAD(in, c * {step}) - top) / shared[0]);
 """
     return Text(body, (), SHARED, step, SHARED, shared=True)
+
+
+def arg_max(kernel: ArgMaxKernel) -> Text:
+    """Return the channel in which each position is largest, each position by one work item."""
+    src = kernel.source
+    lines = [
+        f"in += {src.base_elems} + y * {src.row_vectors} + x;",
+        "real top = LOAD(in, 0), v = 0;",
+        "for (uint n = 1; n < planes; n++) {",
+        f"    const real next = LOAD(in, n * {src.plane_elems});",
+        "    v = next > top ? (real)n : v, top = next > top ? next : top;",
+        "}",
+    ]
+    return Text(over_plane(kernel.output, lines), ("planes",), kernel.output.plane_elems, 1)

@@ -148,6 +148,22 @@ def softsign(site: Site) -> Operand:
     return site.emit("Div", [x, size], shape_of(x))
 
 
+def ceil(site: Site) -> Operand:
+    """Convert Ceil: floor between two changes of sign."""
+    return _scaled(
+        site,
+        _activation(site, "floor", step="floor", x=_scaled(site, site.tensor(), -1.0, step="minus")),
+        -1.0,
+    )
+
+
+def sign(site: Site) -> Operand:
+    """Convert Sign: whether it is above 0, less whether it is below."""
+    x = site.tensor()
+    below = _activation(site, "above", step="below", x=_scaled(site, x, -1.0, step="minus"))
+    return site.emit("Sub", [_activation(site, "above", step="above"), below], shape_of(x))
+
+
 def _ones(site: Site, shape: Shape) -> ir.Value:
     return site.constant_value(np.ones(1), shape, "one")
 
@@ -190,6 +206,8 @@ _PLAIN = {
     "Softplus": "softplus",
     "Sqrt": "sqrt",
     "Log": "log",
+    "Floor": "floor",
+    "Round": "round",
 }
 
 CONVERTERS = {
@@ -208,4 +226,6 @@ CONVERTERS = {
     "Pow": power,
     "Reciprocal": reciprocal,
     "Softsign": softsign,
+    "Ceil": ceil,
+    "Sign": sign,
 }

@@ -16,6 +16,9 @@ from ..nodes import Shape
 from ..site import Array, Operand, Site, shape_of
 from .expand import spread
 
+_ORDERED = ("Div", "Keep")
+"""Operators whose operands do not change places."""
+
 
 def add(site: Site) -> Operand:
     """Convert Add."""
@@ -84,11 +87,11 @@ def combined(site: Site, op: str, a: ir.Value, b: ir.Value, step: str = "") -> i
     shape = _common(site, a, b)
     a, b = (_aligned(site, x, shape, f"{step or 'both'}.{i}") for i, x in enumerate((a, b)))
     narrow = site.builder.narrow
-    if shape_of(b) == shape and a in narrow and op != "Div":
+    if shape_of(b) == shape and a in narrow and op not in _ORDERED:
         a = narrow[a]
     elif shape_of(a) == shape and b in narrow:
         b = narrow[b]
-    if shape_of(a) != shape and shape_of(b) == shape and op != "Div":
+    if shape_of(a) != shape and shape_of(b) == shape and op not in _ORDERED:
         if op == "Sub":  # a - b = -b + a
             ones = np.ones(shape[1])
             weights = [("scale", -ones), ("shift", 0 * ones)]

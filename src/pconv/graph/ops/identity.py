@@ -1,10 +1,14 @@
-"""Dropout, Identity, Cast between float types: nothing at inference, so their input is their output."""
+"""Dropout, Identity: nothing at inference, so their input is their output. Cast: nothing, or rounded towards zero."""
 
 import onnx_ir as ir
 
-from ..site import Operand, Site
+from ..shapes import FLOATS
+from ..site import Operand, Site, shape_of
 
-_FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16)
+_WHOLE = (
+    *(ir.DataType.INT64, ir.DataType.INT32, ir.DataType.INT16, ir.DataType.INT8, ir.DataType.BOOL),
+    *(ir.DataType.UINT64, ir.DataType.UINT32, ir.DataType.UINT16, ir.DataType.UINT8),
+)
 
 
 def identity(site: Site) -> Operand:
@@ -21,11 +25,18 @@ def dropout(site: Site) -> Operand:
 
 
 def cast(site: Site) -> Operand:
-    """Convert Cast to a float type; activations are float32 whatever the source calls them."""
-    to = ir.DataType(site.attr("to"))
-    if to not in _FLOATS:
-        raise site.unsupported(f"an activation is cast to {to.name}", "float types")
-    return site.tensor()
+    """Convert Cast; activations are float32 whatever the source calls them (see `types.py`)."""
+    x, to, was = site.tensor(), ir.DataType(site.attr("to")), site.types[0]
+    if to not in (*FLOATS, *_WHOLE):
+        raise site.unsupported(f"an activation is cast to {to.name}", "float types, integers and BOOL")
+    if to in FLOATS or was in (to, ir.DataType.BOOL):
+        return x
+    if to == ir.DataType.BOOL:
+        size = site.emit("Activation", [x], shape_of(x), step="size", activation="leaky", act_min=-1.0)
+        return site.emit("Activation", [size], shape_of(x), activation="above")
+    if was in _WHOLE:
+        return x
+    return site.emit("Activation", [x], shape_of(x), activation="trunc")
 
 
 CONVERTERS = {"Identity": identity, "Dropout": dropout, "Cast": cast}

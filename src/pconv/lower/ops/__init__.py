@@ -1,6 +1,7 @@
 """Lowering of each operator. A new operator is a new file and its line here."""
 
 from pconv.lower.context import Operator
+from pconv.lower.ops.arg_max import ARG_MAX
 from pconv.lower.ops.constant import CONSTANT
 from pconv.lower.ops.conv import CONV
 from pconv.lower.ops.elementwise import ELEMENTWISE
@@ -21,6 +22,7 @@ OPERATORS: dict[str, Operator] = {
     "Sub": ELEMENTWISE,
     "Mul": ELEMENTWISE,
     "Div": ELEMENTWISE,
+    "Keep": ELEMENTWISE,
     "Max": ELEMENTWISE,
     "Min": ELEMENTWISE,
     "Activation": ELEMENTWISE,
@@ -29,6 +31,7 @@ OPERATORS: dict[str, Operator] = {
     "Constant": CONSTANT,
     "Concat": CONCAT,
     "Softmax": SOFTMAX,
+    "ArgMax": ARG_MAX,
     "Flatten": FLATTEN,
     "DepthToSpace": DEPTH_TO_SPACE,
     "Subsample": SUBSAMPLE,
