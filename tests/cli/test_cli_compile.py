@@ -1,6 +1,7 @@
 """`pconv compile`, `pconv run` and `pconv inspect` on a small model."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import onnx
 import pytest
 
 import pconv
+from e2e.whole import write
 from pconv.cli import arrays
 from pconv.tuning import Tuning
 
@@ -178,6 +180,23 @@ def test_run_with_a_wrong_shape(cli, compiled: Path, tmp_path: Path) -> None:
     ran = cli("run", compiled, "--input", tmp_path / "x.npy")
     assert ran.code == 2
     assert ran.err.startswith("pconv: error: input 'x': shape (1, 3, 4, 4), allowed (N, 3, 8, 8)")
+
+
+def test_run_says_how_often_each_class_is_found(cli, tmp_path: Path) -> None:
+    path = write(tmp_path / "net.onnx", (1, 2, 2, 5))
+    np.save(tmp_path / "x.npy", np.zeros((1, 2, 2, 5), np.float32))
+    ran = cli("run", path, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npz")
+    (place,) = {int(value) for value in np.load(tmp_path / "y.npz")["place"].ravel()}
+    assert f"place: 1 x 2 x 5 int64, all {place}\n" in ran.out
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(-2, 3, (1, 2, 2, 5)).astype(np.float32))
+    ran = cli("run", path, "--input", tmp_path / "x.npy")
+    assert re.search(
+        r"^mask: 1 x 2 x 2 x 5 bool, 2 values, most often (True|False) \(\d+\.0%\), ", ran.out, re.M
+    )
+    said = json.loads(cli("run", path, "--input", tmp_path / "x.npy", "--json").out)["outputs"]
+    mask = next(one for one in said if one["name"] == "mask")
+    assert (mask["type"], mask["values"]) == ("bool", 2)
+    assert sum(one["share"] for one in mask["most"]) == pytest.approx(1)
 
 
 def test_outputs_of_any_name_are_written(tmp_path: Path) -> None:

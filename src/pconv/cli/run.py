@@ -95,7 +95,9 @@ def run(
 
 
 def _describe(name: str, array: Any, top: int) -> dict[str, Any]:
-    """Summarise an output; a classifier's ([n, k]) with the largest values of every sample."""
+    """Summarise an output: a classifier's ([n, k]) with the largest values of each sample, integers by their shares."""
+    if array.dtype.kind in "biu":
+        return _describe_integers(name, array, top)
     described = {
         "name": name,
         "shape": list(array.shape),
@@ -112,8 +114,31 @@ def _describe(name: str, array: Any, top: int) -> dict[str, Any]:
     return described
 
 
+def _describe_integers(name: str, array: Any, top: int) -> dict[str, Any]:
+    """Summarise classes, places or a mask: how many there are, and which are the most frequent."""
+    import numpy as np
+
+    values, counts = np.unique(array, return_counts=True)
+    order = (-counts).argsort(kind="stable")[:top]
+    return {
+        "name": name,
+        "shape": list(array.shape),
+        "type": array.dtype.name,
+        "min": values[0].item(),
+        "max": values[-1].item(),
+        "values": len(values),
+        "most": [{"value": values[i].item(), "share": counts[i].item() / array.size} for i in order],
+    }
+
+
 def _show(described: dict[str, Any]) -> None:
     shape = " x ".join(map(str, described["shape"]))
+    if "most" in described:
+        shares = ", ".join(f"{one['value']} ({one['share']:.1%})" for one in described["most"])
+        several = f"{described['values']} values, most often {shares}"
+        said = several if described["values"] > 1 else f"all {described['min']}"
+        print(f"{described['name']}: {shape} {described['type']}, {said}")
+        return
     spread = ", ".join(f"{key} {described[key]:.4g}" for key in ("min", "max", "mean"))
     print(f"{described['name']}: {shape}, {spread}")
     for i, best in enumerate(described.get("top", ())):
