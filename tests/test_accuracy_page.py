@@ -76,6 +76,15 @@ def test_a_shortened_run_is_marked() -> None:
     assert "| itself, blocks too | 2 |" in table({"results": [itself]})
 
 
+def test_a_compiled_network_may_differ_in_two_images() -> None:
+    require_alike = importlib.import_module("trained").require_alike
+    require_alike(9000, 9002)
+    with pytest.raises(
+        SystemExit, match=r"9003 images are right, 9000 were by torch: 3 differ; allowed are 2"
+    ):
+        require_alike(9003, 9000)
+
+
 def test_a_denoising_row_says_its_steps_and_goal() -> None:
     row = {
         "rate_3x3": 8.0, "rates": "uniform", "patterns": "any4", "history": [[0, 2000]],

@@ -25,10 +25,10 @@ import accuracy_page
 import finetune
 import numpy as np
 import torch
-from post_training import MAX_DIFFERENT_IMAGES, WEIGHTS, Case, Classification, Sizes
+import trained
+from post_training import WEIGHTS, Case, Classification, Sizes
 from torch import nn
 
-import pconv
 from pconv import zoo
 from pconv.bench import machine
 from pconv.demo.data import find_folder
@@ -115,10 +115,9 @@ def _refit(case: Case, rates: str, task: Classification, dense: Any) -> dict[str
     if (case.patterns in libraries and case.group in groups) or rates:
         with TemporaryDirectory() as folder:
             compiled = task.right_compiled(sizes := Sizes(module, sparsity, Path(folder)))
-        different = abs(int(compiled.sum()) - int(right.sum()))
-        assert different <= MAX_DIFFERENT_IMAGES, f"compiled: {different} images differ"
+        trained.require_alike(int(compiled.sum()), int(right.sum()))
         scored["accuracy_compiled"] = float(compiled.mean())
-        scored |= finetune.rates_3x3(sparsity, sizes.engine((1, 3, 32, 32)))
+        scored |= trained.rates_3x3(sparsity, sizes.engine((1, 3, 32, 32)))
     return scored
 
 
@@ -140,15 +139,13 @@ def _tune(case: Case, task: Classification) -> dict[str, Any]:
             ),
         )  # fmt: skip
         assert result is not None and result.change is not None
-        compiled = float(task.right_compiled(pconv.compile(result.folder / "model.onnx", threads=1)).mean())
-    different = round(abs(compiled - result.accuracy) * result.test_images)
-    assert different <= MAX_DIFFERENT_IMAGES, f"compiled: {different} images differ"
+        scored = trained.compiled(result, find_folder("cifar10"))
     return {
         "compression_rate": result.compression_rate,
         "seconds": result.seconds,
         "accuracy": result.accuracy,
         "change": asdict(result.change),
-        "accuracy_compiled": compiled,
+        "accuracy_compiled": scored["accuracy_compiled"],
         "epochs": TUNED_EPOCHS,
         "images": result.train_images,
     }

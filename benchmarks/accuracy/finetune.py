@@ -27,18 +27,14 @@ from typing import Any
 
 import accuracy_page
 import torch
-from post_training import MAX_DIFFERENT_IMAGES, WEIGHTS
+import trained
+from post_training import WEIGHTS
 
 import pconv
 from pconv import zoo
-from pconv.cli import console
 from pconv.demo.data import cifar10, find_folder
-from pconv.demo.train import accuracy
-from pconv.graph import load
-from pconv.graph.prune import read_sparsity
 from pconv.pruning import Curve, sensitivity, spread_rates
-from pconv.sparsity import SparsityMap
-from pconv.training import Event, Teacher, default_settings, train
+from pconv.training import Teacher, default_settings
 
 RESULTS = accuracy_page.RESULTS / "accuracy_finetune.json"
 EPOCHS = 20
@@ -127,47 +123,29 @@ def run_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         compile=not arguments.eager,
     )
     recipe = make_recipe(case, folder.with_name(f"{name}.toml"))
-    with console.progress(name) as track:
-
-        def on_event(event: Event) -> None:
-            track(f"{name}  {event.text}", event.share)
-            if event.milestone:
-                print(f"{name}: {event.text}", flush=True)
-
-        done = train(
-            data,
-            model,
-            folder,
-            weights=data / weights,
-            recipe=recipe,
-            method=arguments.method,
-            distill=not case.teacher,
-            teacher=_teacher(case.teacher),
-            settings=settings,
-            resume=True,
-            on_event=on_event,
-        )
-    assert done is not None
-    engine, sparsity = (
-        pconv.compile(folder / "model.onnx", threads=1),
-        read_sparsity(load(folder / "model.onnx")),
+    done = trained.run(
+        name,
+        data,
+        model,
+        folder,
+        weights=data / weights,
+        recipe=recipe,
+        method=arguments.method,
+        distill=not case.teacher,
+        teacher=_teacher(case.teacher),
+        settings=settings,
     )
-    assert sparsity is not None
-    compiled = accuracy(engine, cifar10(data).test)
-    different = round(abs(compiled - done.accuracy) * done.test_images)
-    assert different <= MAX_DIFFERENT_IMAGES, f"compiled: {different} images differ"
     return done.as_json() | {
         "case": folder.name,
         "network": case.network,
         "folder": folder.name,
         "rate_3x3": case.rate,
         "rates": case.rates,
-        **rates_3x3(sparsity, engine),
+        **trained.compiled(done, data),
         "layers": dict(recipe.layers),
         "patterns": case.patterns,
         "teacher": case.teacher or case.network,
         "epochs": arguments.epochs,
-        "accuracy_compiled": compiled,
         "settings": {**done.settings, "weights": weights.name, "teacher": case.teacher or None},
     }
 
@@ -199,19 +177,6 @@ def curves(network: str, recipe: str) -> dict[str, Curve]:
     module = zoo.create(model, weights=find_folder(weights.parts[0]) / weights)
     images = torch.from_numpy(cifar10().train.normalised(slice(0, SENSITIVITY_IMAGES)))
     return sensitivity(module, images, pconv.Recipe.loads(recipe))
-
-
-def rates_3x3(sparsity: SparsityMap, engine: pconv.Engine) -> dict[str, float]:
-    """Give total / kept of all 3x3 layers but the first together, in weights and in multiply-adds."""
-    macs = {step["name"]: step["dense_macs"] for step in engine.manifest["layers"]}
-    kernels = {
-        n: layer for n, layer in sparsity.layers.items() if layer.shape[2:] == (3, 3) and layer.shape[1] > 3
-    }
-    return {
-        "rate_weights": sum(k.total_elems for k in kernels.values())
-        / sum(k.kept_elems for k in kernels.values()),
-        "rate_macs": sum(macs[n] for n in kernels) / sum(macs[n] * k.density for n, k in kernels.items()),
-    }
 
 
 def table(document: dict[str, Any]) -> str:

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import accuracy_page
+import trained
 from post_training import WEIGHTS
 
 from pconv import Recipe
-from pconv.cli import console
 from pconv.demo.data import find_folder
-from pconv.training import default_settings, train
+from pconv.training import default_settings
 
 RESULTS = accuracy_page.RESULTS / "accuracy_methods.json"
 NETWORK = "resnet20"
@@ -47,24 +47,21 @@ def run(method: str, rate: float, lr: float, options: argparse.Namespace) -> dic
     data = find_folder("cifar10")
     model, weights = WEIGHTS[NETWORK]
     name = f"{case(method, rate)}-lr{lr:g}"
-    with console.progress(name) as track:
-        result = train(
-            data,
-            model,
-            options.work / name,
-            weights=data / weights,
-            recipe=Recipe(options.patterns, rate, exclude=("linear",)),
-            method=method,
-            distill=True,
-            settings=default_settings(
-                tuning=True, distill=True, optimiser=options.optimiser, lr=lr, weight_decay=1e-4, ema=options.ema,
-                choose="last", seed=options.seed, epochs=options.epochs, images=options.images,
-                threads=options.threads, compile=not options.eager,
-            ),
-            resume=True,
-            on_event=lambda event: track(f"{name}  {event.text}", event.share),
-        )  # fmt: skip
-    assert result is not None
+    result = trained.run(
+        name,
+        data,
+        model,
+        options.work / name,
+        weights=data / weights,
+        recipe=Recipe(options.patterns, rate, exclude=("linear",)),
+        method=method,
+        distill=True,
+        settings=default_settings(
+            tuning=True, distill=True, optimiser=options.optimiser, lr=lr, weight_decay=1e-4, ema=options.ema,
+            choose="last", seed=options.seed, epochs=options.epochs, images=options.images,
+            threads=options.threads, compile=not options.eager,
+        ),
+    )  # fmt: skip
     measured = result.as_json()
     return measured | {
         "folder": name,
