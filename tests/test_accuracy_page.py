@@ -9,10 +9,12 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import pconv
 from pconv.sparsity import SparsityMap
+from pconv.zoo.table import CIFAR, NETWORKS, Network
 
 torch = pytest.importorskip("torch")
 
@@ -32,7 +34,9 @@ def script() -> ModuleType:
     return importlib.import_module("post_training")
 
 
-@pytest.mark.parametrize("name", ["post_training", "finetune", "denoising", "ablation", "methods"])
+@pytest.mark.parametrize(
+    "name", ["post_training", "finetune", "from_scratch", "denoising", "ablation", "methods"]
+)
 def test_the_tables_are_those_of_the_results(name: str) -> None:
     measured, shared = importlib.import_module(name), importlib.import_module("accuracy_page")
     text = shared.PAGE.read_text("utf-8")
@@ -74,6 +78,70 @@ def test_a_shortened_run_is_marked() -> None:
     assert "| 2 of 10,000 images (shortened) | 91.73% |" in short
     itself = row | {"shortened": False, "teacher": "resnet20", "settings": {"teacher": None}}
     assert "| itself, blocks too | 2 |" in table({"results": [itself]})
+
+
+def test_a_row_from_scratch_says_its_goal() -> None:
+    dense = {
+        "case": "vgg16_cifar-dense", "network": "vgg16_cifar", "rate_3x3": 1.0, "patterns": None, "epochs": 200,
+        "train_images": 45000, "shortened": False, "accuracy": 0.9412, "accuracy_dense": None, "change": None,
+        "accuracy_compiled": 0.9411,
+    }  # fmt: skip
+    pruned = dense | {
+        "rate_3x3": 12.0, "rate_weights": 12.03, "rate_macs": 11.9, "patterns": "centre3", "epochs": 3,
+        "train_images": 5120, "shortened": True, "accuracy": 0.9382, "accuracy_dense": 0.9412,
+        "accuracy_compiled": 0.9382, "change": {"points": -0.3, "standard_error": 0.2},
+    }  # fmt: skip
+    script = importlib.import_module("from_scratch")
+    assert script.table({"results": [dense, pruned, pruned | {"rate_3x3": 8.0}]}).splitlines()[2:] == [
+        "| vgg16_cifar | - | - | - | - | 200 | 94.12% | - | 94.11% | - | 93.5% |",
+        "| vgg16_cifar | 12x | 12.03x | 11.90x | centre3 | 3 of 5,120 images (shortened) | 94.12% | 93.82% | 93.82% "
+        "| -0.30 +- 0.20 | dense - 0.5 |",
+        "| vgg16_cifar | 8x | 12.03x | 11.90x | centre3 | 3 of 5,120 images (shortened) | 94.12% | 93.82% | 93.82% "
+        "| -0.30 +- 0.20 | dense |",
+    ]
+    assert len(script.all_cases()) == len(set(script.all_cases())) == 2 * (1 + 3 * 5)
+
+
+@pytest.mark.cc
+@pytest.mark.slow
+def test_a_killed_run_from_scratch_goes_on_where_it_stood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, trained = importlib.import_module("from_scratch"), importlib.import_module("trained")
+    draw = np.random.default_rng(0)
+    for name in (*(f"train_{i}" for i in range(1, 6)), "test"):
+        delta = draw.integers(0, 256, (3, 20, 32, 32), np.uint8)
+        (tmp_path / "cifar10").mkdir(exist_ok=True)
+        np.savez(tmp_path / "cifar10" / f"{name}.npz", delta=delta, labels=draw.integers(0, 10, 20))
+    monkeypatch.setenv("PCONV_DATA", str(tmp_path))
+    tiny = Network("resnet_cifar", CIFAR, 10, {"blocks": 1})
+    monkeypatch.setitem(NETWORKS, "resnet8_cifar", tiny)
+    monkeypatch.setattr(script, "DENSE_GOALS", {"resnet8_cifar": 88.0})
+    monkeypatch.setattr(script, "LINEAR", {"resnet8_cifar": "linear"})
+    output = tmp_path / "results.json"
+    arguments = (
+        f"--rates 4 --dense-epochs 1 --epochs 2 --images 40 --eager --threads 1 --device cpu -o {output}"
+    )
+    monkeypatch.setattr(sys, "argv", ["", *arguments.split(), "--work", str(tmp_path / "work")])
+
+    def kill(done: Any, data: Path) -> Any:
+        raise KeyboardInterrupt
+
+    measure = trained.compiled
+    monkeypatch.setattr(
+        trained, "compiled", lambda done, data: (kill if done.method else measure)(done, data)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        script.main()
+    (dense,) = json.loads(output.read_text())["results"]
+    first = json.loads((tmp_path / "work" / "resnet8_cifar-centre3-4" / "result.json").read_text())
+    monkeypatch.setattr(trained, "compiled", measure)
+    script.main()
+    again, pruned = json.loads(output.read_text())["results"]
+    assert again["accuracy"] == dense["accuracy"] == pruned["accuracy_dense"]
+    assert pruned["accuracy"] == first["accuracy"] and pruned["epoch"] == first["epoch"]
+    assert (pruned["rate_weights"], pruned["rate_macs"]) == (4.0, pytest.approx(4.0, abs=0.1))
+    assert pruned["shortened"] and pruned["settings"]["teacher"] == dense["case"] == "resnet8_cifar-dense"
 
 
 def test_a_compiled_network_may_differ_in_two_images() -> None:
