@@ -34,7 +34,7 @@ RESULTS = Path(__file__).parent / "results"
 EACH = 16
 """Schedules of a layer that are timed: the modelled best ones, and the best of each kind."""
 
-FREE, FREE_56 = Sparsity(3.56, "scp8"), Sparsity(3.56, "centre3")
+FREE, FREE_56, FREE_126 = (Sparsity(3.56, library) for library in ("scp8", "centre3", "any4"))
 GROUPS_4 = Sparsity(3.56, "scp8", 4)
 ONES, ONES_4 = Sparsity(4.0), Sparsity(4.0, None, 4)
 # channels, filters, image, size of kernel, stride, whether pooled
@@ -62,7 +62,8 @@ SHAPES = {
     "2048-512@7k1": (2048, 512, 7, 1, 1, False),
     "512-1024@28k1s2": (512, 1024, 28, 1, 2, False),
 }
-KINDS = {"dense": DENSE, "free": FREE, "free56": FREE_56, "g4": GROUPS_4}
+MANY = {"free56": FREE_56, "free126": FREE_126}
+KINDS = {"dense": DENSE, "free": FREE, **MANY, "g4": GROUPS_4}
 KINDS_1X1 = {"dense": DENSE, "free": ONES, "g4": ONES_4}
 MANY_SHAPES = (
     "256-256@56",
@@ -70,6 +71,8 @@ MANY_SHAPES = (
     "512-512@14",
     "512-512@7",
     "64-64@56",
+    "128-128@28",
+    "256-256@14",
     "128-256@28s2",
     "256-512@14s2",
 )
@@ -97,7 +100,7 @@ def layers() -> Iterator[tuple[str, Case]]:
     """Give the layers by name."""
     for shape, (channels, filters, image, size, stride, pool) in SHAPES.items():
         for kind, sparsity in (KINDS if size > 1 else KINDS_1X1).items():
-            if (size == 7 and kind != "dense") or (kind == "free56" and shape not in MANY_SHAPES):
+            if (size == 7 and kind != "dense") or (kind in MANY and shape not in MANY_SHAPES):
                 continue
             name = f"{shape} {kind}"
             yield (

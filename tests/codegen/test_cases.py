@@ -155,7 +155,7 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
     points = [c for c in convs if c.points > 1]
     assert {c.uniform for c in points} == {c.block > 0 for c in points} == {False, True}
     assert {min(c.group, 4) for c in convs} >= {1, 2, 4}
-    assert max(len(c.patterns) for c in convs) == 56
+    assert max(len(c.patterns) for c in convs) > 64
     assert {c.activation.kind for c in convs} >= {"none", "relu", "clip", "tanh", "silu", "elu"}
     assert {e.activation.kind for e in kernels if isinstance(e, k.ElementwiseKernel)} == set(ACTIVATIONS)
     gemms = [kernel for kernel in kernels if isinstance(kernel, k.GemmKernel)]

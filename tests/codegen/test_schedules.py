@@ -50,7 +50,9 @@ def any_tile(seed: int) -> Callable[..., tuple[Schedule, ...]]:
         kernel = replace(kernel, span=random.randint(1, 5) if kernel.block else 1)
         if random.random() < 0.3 and target.holds_input and not bare.uniform and kernel.points == 1:
             plain = replace(kernel, block=0, by_table=False, passes=1, copies=1)
-            kernel = replace(plain, by_channel=True, span=random.randint(1, 9))
+            kernel = replace(
+                plain, by_channel=True, block=random.choice([0, 2, 8]), span=random.randint(1, 9)
+            )
         return (Schedule(kernel, random.random()),)
 
     return draw

@@ -26,6 +26,8 @@ WALKS = (
     Walk(100, 7),
     Walk(span=3, by_channel=True),
     Walk(span=64, by_channel=True),
+    Walk(4, 3, by_channel=True),
+    Walk(8, 64, by_channel=True),
 )
 
 
@@ -51,7 +53,9 @@ def check(weight: np.ndarray, shapes: Shapes, group: int, walk: Walk = PLAIN) ->
     assert fkw.index_bytes == sum(a.nbytes for a in (fkw.order, fkw.offset, fkw.run, fkw.index, fkw.shape))
     ends = np.cumsum(fkw.run.ravel())
     for first, last in zip(ends - fkw.run.ravel(), ends, strict=True):
-        assert (np.diff(fkw.index[first:last].astype(int)) > 0).all(), "a run's channels, or groups, ascend"
+        assert (np.diff(fkw.index[first:last].astype(int)) > 0).all(), (
+            "a run's channels, groups, or both ascend"
+        )
 
 
 @given(pruned_weights(), st.sampled_from(GROUPS), st.sampled_from(WALKS))

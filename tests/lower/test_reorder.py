@@ -1,5 +1,7 @@
 """FKR puts filters in an order that changes nothing; shapes are read off the zeros."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -83,11 +85,18 @@ def test_a_zero_by_chance_keeps_a_layer_dense() -> None:
     assert shapes is not None and shapes.patterns == (all_taps(3, 3),)
 
 
+def test_every_choice_of_four_taps_is_allowed() -> None:
+    shapes = pattern_shapes(kernels_of(*map(str, LIBRARIES["any4"])), 1)
+    assert shapes is not None and len(shapes.patterns) == MAX_PATTERNS
+
+
 def test_more_shapes_than_allowed() -> None:
-    masks = [str(p) for p in LIBRARIES["any4"]]
-    allowed = pattern_shapes(kernels_of(*masks[:MAX_PATTERNS]), 1)
+    taps = list(combinations(range(25), 2))[: MAX_PATTERNS + 1]
+    weight = np.zeros((1, len(taps), 25), np.float32)
+    np.put_along_axis(weight[0], np.array(taps), 1, axis=1)
+    allowed = pattern_shapes(weight[:, :MAX_PATTERNS].reshape(1, -1, 5, 5), 1)
     assert allowed is not None and len(allowed.patterns) == MAX_PATTERNS
-    assert pattern_shapes(kernels_of(*masks[: MAX_PATTERNS + 1]), 1) is None
+    assert pattern_shapes(weight.reshape(1, -1, 5, 5), 1) is None
 
 
 @pytest.mark.parametrize("weight", [np.zeros((4, 3, 3, 3), np.float32), np.ones((1, 1, 8, 8), np.float32)])

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 from hypothesis import given
@@ -82,7 +83,8 @@ def test_chosen_tiles_fit_the_registers(
         assert kernel.group == 1 or max(classes) > 1
         assert 1 <= kernel.passes <= taps
         assert kernel.by_channel or (kernel.block > 0) == (kernel.span > 1)
-        assert not (kernel.by_channel and (kernel.block or kernel.by_table or kernel.prefetch_kernel))
+        assert not (kernel.by_channel and (kernel.by_table or kernel.prefetch_kernel))
+        assert not (kernel.by_channel and kernel.block), "one shape makes long runs"
         assert kernel.parts == 1 or len(tiles(kernel)) > 1
         plain = replace(
             kernel,
@@ -100,6 +102,22 @@ def test_chosen_tiles_fit_the_registers(
             ("prefetch_next", "prefetch_output", "prefetch_kernel", "prefetch_weights"), False
         )
         assert replace(plain, **off) == bare
+
+
+@pytest.mark.parametrize(
+    ("shapes", "cpu", "offered"), [(56, "znver4", True), (8, "znver4", False), (56, "", False)]
+)
+def test_many_shapes_are_sorted_over_blocks_of_channels(shapes: int, cpu: str, offered: bool) -> None:
+    """Where that was measured to pay; sums then have a quarter of L2."""
+    target = targets.get("x86-64-v4", cpu or None)
+    patterns = tuple(combinations(all_taps(3, 3), 4))[:shapes]
+    bare = replace(KERNEL, size=(3, 3), patterns=patterns)
+    ways = [schedule.kernel for schedule in schedules(bare, target, 256, 18432, (1,) * 256)]
+    sums = [k.span * k.tile[0] * k.tile[1] * target.vector_bytes for k in ways if k.by_channel]
+    assert any(k.by_channel and k.block for k in ways) == offered
+    assert max(sums) <= (target.l2_bytes // 4 if offered else 1.25 * target.l1_bytes)
+    for kernel in ways:
+        assert_fits(kernel, target)
 
 
 def test_more_kernels_cost_more() -> None:

@@ -4,13 +4,13 @@ A kernel's time is that of its multiply-adds at the FMA rate (or their latency, 
 it) and that of its loads, which overlap in part: (fma^n + memory^n)^(1/n). Memory time counts every vector load,
 every line of weights, and every input line that has to come from L2 or beyond, more where a tile is narrow and
 neighbours do not come along. Source: ours. The constants are fitted by benchmarks/fit_costs.py to schedules of 71
-layers, timed on one Zen 3 core for AVX2, on one Sapphire Rapids core for AVX-512, and on one Zen 4 core for that: the
-model's first choice was 3%, 7% and 2% slower than the best of them on average, 24%, 60% and 18% at worst. Expect errors
-of tens of percent elsewhere.
+layers, timed on one Zen 3 core for AVX2 and on one Sapphire Rapids core for AVX-512, and of 82 on one Zen 4 core for
+that: the model's first choice was 3%, 7% and 2% slower than the best of them on average, 24%, 60% and 18% at worst.
+Expect errors of tens of percent elsewhere.
 """
 
 from functools import lru_cache
-from math import pi, sqrt
+from math import exp, pi, sqrt
 
 from pconv.lower.kernels import ConvKernel, Taps
 from pconv.lower.layout import LINE_BYTES
@@ -37,7 +37,7 @@ def registers_needed(kernel: ConvKernel, target: Target) -> int:
     the others come one by one.
     """
     taps, vectors = len(kernel.patterns[0]), kernel.tile[0] * kernel.tile[1]
-    if kernel.by_channel:
+    if kernel.by_channel and not kernel.block:
         rows, cols = footprint(kernel, kernel.tile)
         return rows * cols + kernel.group * taps + 1
     single, several = target.spare_registers
@@ -73,11 +73,11 @@ def kernel_terms(
     near = weights_bytes < target.l2_bytes / 2 or (kernel.points > 1 and kernel.prefetch_weights)
     weight_lines = target.dtype.elem_bytes * taps * kernel.group / LINE_BYTES
     weight_cycles = weight_lines * (target.costs.l2_line if near else target.costs.far_weights)
-    if kernel.by_channel:
+    if kernel.by_channel and not kernel.block:
         return {
             "multiply-adds": kernel.group * vectors * taps / target.fma_units,
             "loads from L1": (target.costs.load * vectors + target.costs.weight * taps) * kernel.group,
-            "sums put aside": target.costs.put_aside * vectors * kernel.group,
+            "sums that wait": target.costs.held_sum * vectors * kernel.group,
             "weights": weight_cycles,
         }
     # Tap by tap, all accumulators take turns; in the order of the loads, each has its taps close together.
@@ -95,12 +95,14 @@ def kernel_terms(
     if not kernel.block and beyond_l1(kernel, target, channels, tile):
         fits_l2 = channels * rows * cols * target.vector_bytes <= 0.6 * target.l2_bytes
         line = target.costs.l2_line if fits_l2 else target.costs.far_line
+    sums = kernel.by_channel * kernel.group * vectors
     return {
         "multiply-adds": fma,
-        "loads from L1": target.costs.load * count
+        "loads from L1": target.costs.load * (count + sums)
         + target.costs.weight * weights
         + target.costs.row * moves
         + target.costs.tap * taps * kernel.by_table / kernel.copies,
+        "sums that wait": target.costs.held_sum * sums,
         "input from beyond L1": line * lines,
         "weights": weight_cycles,
     }
@@ -137,17 +139,10 @@ def group_cycles(
 
     That is visits, runs, start and epilogue. A run of a length of its own ends by surprise, most often.
 
-    An output that leaves the L2 cache costs more per vector, and most for each stretch of neighbouring vectors. Each
-    visit but the last puts the sums aside; each span brings a block's input from L2 to L1 once.
+    An output that leaves the L2 cache costs more per vector, and most for each stretch of neighbouring vectors.
     """
     costs, vectors, rows = target.costs, tile[0] * tile[1], tile[0]
-    visits, turns = 1.0, 0.0
-    if kernel.block:
-        high, wide = footprint(kernel, tile)
-        lines = high * (wide * target.vector_bytes / LINE_BYTES + 0.5)
-        visits = -(-channels // kernel.block)
-        turns = (visits - 1) * (costs.visit + costs.put_aside * kernel.group * vectors)
-        turns += costs.fill * channels * lines / kernel.span
+    visits, turns = _turns(kernel, tile, target, channels)
     if kernel.pool:
         vectors, rows = vectors // 4, rows // 2
     far = filters * kernel.output.plane_bytes > target.l2_bytes
@@ -156,15 +151,39 @@ def group_cycles(
         if far
         else costs.store * vectors
     )
-    if kernel.by_channel:
-        high, wide = footprint(kernel, tile)
-        visits = channels / kernel.span
-        turns = visits * costs.hold * high * wide
     runs = visits * kernel.runs
-    turns_of_loops = kernels * filters / kernel.group * kernel.points
+    turns_of_loops = (kernels + runs) * filters / kernel.group * kernel.points
     unknown = 0.0 if kernel.uniform else min(1.0, turns_of_loops / costs.remembered)
     ends = runs * (costs.run + unknown * costs.surprise * surprises(kernels / runs))
+    text = text_bytes(kernel, tile)
+    if kernel.runs * text > target.l1_bytes:
+        ends += runs * (1 - exp(-kernels / runs)) * costs.text * text / LINE_BYTES
     return ends + turns + kernel.group * store + costs.group
+
+
+def text_bytes(kernel: ConvKernel, tile: tuple[int, int]) -> float:
+    """Estimate the machine code of a run's loop: multiply-adds of registers, and loads with an offset."""
+    sums = kernel.group * tile[0] * tile[1]
+    loaded = 2 * sums if kernel.by_channel else loads(kernel, kernel.patterns[0], tile, kernel.passes)
+    return 6.0 * sums * len(kernel.patterns[0]) + 8.0 * loaded
+
+
+def _turns(kernel: ConvKernel, tile: tuple[int, int], target: Target, channels: int) -> tuple[float, float]:
+    """Return a group's visits to a tile, and the cycles that they cost besides runs.
+
+    Each visit but the last puts the sums aside; each span brings a block's input from L2 to L1 once. By channel, all
+    groups of a span share a visit, and it is kernels that put sums aside.
+    """
+    costs, (high, wide) = target.costs, footprint(kernel, tile)
+    fill = costs.fill * channels * high * (wide * target.vector_bytes / LINE_BYTES + 0.5) / kernel.span
+    blocks = -(-channels // kernel.block) if kernel.block else channels
+    if kernel.by_channel:
+        visits = blocks / kernel.span
+        return visits, fill if kernel.block else visits * costs.hold * high * wide
+    if kernel.block:
+        aside = costs.put_aside * kernel.group * tile[0] * tile[1]
+        return blocks, (blocks - 1) * (costs.visit + aside) + fill
+    return 1.0, 0.0
 
 
 def load_width(kernel: ConvKernel, tile: tuple[int, int], registers: int) -> int:

@@ -78,8 +78,9 @@ def _conv(step: Step, kernel: ConvKernel) -> list[str]:
     lines.append(f"  tile      {kernel.tile[0]} x {kernel.tile[1]} vectors, {len(tiles(kernel))} tiles")
     if kernel.by_channel:
         rows, cols = footprint(kernel, kernel.tile)
+        held, each = ("near", f"block of {kernel.block} channels") if kernel.block else ("held", "channel")
         lines.append(
-            f"  held      {rows} x {cols} vectors of each channel, for {kernel.span} groups of filters"
+            f"  {held}      {rows} x {cols} vectors of each {each}, for {kernel.span} groups of filters"
         )
     return lines
 

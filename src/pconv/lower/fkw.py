@@ -13,9 +13,9 @@
 A *visit* is one group of filters on one block of input channels; a *span* is some groups that take turns on each
 block, so that the block's input stays in L1. Plainly, there is one block with all channels, and a group is a span
 and a visit. `by_channel`, a visit is one channel with all groups of a span, and index has each kernel's group, counted
-from the span's first. Where all groups have the same kernels (`uniform`: dense layers, removed channels), offset, run,
-index and shape are those of one group. Source: PCONV / PatDNN, FKW; visits, spans and weights interleaved over the
-group: ours.
+from the span's first; or it is one block of channels, and index has group * block + channel of the block. Where all
+groups have the same kernels (`uniform`: dense layers, removed channels), offset, run, index and shape are those of one
+group. Source: PCONV / PatDNN, FKW; visits, spans and weights interleaved over the group: ours.
 """
 
 from collections.abc import Iterator
@@ -33,8 +33,8 @@ from pconv.lower.reorder import REMOVED, Order, Shapes
 class Walk:
     """How a micro-kernel goes through the kernels: `block` input channels (0: all) for `span` groups in turns.
 
-    `by_table` says that kernels are not sorted by shape, `by_channel` that a span's groups are sorted, for one channel
-    after another.
+    `by_table` says that kernels are not sorted by shape, `by_channel` that those of a span's groups are sorted
+    together, for one channel after another, or one block.
     """
 
     block: int = 0
@@ -49,13 +49,15 @@ class Walk:
 
     def blocks(self, channels: int) -> int:
         """Count the blocks of so many input channels."""
-        return -(-channels // self.block) if self.block else 1
+        block = self.block or (1 if self.by_channel else channels)
+        return -(-channels // block)
 
     def visits(self, channels: int, groups: int) -> tuple[int, int]:
         """Count the visits of a whole span, and of all groups."""
+        blocks = self.blocks(channels)
         if self.by_channel:
-            return channels, channels * -(-groups // self.span)
-        return self.span * self.blocks(channels), groups * self.blocks(channels)
+            return blocks, blocks * -(-groups // self.span)
+        return self.span * blocks, groups * blocks
 
 
 PLAIN = Walk()
@@ -238,7 +240,7 @@ def unpack(
         yx = taps[fkw.shape[span].astype(np.int64) if walk.by_table else sorted_by]
         groups, channels = np.full_like(entries, group), entries
         if walk.by_channel:
-            groups, channels = group + entries, np.full_like(entries, channel)
+            groups, channels = group + entries // (walk.block or 1), channel + entries % (walk.block or 1)
         for lane in range(fkw.group):
             f = filters[groups, lane]
             block = weights[here, :, lane]
@@ -250,13 +252,14 @@ def unpack(
 
 
 def _visits(fkw: Fkw, walk: Walk, channels: int) -> Iterator[tuple[int, int, int]]:
-    """Give the visits in the order of the weights: the run's row, the group (a span's first) and the channel if one."""
+    """Give the visits in the order of the weights: the run's row, the (first) group and, by channel, the first one."""
+    blocks = walk.blocks(channels)
     for first in range(0, fkw.groups, walk.span):
         groups = range(first, min(first + walk.span, fkw.groups))
         if walk.by_channel:
-            yield from ((first // walk.span * channels + c, first, c) for c in range(channels))
+            starts = range(0, channels, walk.block or 1)
+            yield from ((first // walk.span * blocks + b, first, c) for b, c in enumerate(starts))
             continue
-        blocks = walk.blocks(channels)
         for b in range(blocks):
             for i, group in enumerate(groups):
                 yield b if fkw.uniform else first * blocks + b * len(groups) + i, group, 0
@@ -275,7 +278,9 @@ def _walked(ids: NDArray[np.int16], walk: Walk) -> _Kernels:
     pattern = ids[group, channel].astype(np.int64)
     first = group // walk.span * walk.span
     if walk.by_channel:
-        visit, entry = group // walk.span * channels + channel, group - first
+        size = walk.block or 1
+        visit = group // walk.span * walk.blocks(channels) + channel // size
+        entry = (group - first) * size + channel % size
     else:
         turns = np.minimum(walk.span, groups - first)
         block = channel // (walk.block or channels)

@@ -67,7 +67,8 @@ class ConvKernel:
     multiply-adds, or a few more, sums of halves are added to sums of floats, which wait on the stack; 0 stands for
     never. `by_table` says that one loop runs kernels of every shape, whose taps' places stand in a table; else each
     shape has a loop of its own. `by_channel` says that the input under a tile is held in registers, channel by channel,
-    while the filters of `span` groups add to their sums, which wait in L1.
+    while the filters of `span` groups add to their sums, which wait in L1; with a `block`, that many channels' input
+    stays in L1 instead, and their kernels are sorted by shape together, so that runs are longer.
     `parts` of the filters are done for all tiles one after another, so that a part's weights stay in L2; else a tile is
     done for all filters before the next.
     `points` convolutions of one kind run one after another, on planes and weights of their own (see `winograd`); where

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from pconv.lower.kernels import Taps
 
-MAX_PATTERNS = 64
+MAX_PATTERNS = 126
+"""Every choice of four out of nine taps."""
 REMOVED = -1
 
 

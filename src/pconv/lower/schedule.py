@@ -28,6 +28,8 @@ FETCHING_GROUP = 3
 """Filters that share a vector at least, where kernels of one tap are fetched ahead."""
 HELD_SUMS = 1.25
 """Sums that wait while input is held, in L1s: longer runs, whose ends surprise less, are worth some sums from L2."""
+MANY_SHAPES = 16
+"""Shapes beyond which runs are so short that sums may take a quarter of L2, and blocks of channels are tried."""
 SHARES = 4
 """Tasks that a layer has at least, tiles times spans of groups: threads share it in those."""
 
@@ -163,12 +165,15 @@ def _blocked(kernel: ConvKernel, target: Target, channels: int, groups: int) -> 
 
 
 def _spanned(kernel: ConvKernel, target: Target, groups: int) -> ConvKernel:
-    """Let each channel go to as many groups at a time as have sums that stay near."""
+    """Let each channel, or block of them, go to as many groups at a time as have sums that stay near."""
     sums_bytes = kernel.group * kernel.tile[0] * kernel.tile[1] * target.vector_bytes
-    span = min(
-        int(HELD_SUMS * target.l1_bytes) // sums_bytes, -(-groups // max(1, SHARES // len(tiles(kernel))))
-    )
+    near = target.l2_bytes // 4 if _many_shapes(kernel, target) else int(HELD_SUMS * target.l1_bytes)
+    span = min(near // sums_bytes, -(-groups // max(1, SHARES // len(tiles(kernel)))))
     return replace(kernel, span=_evenly(groups, max(1, span)))
+
+
+def _many_shapes(kernel: ConvKernel, target: Target) -> bool:
+    return target.lends_l2 and len(kernel.patterns) > MANY_SHAPES
 
 
 def _parted(kernel: ConvKernel, target: Target, channels: int, kernels: int, groups: int) -> ConvKernel:
@@ -205,11 +210,18 @@ def _candidates(bare: ConvKernel, target: Target, group: int, length: float) -> 
             found |= set(_of_tile(replace(bare, group=group, tile=tile), target, length))
     if not found and group == 1:
         return [replace(bare, tile=(unit, unit), passes=len(bare.patterns[0]), copies=_copies(unit**2))]
-    full = {way: max((_area(k) for k in found if k.by_channel == way), default=1) for way in (False, True)}
+    full: dict[tuple[bool, bool], int] = {}
+    for kernel in found:
+        full[_order(kernel)] = max(_area(kernel), full.get(_order(kernel), 1))
     return sorted(
-        (k for k in found if 2 * _area(k) >= full[k.by_channel]),
-        key=lambda k: (k.tile, k.passes, k.by_table, k.by_channel),
+        (k for k in found if 2 * _area(k) >= full[_order(k)]),
+        key=lambda k: (k.tile, k.passes, k.by_table, _order(k)),
     )
+
+
+def _order(kernel: ConvKernel) -> tuple[bool, bool]:
+    """Tell the orders of loops apart: whether by channel, and whether by blocks of them."""
+    return kernel.by_channel, kernel.block > 0
 
 
 def _area(kernel: ConvKernel) -> int:
@@ -242,6 +254,10 @@ def _of_tile(kernel: ConvKernel, target: Target, length: float) -> Iterator[Conv
         others.append(replace(kernel, passes=taps, copies=copies, by_table=True))
     if taps > 1 and kernel.group == 1 and target.holds_input and not kernel.uniform:
         others.append(replace(kernel, by_channel=True))
+        if _many_shapes(kernel, target):
+            rows, cols = footprint(kernel, kernel.tile)
+            lines = target.l1_bytes // (2 * rows * cols * target.vector_bytes)
+            others.append(replace(kernel, by_channel=True, block=1 << max(1, lines.bit_length() - 1)))
     yield from (way for way in others if registers_needed(way, target) <= target.vector_registers)
 
 

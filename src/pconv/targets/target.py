@@ -15,14 +15,15 @@ class Costs:
     `overlap` is the n of (fma^n + memory^n)^(1/n): 1 where loads and multiply-adds share the issue slots. `burst` is
     the latency of multiply-adds that follow each other on one accumulator. `load` is for a vector of input from L1,
     `weight` for a weight that all lanes get, `row` for each row of input under a tile, `loop` for a kernel, `run` for a
-    pattern and `surprise` for the end of a run that is mispredicted, fewer where a layer has fewer turns of loops than
-    are `remembered`, `store` for a vector of output, `group` for a group of filters; `l2_line` for a line from L2, and
-    `far_line` from beyond, `far_weights` for one of weights, `far_store` for a line of an output that leaves L2,
-    `far_row` for each stretch of it. Where groups take turns on a block of channels, `visit` is for a turn, `put_aside`
-    for a vector of sums kept until the next, `fill` for a line of the block's input; `hold` for a vector of input that
-    is held; `tap` is for a tap that a table places. `stream` is for a line of weights that are read once, `transform`
-    for a vector of Winograd's points or products, `far_transform` for one that leaves the caches before it is read
-    again.
+    pattern and `surprise` for the end of a run that is mispredicted, fewer where a layer has fewer turns of loops and
+    runs than are `remembered`, `text` for a line of a run's code where all runs' are more than L1 holds, `store` for a
+    vector of output, `group` for a group of filters; `l2_line` for a line from L2, and `far_line` from beyond,
+    `far_weights` for one of weights, `far_store` for a line of an output that leaves L2, `far_row` for each stretch of
+    it. Where groups take turns on a block of channels, `visit` is for a turn, `put_aside` for a vector of sums kept
+    until the next, `fill` for a line of the block's input; `hold` for a vector of input that is held, `held_sum` for
+    one of sums that comes and goes with a kernel meanwhile; `tap` is for a tap that a table places. `stream` is for a
+    line of weights that are read once, `transform` for a vector of Winograd's points or products, `far_transform` for
+    one that leaves the caches before it is read again.
     """
 
     overlap: float = 3.0
@@ -34,6 +35,7 @@ class Costs:
     run: float = 6.0
     surprise: float = 0.0
     remembered: float = 1.0
+    text: float = 0.0
     store: float = 2.0
     group: float = 30.0
     l2_line: float = 1.2
@@ -45,6 +47,7 @@ class Costs:
     put_aside: float = 0.0
     fill: float = 0.0
     hold: float = 0.0
+    held_sum: float = 0.0
     tap: float = 0.0
     stream: float = 2.0
     transform: float = 4.2
@@ -77,7 +80,8 @@ class Target:
     `fetches_ahead` says that fetching weights, and the next kernel's input to L1, ahead of their loads was measured to
     pay.
 
-    `holds_input` says that input held in registers, channel by channel, was measured to pay.
+    `holds_input` says that input held in registers, channel by channel, was measured to pay; `lends_l2` that with many
+    shapes it also pays to let sums wait in L2 meanwhile, and to go on from block to block of channels.
 
     `block_share` of L1 is for a block of channels under a tile, while groups of filters take turns on it; their partial
     sums wait in `kept_bytes`.
@@ -108,6 +112,7 @@ class Target:
     spare_registers: tuple[int, int] = (1, -2)
     text_order: bool = False
     holds_input: bool = False
+    lends_l2: bool = False
     block_share: float = 0.5
     kept_bytes: int = 12 << 10
     near_bytes: int = 6 << 20

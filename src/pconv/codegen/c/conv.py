@@ -3,7 +3,15 @@
 from collections.abc import Iterable
 
 from pconv.codegen.c.activation import apply_vector
-from pconv.codegen.c.conv_sums import acc, add_to_floats, channels_text, load_helpers, runs_text, taps_table
+from pconv.codegen.c.conv_sums import (
+    acc,
+    add_to_floats,
+    blocks_text,
+    channels_text,
+    load_helpers,
+    runs_text,
+    taps_table,
+)
 from pconv.codegen.c.halo import apply_mask, has_halo, masks, tile_halo
 from pconv.codegen.c.prelude import ctype, needs_exp, prelude, table
 from pconv.lower.fkw import SIDE_BY_SIDE
@@ -243,7 +251,7 @@ def _blocked_groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]
 
 
 def _by_channel(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
-    """Return the loops over spans of groups and, inside, channels, whose input is held; sums wait in `kept`."""
+    """Return the loops over spans of groups and, inside, channels or blocks of them; sums wait in `kept`."""
     g, taps, span, runs = kernel.group, len(kernel.patterns[0]), kernel.span, kernel.runs
     sums = [acc(f, v) for f in range(g) for v in range(shape[0] * shape[1])]
     each = "for (int32_t group = from; group < to; group++)"
@@ -253,13 +261,14 @@ def _by_channel(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     yield f"        const size_t start = a->offset[from / {span}];"
     yield f"        const {ctype(kernel.output.dtype)} *w = a->weight + start * {taps * g};"
     yield "        const uint16_t *index = a->index + start;"
-    yield f"        const uint16_t *run = a->run + (size_t)(from / {span}) * a->channels * {runs};"
+    blocks = f"((a->channels + {kernel.block - 1}) / {kernel.block})" if kernel.block else "a->channels"
+    yield f"        const uint16_t *run = a->run + (size_t)(from / {span}) * {blocks} * {runs};"
     yield f"        {each} {{"
     yield from _start(kernel, shape)
     yield f"            vf *sums = kept + (group - from) * {len(sums)};"
     yield "            " + " ".join(f"sums[{i}] = {s};" for i, s in enumerate(sums))
     yield "        }"
-    yield from channels_text(kernel, shape)
+    yield from (blocks_text if kernel.block else channels_text)(kernel, shape)
     yield f"        {each} {{"
     yield f"            const vf *sums = kept + (group - from) * {len(sums)};"
     yield "            vf " + ", ".join(f"{s} = sums[{i}]" for i, s in enumerate(sums)) + ";"

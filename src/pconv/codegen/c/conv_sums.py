@@ -130,6 +130,25 @@ def channels_text(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     yield "        }"
 
 
+def blocks_text(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return the loop over blocks of channels: in each there is a loop for each pattern, over the filters of a span.
+
+    An entry of the index is a group and a channel of the block; the group's sums come and go with every kernel.
+    """
+    sums = [acc(f, v) for f in range(kernel.group) for v in range(shape[0] * shape[1])]
+    yield f"        for (int32_t b = 0; b < a->channels; b += {kernel.block}) {{"
+    for pattern in range(len(kernel.patterns)):
+        head, tail = _stepped(1, f"w += {len(kernel.patterns[pattern]) * kernel.group}")
+        yield f"            {{ int32_t n = *run++; {head} /* {kernel.picture(pattern)} */"
+        yield "                const uint32_t at = *index++;"
+        yield f"                vf *sums = kept + (size_t)(at / {kernel.block}) * {len(sums)};"
+        yield f"                vf {', '.join(f'{one} = sums[{i}]' for i, one in enumerate(sums))};"
+        yield from _kernel(kernel, shape, pattern, f"(b + at % {kernel.block})")
+        yield f"                {' '.join(f'sums[{i}] = {one};' for i, one in enumerate(sums))}"
+        yield f"            {tail} }}"
+    yield "        }"
+
+
 def taps_table(kernel: ConvKernel) -> str:
     """Return the table of where the taps of each pattern read, in elements from the first tap of all."""
     origin, lanes = tap_offset(kernel, 0, 0), kernel.source.lanes
@@ -197,7 +216,8 @@ def _kernels(kernel: ConvKernel, shape: tuple[int, int], pattern: int) -> Iterab
         head, tail = _counted(turn, step) if kernel.by_lane else _stepped(turn, step)
         yield f"            {head}"
         for i in range(turn):
-            yield from _kernel(kernel, shape, pattern, i, turn)
+            channel = f"index[{i}]" if kernel.by_lane and turn > 1 else "*index++"
+            yield from _kernel(kernel, shape, pattern, channel, i)
         yield f"            {tail}"
 
 
@@ -219,11 +239,12 @@ def _counted(turn: int, step: str) -> tuple[str, str]:
     return head, f"{step}; index += {turn}; HIDE(w); HIDE(index); }} while (--turns);"
 
 
-def _kernel(kernel: ConvKernel, shape: tuple[int, int], pattern: int, i: int, turn: int) -> Iterable[str]:
-    """Return the loads and multiply-adds of kernel `i` of a turn, into one set of accumulators."""
+def _kernel(
+    kernel: ConvKernel, shape: tuple[int, int], pattern: int, channel: str, i: int = 0
+) -> Iterable[str]:
+    """Return the loads and multiply-adds of kernel `i` of a turn, on that channel, into one set of accumulators."""
     taps, t, copy = len(kernel.patterns[pattern]), ctype(kernel.source.dtype), i % kernel.copies
     first = i * taps * kernel.group
-    channel = f"index[{i}]" if kernel.by_lane and turn > 1 else "*index++"
     yield f"                {{ const {t} *k = in + (size_t){channel} * {kernel.source.plane_elems};"
     if kernel.prefetch_weights:
         yield f"                {prefetch_weights(kernel.source.dtype, taps * kernel.group, i)}"
