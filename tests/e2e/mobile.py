@@ -269,6 +269,37 @@ class Masks(nn.Module):
         return place.squeeze(1), sure, torch.where(sure, best, 0.0), (place == 3).float(), picture
 
 
+class Faces(nn.Module):
+    """Scores and boxes of two sizes of faces, in which one image's rows stand without a batch, as in SCRFD."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine, self.coarse = conv(3, 16, stride=2), conv(16, 16, stride=2)
+        self.score, self.box = nn.Conv2d(16, 2, 3, padding=1), nn.Conv2d(16, 8, 3, padding=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Give scores of each size, and all boxes; the colours come the other way round."""
+        fine = self.fine(x.flip(1))
+        levels = (fine, self.coarse(fine))
+        scores = [self.score(y).permute(0, 2, 3, 1).reshape(-1, 1).sigmoid() for y in levels]
+        boxes = [self.box(y).permute(0, 2, 3, 1).reshape(-1, 4) * 8 for y in levels]
+        return (*scores, torch.cat(boxes, 0), self.coarse(fine)[0])
+
+
+class Reader(nn.Module):
+    """Letters along a line of text, time first, as CTC wants it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(conv(3, 16, stride=2), nn.AdaptiveAvgPool2d((1, None)))
+        self.head = nn.Linear(16, 11)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Give logarithms of probabilities [t, 1, letters], and the letters."""
+        scores = self.head(self.body(x).squeeze(2).permute(0, 2, 1)).permute(1, 0, 2)
+        return scores.log_softmax(2), scores.argmax(2)
+
+
 IMAGE = (1, 3, 32, 32)
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "mobilenet_v3": (mobilenet_v3, IMAGE),
@@ -281,6 +312,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "yolo_v3": (Anchors, IMAGE),
     "unet": (lambda: Segmenter(nn.ConvTranspose2d(32, 16, 2, 2)), (1, 3, 24, 20)),
     "unet_bilinear": (lambda: Segmenter(nn.Upsample(scale_factor=2, mode="bilinear")), (1, 3, 24, 20)),
+    "faces": (Faces, (1, 3, 22, 18)),
+    "reader": (Reader, (1, 3, 16, 50)),
     "masks": (Masks, (1, 3, 22, 17)),
     "pyramid": (Pyramid, (1, 3, 34, 30)),
     "cbam": (Attention, (1, 3, 21, 24)),

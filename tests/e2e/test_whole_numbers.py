@@ -7,6 +7,7 @@ import pytest
 
 import pconv
 from codegen.harness import HOSTS, run_under_qemu
+from graph.models import make, node
 from pconv import graph, targets
 from pconv.cache import Cache
 from pconv.targets import Target
@@ -75,3 +76,11 @@ def test_more_places_than_halves_count_are_refused(tmp_path: Path) -> None:
         pconv.PconvError, match=r"over 3200 positions, and halves count up to 2048\. Compile the mod"
     ):
         pconv.compile_file(path, target="opencl-fp16", out=tmp_path / "net.pcl")
+
+
+def test_a_model_whose_output_has_no_batch_runs_on_one_sample() -> None:
+    nodes = [node("Sigmoid", "x", "s"), node("Reshape", "s n", "y")]
+    with pconv.compile(make(nodes, {"x": (1, 3, 5, 7)}, ["y"], {"n": np.array([-1])})) as engine:
+        assert engine(np.zeros((1, 3, 5, 7), np.float32)).tolist() == [0.5] * 105
+        with pytest.raises(pconv.InputError, match=r"shape \(2, 3, 5, 7\), allowed \(1, 3, 5, 7\)\."):
+            engine(np.zeros((2, 3, 5, 7), np.float32))

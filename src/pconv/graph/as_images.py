@@ -26,7 +26,7 @@ from .ops import (
 from .ops.transpose import CHANNELS_FIRST, CHANNELS_LAST, permuted
 from .site import Array, Operand, Site, shape_of
 
-_ELEMENTWISE = {
+ELEMENTWISE = {
     op for room in (activation, arithmetic, comparison, extremes, logic, where) for op in room.CONVERTERS
 }
 _PER_CHANNEL = {*batch_normalization.CONVERTERS, *prelu.CONVERTERS, *identity.CONVERTERS}
@@ -39,10 +39,10 @@ def as_images(node: ir.Node, operands: Sequence[Operand | None]) -> tuple[Operan
     """Give a node's operands as they were before, and what changes its result; None where they were no images."""
     if not any(isinstance(operand, ir.Value) for operand in operands):
         return None
-    if node.op_type in _ELEMENTWISE and (before := _each(operands, _first, _constant_first)) is not None:
+    if node.op_type in ELEMENTWISE and (before := _each(operands, _first, _constant_first)) is not None:
         return before, lambda site, y: permuted(site, y, CHANNELS_LAST, "last")
     parameters = node.op_type in _PER_CHANNEL
-    if parameters or node.op_type in _ELEMENTWISE:
+    if parameters or node.op_type in ELEMENTWISE:
         constant = (lambda array: array) if parameters and node.op_type != "PRelu" else _constant_image
         if (before := _each(operands, _image, constant)) is not None:
             return before, lambda site, y: site.reshape(y, _row(shape_of(y)), "row")

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 
 
+def is_image(shape: Shape) -> bool:
+    """Tell whether a value is [1, c, h, w]; all else is rows."""
+    return len(shape) == 4 and shape[0] == 1
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class NodeView:
     """One operator of the normalised graph.

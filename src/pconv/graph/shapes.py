@@ -71,6 +71,11 @@ def source_batch(inputs: Sequence[ir.Value]) -> int:
     return max((size for size in sizes if isinstance(size, int) and size > 0), default=1)
 
 
+def is_for_one_sample(inputs: Sequence[ir.Value]) -> bool:
+    """Tell whether the model says of every input that its batch is 1."""
+    return all(value.shape is not None and len(value.shape) and value.shape[0] == 1 for value in inputs)
+
+
 def input_shape(value: ir.Value) -> Shape:
     """Give the static shape of an input for one sample.
 

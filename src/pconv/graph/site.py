@@ -8,7 +8,7 @@ A converter sees each operand either as a value of the new graph (computed at ru
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -32,10 +32,14 @@ def shape_of(value: ir.Value) -> Shape:
 class Builder:
     """Grow the new graph: append nodes, register weights, keep names unique."""
 
-    def __init__(self, name: str, reserved: Sequence[str], source_batch: int) -> None:
-        """Start an empty graph; `reserved` are names that only the source's own values may take."""
+    def __init__(self, name: str, reserved: Sequence[str], source_batch: int, one_sample: bool) -> None:
+        """Start an empty graph; `reserved` are names that only the source's own values may take.
+
+        `source_batch` is the batch that an export froze, 1 where it is open; `one_sample` says that it froze 1.
+        """
         self.graph = ir.Graph((), (), nodes=(), opset_imports={DOMAIN: 1}, name=name)
         self.source_batch = source_batch
+        self.one_sample = one_sample
         self.narrow: dict[
             ir.Value, ir.Value
         ] = {}  # what was spread to a value of one shape and one column, before
@@ -107,8 +111,12 @@ class Site:
         types: Sequence[ir.DataType | None],
         opset: int,
         builder: Builder,
+        reads_unbatched: bool,
     ) -> None:
-        """Look at a node; `operands` stand for its inputs, `types` are those that the source gives these."""
+        """Look at a node; `operands` stand for its inputs, `types` are those that the source gives these.
+
+        `reads_unbatched` says that the source has no batch in them: its axis 0 is our axis 1 (see `batches.py`).
+        """
         self.node = node
         self.operands = operands
         self.types = types
@@ -117,6 +125,8 @@ class Site:
         self.op = node.op_type
         self.output = node.outputs[0].name or ""
         self.name = name
+        self.reads_unbatched = reads_unbatched
+        self.drops_batch: Literal["", "here", "in outputs"] | None = None
 
     # What is wrong with the node
 
@@ -124,6 +134,13 @@ class Site:
         """Make the error that names node, operator, problem, what is allowed, and the next step."""
         step = step or "Change the model before the export, or compile the part without this node."
         return UnsupportedError(f"{self.name} ({self.op}): {problem}; allowed: {allowed}. {step}")
+
+    def mixed(self, shape: Sequence[int]) -> UnsupportedError:
+        """Make the error for a node after which the first dimension is no batch."""
+        return self.unsupported(
+            f"one sample becomes {list(shape)}, so it mixes or drops the batch",
+            "a first dimension of 1 per sample",
+        )
 
     def malformed(self, problem: str) -> ModelError:
         """Make the error for a node that no ONNX runtime could execute."""
@@ -241,10 +258,12 @@ class Site:
         return None if values is None else tuple(int(value) for value in values)
 
     def axis(self, value: int, rank: int) -> int:
-        """Resolve an axis that may count from the end."""
+        """Resolve an axis that may count from the end, of a value that has `rank` dimensions here."""
+        if self.reads_unbatched:
+            rank -= 1
         if not -rank <= value < rank:
             raise self.malformed(f"axis {value} is outside of {rank} dimensions")
-        return value % rank
+        return value % rank + self.reads_unbatched
 
     # Results
 
@@ -260,10 +279,7 @@ class Site:
     ) -> ir.Value:
         """Append a normalised node; `step` names one that is not the last of this source node."""
         if not shape or shape[0] != 1:
-            raise self.unsupported(
-                f"one sample becomes {list(shape)}, so it mixes or drops the batch",
-                "a first dimension of 1 per sample",
-            )
+            raise self.mixed(shape)
         node = f"{self.name}.{step}" if step else self.name
         output = self.builder.fresh(f"{self.output}.{step}") if step else self.output
         return self.builder.emit(op, tensors, weights, tuple(shape), attrs, node=node, output=output)
@@ -273,6 +289,19 @@ class Site:
         if tuple(shape) == shape_of(value):
             return value
         return self.emit("Flatten", [value], shape, step=step)
+
+    def shaped(self, value: ir.Value, shape: Sequence[int], step: str = "") -> ir.Value:
+        """Give a result the shape that the source gives it. Where that does not begin with 1, it has no batch any more.
+
+        Only models for one sample have such values; here they get the 1 back (see `batches.py`).
+        """
+        if tuple(shape[:1]) == (1,):
+            self.drops_batch = ""
+            return self.reshape(value, shape, step)
+        if self.builder.source_batch != 1:
+            raise self.mixed(shape)
+        self.drops_batch = "here"
+        return self.reshape(value, (1, *shape), step)
 
     def last(self, value: ir.Value, shape: Sequence[int]) -> ir.Value:
         """Give what the steps of this node computed its shape, and the node's own name to the last of them."""

@@ -13,12 +13,13 @@ import onnx_ir as ir
 
 from ..errors import ModelError, PconvError, UnsupportedError
 from .as_images import as_images
+from .batches import Batches
 from .folding import fold, is_foldable
 from .naming import node_names
 from .reason import reason
 from .refusal import converter_of, products, refuse, refused_products, unknown
-from .shapes import input_shape, source_batch
-from .site import Array, Builder, Operand, Site
+from .shapes import input_shape, is_for_one_sample, source_batch
+from .site import Array, Builder, Operand, Site, shape_of
 from .types import Types
 
 OPSETS = range(9, 26)
@@ -35,9 +36,10 @@ def translate(model: ir.Model) -> ir.Model:
     opset = _opset(model)
     inputs = [value for value in source.inputs if value.name not in source.initializers]
     values = [*inputs, *(output for node in source for output in node.outputs)]
-    builder = Builder(source.name or "model", [value.name or "" for value in values], source_batch(inputs))
+    reserved = [value.name or "" for value in values]
+    builder = Builder(source.name or "model", reserved, source_batch(inputs), is_for_one_sample(inputs))
     known: dict[ir.Value, Operand] = {}
-    types = Types()
+    types, batches = Types(), Batches()
     for value in inputs:
         known[value] = builder.add_input(value.name or "", input_shape(value))
     for value in source.initializers.values():
@@ -48,13 +50,13 @@ def translate(model: ir.Model) -> ir.Model:
     refuse(source, names)
     try:
         for node, name in names.items():
-            _convert(node, name, known, types, opset, builder, source)
+            _convert(node, name, known, types, batches, opset, builder, source)
     except UnsupportedError as error:
         attention = [node for node in products(source) if node.outputs[0] not in known]
         if attention:
             raise refused_products(attention, names) from error
         raise
-    _finish(source, known, types, builder)
+    _finish(source, known, types, batches, builder)
     return ir.Model(
         builder.graph,
         ir_version=model.ir_version,
@@ -82,6 +84,7 @@ def _convert(
     name: str,
     known: dict[ir.Value, Operand],
     types: Types,
+    batches: Batches,
     opset: int,
     builder: Builder,
     source: ir.Graph,
@@ -96,13 +99,17 @@ def _convert(
     if converter is None:  # random numbers, and others that read nothing
         raise unknown(node, name, source)
     types.check(node, name, operands)
+    dropped = batches.inherited(node, name, operands)
     try:
         images, read = as_images(node, operands), types.read(node, operands)
-        site = Site(node, name, operands if images is None else images[0], read, opset, builder)
+        site = Site(
+            node, name, operands if images is None else images[0], read, opset, builder, dropped == "here"
+        )
         made = converter(site)
         if images is not None and isinstance(made, ir.Value):
             made = site.named(made, images[1](site, made))
         types.note(node, read)
+        batches.note(node, dropped if site.drops_batch is None else site.drops_batch)
     except PconvError:
         raise
     except Exception as error:  # a converter trusts the node; a broken file may hold anything
@@ -128,7 +135,9 @@ def _second(what: str, value: ir.Value, producer: ir.Node) -> UnsupportedError:
     )
 
 
-def _finish(source: ir.Graph, known: Mapping[ir.Value, Operand], types: Types, builder: Builder) -> None:
+def _finish(
+    source: ir.Graph, known: Mapping[ir.Value, Operand], types: Types, batches: Batches, builder: Builder
+) -> None:
     """Declare the outputs under their names and types; each is a value of its own, computed by a node."""
     graph = builder.graph
     if not source.outputs:
@@ -163,5 +172,17 @@ def _finish(source: ir.Graph, known: Mapping[ir.Value, Operand], types: Types, b
                 node=f"{name}.copy",
                 output=builder.fresh(name),
             )
+        if batches.lacks(output):
+            value = _without_batch(value, name, builder)
         value.name, value.type = name, ir.TensorType(types.of(output))
         graph.outputs.append(value)
+
+
+def _without_batch(value: ir.Value, name: str, builder: Builder) -> ir.Value:
+    """Append the last change of shape of an output that has no batch, before it gets its name."""
+    if value.name == name:
+        value.name = builder.fresh(f"{name}.sample")
+    fresh = builder.fresh(name)
+    return builder.emit(
+        "Flatten", [value], (), shape_of(value)[1:], {}, node=f"{name}.unbatched", output=fresh
+    )

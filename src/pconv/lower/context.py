@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from pconv.graph.nodes import GraphView, NodeView
+from pconv.graph.nodes import GraphView, NodeView, is_image
 from pconv.lower.choice import Picker, pick_modelled
 from pconv.lower.kernels import Activation
 from pconv.lower.layout import Layout, natural, planar
@@ -32,7 +32,7 @@ class Context:
     def natural(self, value: str) -> Layout:
         """Return the layout that a value has unless its operator says otherwise."""
         shape, target = self.graph.shapes[value], self.target
-        if len(shape) != 4:
+        if not is_image(shape):
             return planar(1, 1)
         if target.lanes == 1:
             return planar(shape[2], shape[3])
@@ -41,7 +41,7 @@ class Context:
     def channels(self, value: str) -> int:
         """Return the planes of a value; what is no image is that many planes of one element."""
         shape = self.graph.shapes[value]
-        return shape[1] if len(shape) == 4 else prod(shape[1:])
+        return shape[1] if is_image(shape) else prod(shape)
 
     def nonnegative(self, value: str) -> bool:
         """Tell whether a value cannot be below zero, as after a ReLU."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pconv.graph.nodes import GraphView, NodeView
+from pconv.graph.nodes import GraphView, NodeView, is_image
 from pconv.lower.arena import plan_arena
 from pconv.lower.choice import Picker, pick_modelled
 from pconv.lower.context import Context
@@ -163,4 +163,4 @@ class _Lowering:
 
 def _dense(shape: tuple[int, ...]) -> Layout:
     """Return the dense layout of a [1, c, h, w] map or a [1, k] row."""
-    return planar(shape[2], shape[3]) if len(shape) == 4 else planar(1, 1)
+    return planar(shape[2], shape[3]) if is_image(shape) else planar(1, 1)

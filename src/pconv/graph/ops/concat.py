@@ -1,5 +1,9 @@
 """Concat: along channels, or along another axis, which is brought there and back."""
 
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
 from ..site import Operand, Site, shape_of
 
 
@@ -12,11 +16,19 @@ def concat(site: Site) -> Operand:
         raise site.unsupported("axis 0", "any axis but the batch")
     if len({(shape[:axis], shape[axis + 1 :]) for shape in shapes}) != 1:
         raise site.malformed(f"its inputs {[list(shape) for shape in shapes]} differ beside axis {axis}")
+    return joined(site, parts, axis)
+
+
+def joined(site: Site, parts: Sequence[ir.Value], axis: int, step: str = "") -> ir.Value:
+    """Append what puts activations one behind the other along an axis."""
     if len(parts) == 1:
         return parts[0]
-    parts = [site.swap(part, axis, f"part{i}") for i, part in enumerate(parts)]
-    joined = (1, sum(shape_of(part)[1] for part in parts), *shape_of(parts[0])[2:])
-    return site.swap(site.emit("Concat", parts, joined, step="" if axis == 1 else "joined"), axis)
+    first = f"{step}." if step else ""
+    swapped = [site.swap(part, axis, f"{first}part{i}") for i, part in enumerate(parts)]
+    shape = (1, sum(shape_of(part)[1] for part in swapped), *shape_of(swapped[0])[2:])
+    return site.swap(
+        site.emit("Concat", swapped, shape, step=step if axis == 1 else f"{first}joined"), axis, step
+    )
 
 
 CONVERTERS = {"Concat": concat}

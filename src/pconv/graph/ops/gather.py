@@ -1,24 +1,55 @@
-"""Gather, as torch writes as_strided behind a pooling of channels that come last.
+"""Gather of constant places.
 
-Reshape(all in a row) -> Gather(0, 1, 2, ... in another shape)    =>    Reshape
+x[:, [2, 1, 0]]    =>    a Subsample for each run of neighbours, and Concat
+x[0], of the batch =>    nothing
+
+As torch writes as_strided behind a pooling of channels that come last:
+Reshape(all in a row) -> Gather(0, 1, 2, ... in another shape)    =>    two changes of shape
 """
 
-from math import prod
+from collections.abc import Sequence
 
-import numpy as np
+import onnx_ir as ir
 
 from ..site import Operand, Site, shape_of
+from .concat import joined
+
+_MOST_RUNS = 32
 
 
 def gather(site: Site) -> Operand:
-    """Convert a Gather that takes everything, in order; one of constants is folded before this."""
-    x = site.tensor()
-    indices, before = site.constant(1), site.node.inputs[0]
-    producer = None if before is None else before.producer()
-    flat = producer is not None and producer.op_type == "Reshape" and site.attr("axis", 0) == 0
-    if indices is None or not flat or not np.array_equal(indices.ravel(), np.arange(prod(shape_of(x)))):
-        raise site.unsupported("it takes some elements of what is computed", "all of them in order, or Slice")
-    return site.reshape(x, indices.shape)
+    """Convert a Gather of what is computed; one of constants is folded before this."""
+    x, indices = site.tensor(), site.weight(1)
+    shape = shape_of(x)
+    axis = site.axis(int(site.attr("axis", 0)), len(shape))
+    if axis == 0:
+        if set(indices.ravel().tolist()) not in ({0}, {-1}) or indices.size > 1:
+            raise site.unsupported(
+                "it takes samples of the batch", "the only one, or channels, rows and columns"
+            )
+        return site.shaped(x, (*indices.shape, *shape[1:]))
+    size = shape[axis]
+    places = [int(place) for place in indices.ravel()]
+    if not all(-size <= place < size for place in places):
+        raise site.malformed(f"it takes positions outside of {size}")
+    wanted = (*shape[:axis], *indices.shape, *shape[axis + 1 :])
+    taken = picked(site, x, axis, [place % size for place in places], "taken")
+    if site.reads_unbatched:
+        return site.shaped(taken, wanted[1:])
+    return site.reshape(x, wanted) if taken is x else site.last(taken, wanted)
+
+
+def picked(site: Site, x: ir.Value, axis: int, places: Sequence[int], step: str = "") -> ir.Value:
+    """Append what takes positions of an axis in any order."""
+    starts = [i for i, place in enumerate(places) if not i or place != places[i - 1] + 1]
+    if len(starts) > _MOST_RUNS:
+        raise site.unsupported(f"it takes {len(starts)} runs of neighbours", f"up to {_MOST_RUNS}")
+    ends = [*starts[1:], len(places)]
+    runs = [range(places[start], places[end - 1] + 1) for start, end in zip(starts, ends, strict=True)]
+    if len(runs) == 1:
+        return site.cut(x, axis, runs[0], step)
+    parts = [site.cut(x, axis, run, f"{step}.run{i}".lstrip(".")) for i, run in enumerate(runs)]
+    return joined(site, parts, axis, step)
 
 
 CONVERTERS = {"Gather": gather}

@@ -2,22 +2,23 @@
 
 from math import prod
 
+from ..nodes import Shape
 from ..site import Operand, Site, shape_of
 
 
 def flatten(site: Site) -> Operand:
     """Convert Flatten."""
     x = site.tensor()
-    shape = shape_of(x)
+    shape = _shape(site)
     axis = int(site.attr("axis", 1))
     axis = axis + len(shape) if axis < 0 else axis
-    return site.reshape(x, (prod(shape[:axis]), prod(shape[axis:])))
+    return site.shaped(x, (prod(shape[:axis]), prod(shape[axis:])))
 
 
 def reshape(site: Site) -> Operand:
     """Convert Reshape to a constant shape; a batch that the export froze becomes 1."""
     x = site.tensor()
-    old, target = shape_of(x), site.ints("shape", 1)
+    old, target = _shape(site), site.ints("shape", 1)
     if target is None:
         raise site.malformed("its shape is missing")
     sizes = list(target)
@@ -34,23 +35,23 @@ def reshape(site: Site) -> Operand:
             "as many elements as the input has",
             "Reshape each sample on its own, and give the sizes that the model was exported with.",
         )
-    if len(sizes) == 1 and {use.node.op_type for use in site.node.outputs[0].uses()} == {"Gather"}:
-        return x  # which gather.py gives a batch again
-    return site.reshape(x, sizes)
+    return site.shaped(x, sizes)
 
 
 def squeeze(site: Site) -> Operand:
     """Convert Squeeze; its axes are an input from opset 13 on."""
     x = site.tensor()
-    shape, axes = shape_of(x), site.ints("axes", 1)
+    shape, axes = _shape(site), site.ints("axes", 1)
+    if axes is None and not site.reads_unbatched:
+        # Without axes every 1 goes; the batch, which need not be 1, stays, but in an output of a model for one sample.
+        site.drops_batch = "in outputs" if site.builder.one_sample else None
+        return site.reshape(x, [1, *(size for size in shape[1:] if size > 1)])
     if axes is None:
-        # Without axes every 1 goes; the batch, which need not be 1, stays.
-        drop = {i for i, size in enumerate(shape) if size == 1 and i > 0}
-    else:
-        drop = {site.axis(axis, len(shape)) for axis in axes}
-        if any(shape[axis] != 1 for axis in drop):
-            raise site.malformed(f"axes {list(axes)} of {list(shape)} are not all of size 1")
-    return site.reshape(x, [size for i, size in enumerate(shape) if i not in drop])
+        axes = tuple(i for i, size in enumerate(shape) if size == 1)
+    drop = {_axis(site, axis, len(shape)) for axis in axes}
+    if any(shape[axis] != 1 for axis in drop):
+        raise site.malformed(f"axes {list(axes)} of {list(shape)} are not all of size 1")
+    return site.shaped(x, [size for i, size in enumerate(shape) if i not in drop])
 
 
 def unsqueeze(site: Site) -> Operand:
@@ -59,9 +60,20 @@ def unsqueeze(site: Site) -> Operand:
     axes = site.ints("axes", 1)
     if axes is None:
         raise site.malformed("its axes are missing")
-    rank = len(shape_of(x)) + len(axes)
-    new, old = {site.axis(axis, rank) for axis in axes}, iter(shape_of(x))
-    return site.reshape(x, [1 if i in new else next(old) for i in range(rank)])
+    rank = len(_shape(site)) + len(axes)
+    new, old = {_axis(site, axis, rank) for axis in axes}, iter(_shape(site))
+    return site.shaped(x, [1 if i in new else next(old) for i in range(rank)])
+
+
+def _shape(site: Site) -> Shape:
+    """Give the shape that the source gives what is read."""
+    return shape_of(site.tensor())[int(site.reads_unbatched) :]
+
+
+def _axis(site: Site, axis: int, rank: int) -> int:
+    if not -rank <= axis < rank:
+        raise site.malformed(f"axis {axis} is outside of {rank} dimensions")
+    return axis % rank
 
 
 CONVERTERS = {"Flatten": flatten, "Reshape": reshape, "Squeeze": squeeze, "Unsqueeze": unsqueeze}

@@ -1,6 +1,9 @@
-"""Slice -> a Subsample for each axis; those of an image become one."""
+"""Slice -> a Subsample for each axis; those of an image become one. Backwards it is as Gather."""
+
+from functools import partial
 
 from ..site import Operand, Site, shape_of
+from .gather import picked
 
 
 def slice_(site: Site) -> Operand:
@@ -15,17 +18,18 @@ def slice_(site: Site) -> Operand:
     batch = site.builder.source_batch
     taken = [range(batch), *(range(size) for size in shape[1:])]
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        if step < 1:
-            raise site.unsupported(f"step {step}", "steps of at least 1")
+        if not step:
+            raise site.malformed("its step is 0")
         axis = site.axis(axis, len(shape))
         taken[axis] = taken[axis][start:end:step]
-    if len(taken[0]) != batch:
+    if taken[0] != range(batch):
         raise site.unsupported("it takes some samples of the batch", "channels, rows and columns")
     if not all(taken):
         raise site.unsupported("it takes nothing", "at least one position of each axis")
-    cuts = [axis for axis in range(1, len(shape)) if len(taken[axis]) != shape[axis]]
+    cuts = [axis for axis in range(1, len(shape)) if taken[axis] != range(shape[axis])]
     for axis in cuts:
-        x = site.cut(x, axis, taken[axis], "" if axis == cuts[-1] else f"axis{axis}")
+        take = site.cut if taken[axis].step > 0 else partial(picked, site)
+        x = take(x, axis, taken[axis], "" if axis == cuts[-1] else f"axis{axis}")
     return x
 
 

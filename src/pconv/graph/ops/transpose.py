@@ -17,7 +17,10 @@ def transpose(site: Site) -> Operand:
     order = site.attr("perm", tuple(reversed(range(len(shape)))))
     if sorted(order) != list(range(len(shape))):
         raise site.malformed(f"perm {list(order)} is no permutation of {len(shape)} dimensions")
-    return permuted(site, x, order)
+    if order[0] == 0 or shape[order[0]] == 1:
+        return permuted(site, x, order)
+    inner = permuted(site, x, (0, *(axis for axis in order if axis)), "inner")
+    return site.shaped(inner, [shape[axis] for axis in order])
 
 
 def permuted(site: Site, x: ir.Value, order: Sequence[int], step: str = "") -> ir.Value:

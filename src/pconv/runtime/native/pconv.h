@@ -25,7 +25,7 @@ typedef struct pconv_model pconv_model;
 typedef struct {
     const char *name;
     int32_t rank;
-    int64_t dims[PCONV_MAX_RANK]; /* of one sample: dims[0] is 1 */
+    int64_t dims[PCONV_MAX_RANK]; /* of one sample: dims[0] is 1, unless the network gives an output no batch */
 } pconv_tensor;
 
 /* The version of this interface that the library was built with. */

@@ -1,0 +1,64 @@
+"""Values that have no batch, as their model has it: [128, 1] for the scores of one sample. Inside they are [1, 128, 1].
+
+    Reshape(-1, 1) -> Sigmoid -> output    =>    Flatten [1, 128, 1] -> Sigmoid -> Flatten [128, 1]
+
+What works element by element keeps that, and what works along an axis, which is one further here; a change of shape
+may bring the batch back. Anything else is refused. A Squeeze of all that is 1 is an exception: what it leaves is read
+as if the batch was there, and only an output loses it.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from ..errors import UnsupportedError
+from .as_images import ELEMENTWISE
+from .ops import arg_max, identity, reduce, reshape, softmax
+from .site import Operand
+
+Drop = Literal["", "here", "in outputs"]
+
+_ALIKE = {*ELEMENTWISE, *identity.CONVERTERS}
+_ALONG = {
+    *("Gather", "Slice", "Split", "TopK"),
+    *(*softmax.CONVERTERS, *arg_max.CONVERTERS, *reduce.CONVERTERS, *reshape.CONVERTERS),
+}
+_ROWS = {"Gemm", "MatMul", *softmax.CONVERTERS}
+
+
+class Batches:
+    """What is known of the values that have none so far."""
+
+    def __init__(self) -> None:
+        """Know nothing."""
+        self._dropped: dict[ir.Value, Drop] = {}
+
+    def lacks(self, value: ir.Value) -> bool:
+        """Tell whether a value has no batch in the model."""
+        return value in self._dropped
+
+    def inherited(self, node: ir.Node, name: str, operands: Sequence[Operand | None]) -> Drop:
+        """Tell whether what a node gives has no batch, by what it reads.
+
+        Raises: UnsupportedError where it could count the dimensions of a value without a batch.
+        """
+        read = list(zip(node.inputs, operands, strict=True))
+        computed = [value for value, operand in read if value is not None and isinstance(operand, ir.Value)]
+        kinds = {self._dropped.get(value, "") for value in computed}
+        single = all(operand.size == 1 for _, operand in read if isinstance(operand, np.ndarray))
+        if "here" not in kinds:
+            return "in outputs" if kinds == {"in outputs"} and node.op_type in _ALIKE | _ROWS else ""
+        alike = node.op_type in _ALIKE | {"Concat"} and single
+        if kinds == {"here"} and (alike or node.op_type in _ALONG):
+            return "here"
+        raise UnsupportedError(
+            f"{name} ({node.op_type}): it reads what has no batch any more; allowed: operators that work element by "
+            "element or along an axis, and outputs. Keep the batch as the first dimension up to the outputs."
+        )
+
+    def note(self, node: ir.Node, dropped: Drop) -> None:
+        """Note it of a node's outputs, "" where they have one."""
+        if dropped:
+            self._dropped.update(dict.fromkeys(node.outputs, dropped))

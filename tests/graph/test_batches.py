@@ -1,0 +1,134 @@
+"""Outputs of a model for one sample that have no batch in front, against ONNX Runtime."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from pconv.errors import UnsupportedError
+
+from .models import FLOAT, IMAGE, INT, check, floats, make, node, normalise, ops
+
+LAST = node("Transpose", "x", "l", perm=[0, 2, 3, 1])
+DROPS = {
+    "reshape": ([LAST, node("Reshape", "l s", "d")], (35, 3)),
+    "squeeze": ([node("Squeeze", "x zero", "d")], (3, 5, 7)),
+    "first": ([node("Gather", "x first", "d", axis=0)], (3, 5, 7)),
+    "turned": ([node("Transpose", "x", "d", perm=[2, 0, 3, 1])], (5, 1, 7, 3)),
+    "all": ([node("Reshape", "x a", "d")], (105,)),
+}
+WEIGHTS = {
+    "s": np.array([-1, 3], INT),
+    "a": np.array([-1], INT),
+    "zero": np.array([0], INT),
+    "first": np.array(0, INT),
+    "two": np.array([2], INT),
+    "half": floats(0.5),
+    "one": np.array([1], INT),
+}
+
+
+def weights(nodes) -> dict[str, np.ndarray]:
+    return {name: WEIGHTS[name] for it in nodes for name in it.input if name in WEIGHTS}
+
+
+def model(nodes, outputs, shape=IMAGE):
+    return make(nodes, {"x": shape}, outputs, weights(nodes), opset=13)
+
+
+@pytest.mark.parametrize("drop", DROPS)
+def test_outputs_without_a_batch(drop):
+    nodes, shape = DROPS[drop]
+    view = check(model(nodes, ["d"]))
+    assert view.nodes[-1].out_shape == shape
+
+
+@pytest.mark.parametrize("drop", DROPS)
+def test_what_works_element_by_element_stays_without_one(drop):
+    nodes, shape = DROPS[drop]
+    more = [node("Sigmoid", "d", "e"), node("Mul", "e d", "f"), node("Greater", "f half", "y")]
+    view = check(model([*nodes, *more], {"y": TensorProto.BOOL, "e": FLOAT}))
+    assert view.nodes[-1].out_shape == shape
+
+
+@pytest.mark.parametrize("drop", ["reshape", "first", "turned"])
+@pytest.mark.parametrize("axis", (0, 1, -1))
+def test_axes_count_from_what_was_the_second(axis, drop):
+    nodes = [
+        *(*DROPS[drop][0], node("Softmax", "d", "p", axis=axis), node("ArgMax", "d", "i", axis=axis)),
+        *(node("ReduceMax", "d", "m", axes=[axis]), node("Concat", "d p", "c", axis=axis)),
+        *(node("Slice", "d zero two ax", "s1"), node("Gather", "d zero", "g", axis=axis)),
+    ]
+    WEIGHTS["ax"] = np.array([axis], INT)
+    outputs = dict.fromkeys(("p", "m", "c", "s1", "g"), FLOAT) | {"i": TensorProto.INT64}
+    check(model(nodes, outputs))
+
+
+def test_parts_of_several_images_are_put_together():
+    """As detectors do that flatten each level of a pyramid."""
+    nodes = [
+        *(*DROPS["reshape"][0], node("Sigmoid", "d", "e"), node("MaxPool", "x", "m", kernel_shape=[3, 3])),
+        *(node("Transpose", "m", "ml", perm=[0, 2, 3, 1]), node("Reshape", "ml s", "md")),
+        node("Concat", "e md", "y", axis=0),
+    ]
+    assert check(model(nodes, ["y"])).nodes[-1].out_shape == (50, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted"), [((1, 6, 1, 1), (6,)), ((1, 1, 1, 1), ()), ((1, 4, 1, 3), (4, 3))]
+)
+def test_squeeze_of_all_that_is_one(shape, wanted):
+    nodes = [node("Softmax", "x", "p", axis=1), node("Squeeze", "p", "q"), node("Abs", "q", "y")]
+    assert check(model(nodes, ["y", "p"], shape)).nodes[-1].out_shape == wanted
+
+
+def test_an_open_batch_stays_where_all_that_is_one_goes():
+    nodes = [node("Squeeze", "x", "y")]
+    assert normalise(model(nodes, ["y"], ("n", 6, 1, 1))).nodes[-1].out_shape == (1, 6)
+
+
+def test_what_counts_dimensions_otherwise_is_refused():
+    nodes = [*DROPS["turned"][0], node("GlobalMaxPool", "d", "y")]
+    with pytest.raises(
+        UnsupportedError, match=r"\(GlobalMaxPool\): it reads what has no batch any more; allowed: op"
+    ):
+        normalise(model(nodes, ["y"]))
+    nodes = [*DROPS["first"][0], node("Add", "d x", "y")]
+    with pytest.raises(UnsupportedError, match=r"\(Add\): it reads what has no batch any more"):
+        normalise(model(nodes, ["y"]))
+
+
+@pytest.mark.parametrize("axis", (1, 2, 3, -1))
+@pytest.mark.parametrize("places", [[2, 1, 0], [0, 1], [1, 2], [0, 0, 1, 2, 1], [-1], 1, [[0, 1], [2, 0]]])
+def test_gather_of_some(places, axis):
+    gather = node("Gather", "x i", "y", name="n", axis=axis)
+    check(make([gather], {"x": IMAGE}, ["y"], {"i": np.array(places, INT)}))
+
+
+def test_gather_of_all_is_nothing():
+    view = check(
+        make(
+            [node("Relu", "x", "r"), node("Gather", "r i", "y", axis=1)],
+            {"x": IMAGE},
+            ["y"],
+            {"i": np.arange(3)},
+        )
+    )
+    assert "Subsample" not in ops(view)
+
+
+@pytest.mark.parametrize("axis", (1, 2, 3))
+def test_slices_backwards(axis):
+    bounds = {"s": np.array([-1], INT), "e": np.array([-(1 << 62)], INT), "a": np.array([axis], INT)}
+    for step in (-1, -2):
+        given = bounds | {"t": np.array([step], INT)}
+        check(make([node("Slice", "x s e a t", "y")], {"x": IMAGE}, ["y"], given))
+
+
+def test_many_runs_are_refused():
+    given = {"i": np.arange(40)[::-1].copy()}
+    with pytest.raises(UnsupportedError, match="it takes 40 runs of neighbours; allowed: up to 32"):
+        normalise(make([node("Gather", "x i", "y", axis=1)], {"x": (1, 40, 2, 2)}, ["y"], given))
+    with pytest.raises(
+        UnsupportedError, match="takes samples of the batch; allowed: the only one, or channels, r"
+    ):
+        normalise(make([node("Gather", "x i", "y")], {"x": (1, 4, 2, 2)}, ["y"], {"i": np.array([1], INT)}))
