@@ -40,6 +40,7 @@ KEEP = 3.56
 KINDS_3X3 = {
     "free, 8 shapes": Sparsity(KEEP, "scp8"),
     "free, 56 shapes": Sparsity(KEEP, "centre3"),
+    "free, 126 shapes": Sparsity(KEEP, "any4"),
     "groups of 2": Sparsity(KEEP, "scp8", 2),
     "groups of 4": Sparsity(KEEP, "scp8", 4),
     "groups of 16": Sparsity(KEEP, "scp8", 16),

@@ -32,6 +32,7 @@ def load_script(name: str) -> ModuleType:
         "batches",
         "forecast",
         "kernels",
+        "libraries",
         "performance_page",
         "readme_accuracy",
         "readme_table",
