@@ -56,6 +56,7 @@ def main() -> None:
         "threads": arguments.threads,
         "device": arguments.device,
         "images": IMAGES,
+        "auto": _name(precision.choose_type("auto", torch.device(arguments.device))),
     }
     run = {"machine": machine.record(("numpy", "torch")), "settings": settings, "results": []}
     for (layout, kind, distill, compile_it), label in VARIANTS.items():
@@ -91,7 +92,8 @@ def render(document: dict[str, Any]) -> str:
             for row in run["results"]
         }
         cells = (f"{found[variant]:.0f}" if variant in found else "-" for variant in VARIANTS)
-        rows.append([run["machine"]["cpu"], *cells])
+        by_itself = run.get("settings", {}).get("auto")
+        rows.append([run["machine"]["cpu"] + (f", {by_itself} by itself" if by_itself else ""), *cells])
     machines = "; ".join(machine.line(run["machine"]) for run in document["runs"])
     return f"{pages.table(['seconds an epoch', *VARIANTS.values()], rows)}\n\n{fill(f'{machines}.', 120)}"
 
@@ -128,6 +130,10 @@ def measure(
         loss.item()
         samples.append(time.perf_counter() - begin)
     return samples[1:]
+
+
+def _name(dtype: torch.dtype | None) -> str:
+    return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
 
 
 def _key(run: dict[str, Any]) -> tuple[Any, ...]:

@@ -41,3 +41,5 @@ def test_a_cell_is_what_was_measured(training_speed: Any) -> None:
          "epoch_s": 59.6},
     ]}  # fmt: skip
     assert "\n| A CPU | - | - | 60 | - | - | - | - |\n" in training_speed.render({"runs": [cpu]})
+    chosen = training_speed.render({"runs": [{**cpu, "settings": {"auto": "bf16"}}]})
+    assert "\n| A CPU, bf16 by itself | - | - | 60 | - | - | - | - |\n" in chosen
