@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from pconv.errors import UnsupportedError
 
@@ -132,3 +132,46 @@ def test_many_runs_are_refused():
         UnsupportedError, match="takes samples of the batch; allowed: the only one, or channels, r"
     ):
         normalise(make([node("Gather", "x i", "y")], {"x": (1, 4, 2, 2)}, ["y"], {"i": np.array([1], INT)}))
+
+
+@pytest.mark.parametrize("size", (1, 2))
+def test_a_branch_that_shapes_decide(size):
+    """What torch's older exporter writes for squeeze(1) where it does not know the sizes."""
+    then = helper.make_graph(
+        [
+            helper.make_node("Constant", [], ["axes"], value_ints=[1]),
+            node("Squeeze", "i axes", "t", name="n"),
+        ],
+        "then",
+        [],
+        [helper.make_tensor_value_info("t", TensorProto.INT64, None)],
+    )
+    other = helper.make_graph(
+        [node("Identity", "i", "e")],
+        "else",
+        [],
+        [helper.make_tensor_value_info("e", TensorProto.INT64, None)],
+    )
+    nodes = [
+        *(node("ArgMax", "x", "i", axis=2), node("Shape", "i", "s"), node("Gather", "s one", "g")),
+        *(
+            node("Equal", "g one", "c"),
+            helper.make_node("If", ["c"], ["y"], then_branch=then, else_branch=other),
+        ),
+    ]
+    model = make(nodes, {"x": (1, size, 5, 7)}, {"y": TensorProto.INT64}, {"one": np.array([1], INT)})
+    view = check(model) if size == 1 else normalise(model)  # ONNX Runtime reads the other branch too
+    assert view.nodes[-1].out_shape == ((1, 1, 7) if size == 1 else (1, 2, 1, 7))
+    assert view.types == {"y": "int64"}
+
+
+def test_a_branch_that_numbers_decide_is_refused():
+    body = helper.make_graph(
+        [node("Abs", "x", "t")], "then", [], [helper.make_tensor_value_info("t", FLOAT, None)]
+    )
+    nodes = [
+        *(node("ReduceMax", "x", "m"), node("Greater", "m half", "c")),
+        helper.make_node("If", ["c"], ["y"], name="n", then_branch=body, else_branch=body),
+    ]
+    with pytest.raises(UnsupportedError, match=r"^n \(If\): this operator is unsupported"):
+        normalise(make(nodes, {"x": IMAGE}, ["y"], {"half": floats(0.5)}))

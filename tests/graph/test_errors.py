@@ -273,12 +273,3 @@ def test_weights_that_do_not_fit():
     ]:
         with pytest.raises(ModelError, match=rf"^n \({it.op_type}\): .*{re.escape(want)}"):
             normalise(make([it], {"x": X4}, ["y"], weights))
-
-
-def test_subgraphs_are_unsupported():
-    body = helper.make_graph(
-        [node("Relu", "x", "b")], "body", [], [helper.make_tensor_value_info("b", 1, None)]
-    )
-    branch = helper.make_node("If", ["c"], ["y"], name="n", then_branch=body, else_branch=body)
-    with pytest.raises(UnsupportedError, match=r"n \(If\): this operator is unsupported"):
-        normalise(make([branch], {"x": X4}, ["y"], {"c": np.array(True)}))

@@ -39,6 +39,11 @@ class Batches:
         """Tell whether a value has no batch in the model."""
         return value in self._dropped
 
+    def same(self, value: ir.Value, other: ir.Value) -> None:
+        """Note that one value is another."""
+        if other in self._dropped:
+            self._dropped[value] = self._dropped[other]
+
     def inherited(self, node: ir.Node, name: str, operands: Sequence[Operand | None]) -> Drop:
         """Tell whether what a node gives has no batch, by what it reads.
 

@@ -8,6 +8,7 @@ Each operator converts by its file under `ops/`; what follows (fusions) are pass
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
@@ -25,6 +26,18 @@ from .types import Types
 OPSETS = range(9, 26)
 
 
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What is known of the source's values so far, and the graph that is written."""
+
+    known: dict[ir.Value, Operand]
+    types: Types
+    batches: Batches
+    opset: int
+    builder: Builder
+    source: ir.Graph
+
+
 def translate(model: ir.Model) -> ir.Model:
     """Translate a source model to domain `pconv`, one node at a time.
 
@@ -39,24 +52,21 @@ def translate(model: ir.Model) -> ir.Model:
     reserved = [value.name or "" for value in values]
     builder = Builder(source.name or "model", reserved, source_batch(inputs), is_for_one_sample(inputs))
     known: dict[ir.Value, Operand] = {}
-    types, batches = Types(), Batches()
+    state = _State(known, Types(), Batches(), opset, builder, source)
     for value in inputs:
         known[value] = builder.add_input(value.name or "", input_shape(value))
-    for value in source.initializers.values():
-        if value.const_value is None:
-            raise ModelError(f"initialiser {value.name}: it has no data. Export the model again.")
-        known[value] = value.const_value.numpy()
+    _know_constants(source, known)
     names = node_names(source)
     refuse(source, names)
     try:
         for node, name in names.items():
-            _convert(node, name, known, types, batches, opset, builder, source)
+            _convert(node, name, state)
     except UnsupportedError as error:
         attention = [node for node in products(source) if node.outputs[0] not in known]
         if attention:
             raise refused_products(attention, names) from error
         raise
-    _finish(source, known, types, batches, builder)
+    _finish(state)
     return ir.Model(
         builder.graph,
         ir_version=model.ir_version,
@@ -79,37 +89,45 @@ def _opset(model: ir.Model) -> int:
     return versions[0]
 
 
-def _convert(
-    node: ir.Node,
-    name: str,
-    known: dict[ir.Value, Operand],
-    types: Types,
-    batches: Batches,
-    opset: int,
-    builder: Builder,
-    source: ir.Graph,
-) -> None:
+def _know_constants(graph: ir.Graph, known: dict[ir.Value, Operand]) -> None:
+    for value in graph.initializers.values():
+        if value.const_value is None:
+            raise ModelError(f"initialiser {value.name}: it has no data. Export the model again.")
+        known[value] = value.const_value.numpy()
+
+
+def _convert(node: ir.Node, name: str, state: _State) -> None:
+    known = state.known
     operands = [None if value is None else _operand(name, value, known) for value in node.inputs]
     arrays = [operand for operand in operands if not isinstance(operand, ir.Value)]
     if len(arrays) == len(operands) and is_foldable(node):
-        results: list[Array] = fold(node, name, arrays, opset)
+        results: list[Array] = fold(node, name, arrays, state.opset)
         known.update(zip(node.outputs, results, strict=False))
+        return
+    if node.op_type == "If" and arrays and arrays[0] is not None:
+        _take_branch(node, name, bool(arrays[0].any()), state)
         return
     converter = converter_of(node)
     if converter is None:  # random numbers, and others that read nothing
-        raise unknown(node, name, source)
-    types.check(node, name, operands)
-    dropped = batches.inherited(node, name, operands)
+        raise unknown(node, name, state.source)
+    state.types.check(node, name, operands)
+    dropped = state.batches.inherited(node, name, operands)
     try:
-        images, read = as_images(node, operands), types.read(node, operands)
+        images, read = as_images(node, operands), state.types.read(node, operands)
         site = Site(
-            node, name, operands if images is None else images[0], read, opset, builder, dropped == "here"
+            node,
+            name,
+            operands if images is None else images[0],
+            read,
+            state.opset,
+            state.builder,
+            dropped == "here",
         )
         made = converter(site)
         if images is not None and isinstance(made, ir.Value):
             made = site.named(made, images[1](site, made))
-        types.note(node, read)
-        batches.note(node, dropped if site.drops_batch is None else site.drops_batch)
+        state.types.note(node, read)
+        state.batches.note(node, dropped if site.drops_batch is None else site.drops_batch)
     except PconvError:
         raise
     except Exception as error:  # a converter trusts the node; a broken file may hold anything
@@ -117,6 +135,18 @@ def _convert(
             f"{name} ({node.op_type}): the node is not valid ONNX ({reason(error)}). Export it again."
         ) from error
     known.update(zip(node.outputs, made if isinstance(made, list) else [made], strict=False))
+
+
+def _take_branch(node: ir.Node, name: str, chosen: bool, state: _State) -> None:
+    """Convert the branch of an If that shapes and constants decide, as torch's older exporter writes squeeze(dim)."""
+    graph = node.attributes["then_branch" if chosen else "else_branch"].as_graph()
+    _know_constants(graph, state.known)
+    for inner, inner_name in node_names(graph).items():
+        _convert(inner, f"{name}.{inner_name}", state)
+    for output, value in zip(node.outputs, graph.outputs, strict=True):
+        state.known[output] = _operand(name, value, state.known)
+        state.types.same(output, value)
+        state.batches.same(output, value)
 
 
 def _operand(name: str, value: ir.Value, known: Mapping[ir.Value, Operand]) -> Operand:
@@ -135,10 +165,9 @@ def _second(what: str, value: ir.Value, producer: ir.Node) -> UnsupportedError:
     )
 
 
-def _finish(
-    source: ir.Graph, known: Mapping[ir.Value, Operand], types: Types, batches: Batches, builder: Builder
-) -> None:
+def _finish(state: _State) -> None:
     """Declare the outputs under their names and types; each is a value of its own, computed by a node."""
+    source, known, builder = state.source, state.known, state.builder
     graph = builder.graph
     if not source.outputs:
         raise ModelError("the model has no outputs: it is cut off or not an ONNX model. Export it again.")
@@ -172,9 +201,9 @@ def _finish(
                 node=f"{name}.copy",
                 output=builder.fresh(name),
             )
-        if batches.lacks(output):
+        if state.batches.lacks(output):
             value = _without_batch(value, name, builder)
-        value.name, value.type = name, ir.TensorType(types.of(output))
+        value.name, value.type = name, ir.TensorType(state.types.of(output))
         graph.outputs.append(value)
 
 

@@ -38,6 +38,10 @@ class Types:
         """Give the type of a value that is computed at run time."""
         return self._noted.get(value, FLOAT)
 
+    def same(self, value: ir.Value, other: ir.Value) -> None:
+        """Note that one value is another."""
+        self._noted[value] = self.of(other)
+
     def read(self, node: ir.Node, operands: Sequence[Operand | None]) -> list[ir.DataType | None]:
         """Give the types of what a node reads, None for what is absent."""
         return [
