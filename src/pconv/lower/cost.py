@@ -37,7 +37,7 @@ def registers_needed(kernel: ConvKernel, target: Target) -> int:
     the others come one by one.
     """
     taps, vectors = len(kernel.patterns[0]), kernel.tile[0] * kernel.tile[1]
-    if kernel.by_channel and not kernel.block:
+    if kernel.holds_input:
         rows, cols = footprint(kernel, kernel.tile)
         return rows * cols + kernel.group * taps + 1
     single, several = target.spare_registers
@@ -73,7 +73,7 @@ def kernel_terms(
     near = weights_bytes < target.l2_bytes / 2 or (kernel.points > 1 and kernel.prefetch_weights)
     weight_lines = target.dtype.elem_bytes * taps * kernel.group / LINE_BYTES
     weight_cycles = weight_lines * (target.costs.l2_line if near else target.costs.far_weights)
-    if kernel.by_channel and not kernel.block:
+    if kernel.holds_input:
         return {
             "multiply-adds": kernel.group * vectors * taps / target.fma_units,
             "loads from L1": (target.costs.load * vectors + target.costs.weight * taps) * kernel.group,
@@ -162,7 +162,10 @@ def group_cycles(
 
 
 def text_bytes(kernel: ConvKernel, tile: tuple[int, int]) -> float:
-    """Estimate the machine code of a run's loop: multiply-adds of registers, and loads with an offset."""
+    """Estimate the machine code of a run's loop: multiply-adds of registers, and loads with an offset.
+
+    By channel, loads and stores of sums alone: with those of a block's input the model ranks schedules worse.
+    """
     sums = kernel.group * tile[0] * tile[1]
     loaded = 2 * sums if kernel.by_channel else loads(kernel, kernel.patterns[0], tile, kernel.passes)
     return 6.0 * sums * len(kernel.patterns[0]) + 8.0 * loaded

@@ -119,6 +119,11 @@ class ConvKernel:
         return 1 if self.by_table else len(self.patterns)
 
     @property
+    def holds_input(self) -> bool:
+        """Whether registers hold the input under a tile, and sums pass by one after another."""
+        return self.by_channel and not self.block
+
+    @property
     def turn(self) -> int:
         """Kernels that one turn of a loop handles; those of one tap share a register of weights."""
         return max(self.copies, SINGLE_TAPS if self.by_lane and len(self.patterns[0]) == 1 else 1)

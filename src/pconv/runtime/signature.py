@@ -55,7 +55,6 @@ def _infos(tensors: Sequence[dict[str, Any]]) -> tuple[TensorInfo, ...]:
 
 def _typed(array: Array, dtype: str) -> NDArray[Any]:
     kind = np.dtype(dtype)
-    whole = (
-        array.astype(np.int64) if kind.kind in "iu" else array
-    )  # which narrower integers are the last bits of
-    return whole.astype(kind, copy=False)
+    if kind.kind in "iu":  # narrower integers are the last bits of wide ones
+        return array.astype(np.int64).astype(kind, copy=False)
+    return array.astype(kind, copy=False)

@@ -120,7 +120,7 @@ def _points(kernel: ConvKernel, tile_count: int) -> str:
     kernels = "(size_t)a->groups * a->offset[1]" if kernel.uniform else f"(size_t)a->offset[{spans}]"
     of_list = ""
     if kernel.lists:
-        blocks = f"((a->channels + {kernel.block - 1}) / {kernel.block})" if kernel.block else "1"
+        blocks = _blocks(kernel) if kernel.block else "1"
         visits, offsets = (blocks, "2") if kernel.uniform else (f"a->groups * {blocks}", f"({spans} + 1)")
         of_list = f"""\
         const conv_args *all = args;
@@ -141,6 +141,11 @@ def _points(kernel: ConvKernel, tile_count: int) -> str:
         of_point.weight = all_weights + point * each;
 {of_list}\
 """
+
+
+def _blocks(kernel: ConvKernel) -> str:
+    """Return how many blocks of channels there are."""
+    return f"((a->channels + {kernel.block - 1}) / {kernel.block})"
 
 
 def _bound(kernel: ConvKernel, part: str) -> str:
@@ -210,7 +215,7 @@ def _blocked_groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]
         ("0", "(size_t)from * a->offset[1]") if kernel.uniform else (f"a->offset[from / {span}]",) * 2
     )
     lists = ["index", "run", *(["shape"] if kernel.by_table else [])]
-    yield f"    const int32_t blocks = (a->channels + {kernel.block - 1}) / {kernel.block};"
+    yield f"    const int32_t blocks = {_blocks(kernel)};"
     vector = "wf" if kernel.widen_after else "vf"
     yield f"    {vector} kept[{span * len(sums)}];"
     yield f"    for (int32_t from = first; from < last; from += {span}) {{"
@@ -261,14 +266,14 @@ def _by_channel(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     yield f"        const size_t start = a->offset[from / {span}];"
     yield f"        const {ctype(kernel.output.dtype)} *w = a->weight + start * {taps * g};"
     yield "        const uint16_t *index = a->index + start;"
-    blocks = f"((a->channels + {kernel.block - 1}) / {kernel.block})" if kernel.block else "a->channels"
+    blocks = "a->channels" if kernel.holds_input else _blocks(kernel)
     yield f"        const uint16_t *run = a->run + (size_t)(from / {span}) * {blocks} * {runs};"
     yield f"        {each} {{"
     yield from _start(kernel, shape)
     yield f"            vf *sums = kept + (group - from) * {len(sums)};"
     yield "            " + " ".join(f"sums[{i}] = {s};" for i, s in enumerate(sums))
     yield "        }"
-    yield from (blocks_text if kernel.block else channels_text)(kernel, shape)
+    yield from (channels_text if kernel.holds_input else blocks_text)(kernel, shape)
     yield f"        {each} {{"
     yield f"            const vf *sums = kept + (group - from) * {len(sums)};"
     yield "            vf " + ", ".join(f"{s} = sums[{i}]" for i, s in enumerate(sums)) + ";"

@@ -1,10 +1,11 @@
 /* A compiled model: one shared library, these functions, nothing else to link.
 
-   Inputs and outputs are dense NCHW float32. What the network calls integers or truth, as the places that an ArgMax
-   finds, comes as floats too: whole numbers, 0 and 1. The manifest says which ("values"). A pconv_model runs one batch at a time; several models, also of
-   the same library, may run at once from different threads. After fork() a child may go on using its copy of
-   a model that was idle at that moment: its threads start again at the next run. Signals are left to the
-   program's own threads. Nothing here changes the floating-point mode. */
+   Inputs and outputs are dense NCHW float32. What the network calls integers or truth, as the places that an
+   ArgMax finds, comes as floats too: whole numbers, 0 and 1. The manifest says which ("values"). A
+   pconv_model runs one batch at a time; several models, also of the same library, may run at once from
+   different threads. After fork() a child may go on using its copy of a model that was idle at that moment:
+   its threads start again at the next run. Signals are left to the program's own threads. Nothing here
+   changes the floating-point mode. */
 #ifndef PCONV_H
 #define PCONV_H
 
