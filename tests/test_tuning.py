@@ -231,7 +231,7 @@ def test_layers_that_run_in_turns_are_compared_together() -> None:
     ]
     view = normalise(make_model(nodes, {"x": [1, 8, 45, 37]}, ["y"], weights))
     small = replace(targets.get("x86-64-v4"), l2_bytes=256 << 10)
-    together, apart = lower(view, small), lower(view, replace(small, strips=False))
+    together, apart = lower(view, small), lower(view, replace(small, pairs=False))
     assert [step.name for step in together.steps if step.within] == ["d"]
     trials = Timed(together, e=3.0, d=1.0), Timed(apart, e=2.0, d=3.0)
     keys = {step.name: step.work.key for step in together.steps}

@@ -39,6 +39,19 @@ static int transfer(const char *path, int is_output, char *at, size_t left) {
     return fd >= 0;
 }
 
+/* Zeros, with what a kernel may read on both sides. */
+static void *room(size_t bytes) {
+    char *first = calloc(1, bytes + 2 * PCONV_SLACK_BYTES + 64);
+    return first ? (void *)(((uintptr_t)first + PCONV_SLACK_BYTES + 63) & ~(uintptr_t)63) : 0;
+}
+
+static void run(const pconv_step *steps, int32_t count, const pconv_frame *frame, int marked) {
+    for (int32_t i = 0; i < count; i++) {
+        steps[i].run(frame, 0, steps[i].tasks);
+        if (marked) mark(2 + i);
+    }
+}
+
 int main(int argc, char **argv) {
     size_t in_bytes, out_bytes;
     float *in = tensor(0, &in_bytes), *out = tensor(1, &out_bytes);
@@ -56,15 +69,13 @@ int main(int argc, char **argv) {
     if (!transfer(argv[2], 1, (char *)out, out_bytes)) return 3;
 
     const pconv_plan *plan = pconv_chosen();
-    char *arena = calloc(1, plan->arena_bytes + 2 * PCONV_SLACK_BYTES + 64);
-    if (!arena) return 4;
-    uintptr_t aligned = ((uintptr_t)arena + PCONV_SLACK_BYTES + 63) & ~(uintptr_t)63;
-    pconv_frame frame = {(float *)aligned, pconv_weights, inputs, outputs};
-    for (int32_t i = 0; i < plan->step_count; i++) plan->steps[i].run(&frame, 0, plan->steps[i].tasks);
+    pconv_frame frame = {.weights = pconv_weights, .inputs = inputs, .outputs = outputs};
+    frame.arena = room(plan->arena_bytes), frame.prepared = room(plan->prepared_bytes);
+    frame.scratch = room(frame.scratch_bytes = plan->scratch_bytes);
+    if (!frame.arena || !frame.prepared || !frame.scratch) return 4;
+    run(plan->preparation, plan->preparation_count, &frame, 0);
+    run(plan->steps, plan->step_count, &frame, 0);
     mark(0);
-    for (int32_t i = 0; i < plan->step_count; i++) {
-        plan->steps[i].run(&frame, 0, plan->steps[i].tasks);
-        mark(2 + i);
-    }
+    run(plan->steps, plan->step_count, &frame, 1);
     return 0;
 }

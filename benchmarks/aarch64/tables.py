@@ -8,13 +8,14 @@ import pages
 PAGE = pages.DOCS / "aarch64.md"
 BASE = "ncnn"
 TITLES = {"pconv": "pconv", "ncnn": "ncnn", "mnn": "MNN", "onnxruntime": "ONNX Runtime"}
-KINDS = ("dense", "free, 8 shapes", "groups of 4")
+KINDS = ("dense", "free, 8 shapes", "groups of 4", "groups of 4, layers apart")
 TYPES = {"float32": "fp32", "float16": "fp16"}
 COUNTED = {
     "instructions": "instructions",
     "fmla": "multiply-adds",
     "loads": "loads",
     "l1_misses": "L1 misses",
+    "l2_misses": "L2 misses",
 }
 NO_LOOPS = "copies, pooling and the like"
 

@@ -18,9 +18,10 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def row(engine: str, instructions: int, kind: str = "dense", layers: tuple[Any, ...] = ()) -> dict[str, Any]:
-    counts = {"instructions": instructions, "fmla": 4_000_000, "loads": 1_000_000, "l1_misses": 200_000}
+    counts = {"instructions": instructions, "fmla": 4_000_000, "loads": 1_000_000}
+    misses = {"l1_misses": 200_000, "l2_misses": 90_000}
     labels = {"engine": engine, "kind": kind, "dtype": "float32", "max_rel_err": 3e-7}
-    return {**labels, **counts, **({"layers": list(layers)} if engine == "pconv" else {})}
+    return {**labels, **counts, **misses, **({"layers": list(layers)} if engine == "pconv" else {})}
 
 
 def loops(count: int, fmla: int, cycles: float, slowest: float) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def test_pruned_networks_keep_to_their_share_of_ncnns(kind: str) -> None:
 def test_convolutions_multiply_in_inner_loops_that_were_looked_at() -> None:
     for case in read("aarch64")["cases"].values():
         for layer in (layer for row in case["results"] for layer in row.get("layers", ())):
-            if "_conv" in layer["micro_kernel"]:
+            if "_conv" in layer["micro_kernel"] and layer["fmla"]:
                 assert layer["inner_loops"]["fmla"] >= 0.9 * layer["fmla"], layer["micro_kernel"]
 
 
@@ -92,7 +93,13 @@ def test_every_network_of_the_zoo_was_right_on_an_opencl_device() -> None:
 
 
 def layer(name: str, instructions: int, loops: Any) -> dict[str, Any]:
-    counts = {"instructions": instructions, "fmla": instructions // 2, "loads": 0, "l1_misses": 30_000}
+    counts = {
+        "instructions": instructions,
+        "fmla": instructions // 2,
+        "loads": 0,
+        "l1_misses": 30_000,
+        "l2_misses": 10_000,
+    }
     return {"micro_kernel": name, **counts, "inner_loops": loops}
 
 
@@ -109,11 +116,11 @@ def test_an_engine_is_a_share_of_ncnns_and_so_are_its_micro_kernels(tables: Modu
     emulated = {"cpu": "cortex-a76", "engines": {"ncnn": "1"}, "mca": "neoverse-n1"}
     text = tables.render({"cases": {"net": case}, "emulated": emulated})
     assert [line for line in text.splitlines() if line.startswith("|")][2:] == [
-        "| **pconv, groups of 4, fp32** | 0.500 | 0.45 | 5.00 | 4.00 | 1.00 | 0.20 | 4 | 0.79 | 1.00 | 3e-07 |",
-        "| `f32_conv` | 0.400 |  | 4.00 | 2.00 | 0.00 | 0.09 | 3 | 0.58 | 0.73 |  |",
-        "| `f32_gemm` | 0.050 |  | 0.50 | 0.25 | 0.00 | 0.03 | 1 | 1.00 | 1.00 |  |",
-        "| copies, pooling and the like | 0.050 |  | 0.50 | 0.25 | 0.00 | 0.03 |  |  |  |  |",
-        "| **ncnn, fp32** | 1.000 |  | 10.00 | 4.00 | 1.00 | 0.20 |  |  |  | 3e-07 |",
+        "| **pconv, groups of 4, fp32** | 0.500 | 0.45 | 5.00 | 4.00 | 1.00 | 0.20 | 0.09 | 4 | 0.79 | 1.00 | 3e-07 |",
+        "| `f32_conv` | 0.400 |  | 4.00 | 2.00 | 0.00 | 0.09 | 0.03 | 3 | 0.58 | 0.73 |  |",
+        "| `f32_gemm` | 0.050 |  | 0.50 | 0.25 | 0.00 | 0.03 | 0.01 | 1 | 1.00 | 1.00 |  |",
+        "| copies, pooling and the like | 0.050 |  | 0.50 | 0.25 | 0.00 | 0.03 | 0.01 |  |  |  |  |",
+        "| **ncnn, fp32** | 1.000 |  | 10.00 | 4.00 | 1.00 | 0.20 | 0.09 |  |  |  | 3e-07 |",
     ]
 
 

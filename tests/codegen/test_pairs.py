@@ -1,6 +1,7 @@
 """A depthwise layer runs within the convolution before it, block by block, and gives the same answers to the bit."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from pconv.lower.plan import Plan
 from pconv.runtime import Engine
 from pconv.targets import Target
 
-from .harness import HOSTS, assert_right, random_feeds, run_here
+from .harness import EVERY_CORE, HOSTS, assert_right, random_feeds, run_here, run_under_qemu
 
 SMALL_L2 = 256 << 10
 FILTERS = 48
@@ -97,7 +98,7 @@ def within(plan: Plan) -> list[str]:
 )
 def test_answers_are_those_of_two_layers(target: Target, view: GraphView, session_cache: Cache) -> None:
     small = replace(target, l2_bytes=SMALL_L2)
-    together, apart = lower(view, small), lower(view, replace(small, strips=False))
+    together, apart = lower(view, small), lower(view, replace(small, pairs=False))
     assert within(together) in (["dw"], ["again"]) and not within(apart)
     feeds = random_feeds(view)
     answers = run_here(view, small, session_cache, feeds)
@@ -106,25 +107,34 @@ def test_answers_are_those_of_two_layers(target: Target, view: GraphView, sessio
         np.testing.assert_array_equal(engine(*feeds.values()), answers["y"])
 
 
+@pytest.mark.cc
+@pytest.mark.qemu
+@pytest.mark.parametrize("dtype", EVERY_CORE)
 @pytest.mark.parametrize(
-    ("view", "target"),
-    [
-        (chain((45, 37), outputs="y er"), "x86-64-v4"),
-        (chain((45, 37), depth=2), "x86-64-v4"),
-        (chain((45, 37), between="shortcut"), "x86-64-v4"),
-        (chain((5, 5)), "x86-64-v4"),
-        (chain((45, 37)), "aarch64"),
-    ],
-    ids=[
-        "a caller reads between",
-        "two filters a channel",
-        "a shortcut between",
-        "small images",
-        "caches unmeasured",
-    ],
+    "view",
+    [chain((45, 37), stride=2, group=4), chain((33, 33), size=5, removed=True)],
+    ids=["stride2_group4", "5x5_removed"],
 )
-def test_what_stays_apart(view: GraphView, target: str) -> None:
-    assert not within(lower(view, replace(targets.get(target), l2_bytes=SMALL_L2)))
+def test_answers_on_aarch64(view: GraphView, dtype: str, session_cache: Cache, tmp_path: Path) -> None:
+    target = replace(targets.get("linux-aarch64", dtype=dtype), l2_bytes=SMALL_L2 // 2)
+    assert within(lower(view, target)) == ["dw"]
+    feeds = random_feeds(view)
+    answers = run_under_qemu(view, session_cache, feeds, tmp_path, target, EVERY_CORE[dtype])
+    assert_right(view, feeds, answers, dtype)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        chain((45, 37), outputs="y er"),
+        chain((45, 37), depth=2),
+        chain((45, 37), between="shortcut"),
+        chain((5, 5)),
+    ],
+    ids=["a caller reads between", "two filters a channel", "a shortcut between", "small images"],
+)
+def test_what_stays_apart(view: GraphView) -> None:
+    assert not within(lower(view, replace(targets.get("x86-64-v4"), l2_bytes=SMALL_L2)))
 
 
 def test_a_block_is_a_quarter_of_l2_at_most_and_all_threads_get_some() -> None:

@@ -26,7 +26,7 @@ L2_SHARE = 4
 
 def pair_steps(steps: Sequence[Step], target: Target) -> list[Step]:
     """Let each depthwise layer run within the convolution before it, where only that layer reads a large output."""
-    if not target.strips:
+    if not target.pairs:
         return list(steps)
     found, readers = list(steps), Counter(tensor.name for step in steps for tensor in step.inputs)
     for i in range(len(found) - 1):

@@ -49,6 +49,7 @@ AARCH64 = Target(
     l1_bytes=32 << 10,
     l2_bytes=256 << 10,
     fma_by_lane=True,
+    pairs=True,
     costs=_costs(4),
     supports=(
         # ARMv8.2's half arithmetic. A later flag counts; only what `features` checks is switched on.

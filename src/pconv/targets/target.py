@@ -67,7 +67,8 @@ class Target:
     whole register of floats, whatever the type.
 
     `fma_by_lane` says that a multiply-add takes one factor from any lane of a register. `strips` says that Winograd's
-    steps may take turns strip by strip, and pairs of layers block by block: where what the caches do was measured.
+    steps may take turns strip by strip, `pairs` that pairs of layers may, block by block: where what the caches do was
+    measured, on AArch64 by a model of them.
 
     `in_order` says that an instruction that waits for a load stops all that follow it.
 
@@ -108,6 +109,7 @@ class Target:
     families: tuple[tuple[str, str], ...] = ()
     fma_by_lane: bool = False
     strips: bool = False
+    pairs: bool = False
     in_order: bool = False
     spare_registers: tuple[int, int] = (1, -2)
     text_order: bool = False

@@ -18,6 +18,7 @@ X86_64_V3 = Target(
     spare_registers=(-1, -2),
     text_order=True,
     strips=True,
+    pairs=True,
     block_share=0.8,
     kept_bytes=100 << 10,
     # By benchmarks/fit_costs.py, from the schedules of 71 layers timed on one Zen 3 core: what they do not show is 0.

@@ -22,6 +22,7 @@ X86_64_V4 = Target(
     text_order=True,
     holds_input=True,
     strips=True,
+    pairs=True,
     fetches_ahead=True,
     block_share=0.8,
     kept_bytes=200 << 10,

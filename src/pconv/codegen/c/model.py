@@ -204,10 +204,10 @@ def _in_blocks(step: Step, behind: Step, places: Mapping[str, int], places_behin
 
 
 def _address(tensor: Tensor, scratch: str) -> str:
+    dtype = tensor.layout.dtype
     if tensor.space == "scratch":
-        return f"(float *)({scratch} + {tensor.offset})"
+        return f"({ctype(dtype)} *)({scratch} + {tensor.offset})"
     if tensor.space in ("arena", "prepared"):
-        dtype = tensor.layout.dtype
         cast = "" if dtype == FP32 else f"({ctype(dtype)} *)"
         return f"{cast}f->{tensor.space} + {tensor.offset // dtype.elem_bytes}"
     return f"f->{tensor.space}s[{tensor.offset}]"

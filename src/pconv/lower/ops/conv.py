@@ -23,7 +23,7 @@ from pconv.lower.storage import store
 from pconv.lower.winograd import LONG, phases, point_lists, strided
 
 MIN_TASK_CYCLES = 30_000
-MIN_SHARED_CYCLES = 150_000
+MIN_SHARED_CYCLES = 50_000
 """Below this, to bring half of the input and output from core to core takes longer than half of the work."""
 MAX_TASKS = 32
 MAX_SURPLUS = 1.15
