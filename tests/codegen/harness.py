@@ -97,9 +97,10 @@ HOSTS = [
 
 
 def random_feeds(view: GraphView, seed: int = 0) -> Feeds:
-    """Draw the inputs of a graph."""
+    """Draw the inputs of a graph: what halves hold too, so that types agree on what is above a number."""
     random = np.random.default_rng(seed)
-    return {name: random.standard_normal(view.shapes[name], np.float32) for name in view.inputs}
+    drawn = {name: random.standard_normal(view.shapes[name], np.float32) for name in view.inputs}
+    return {name: values.astype(np.float16).astype(np.float32) for name, values in drawn.items()}
 
 
 def lowered(view: GraphView, target: Target) -> Plan:

@@ -164,7 +164,10 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
     pools = [kernel for kernel in kernels if isinstance(kernel, k.PoolKernel | k.PoolTableKernel)]
     assert {(type(p), p.kind) for p in pools} == {
         (t, kind) for t in (k.PoolKernel, k.PoolTableKernel) for kind in ("max", "average")
-    } | {(k.PoolTableKernel, "weighted")}
+    }
+    resizes = [kernel for kernel in kernels if isinstance(kernel, k.ResizeKernel)]
+    assert {r.output.planar for r in resizes} == {False, True}
+    assert {r.taps == (2, 2) for r in resizes} == {False, True}
     elementwise = [kernel for kernel in kernels if isinstance(kernel, k.ElementwiseKernel)]
     assert {e.op for e in elementwise} == {
         "add",

@@ -253,6 +253,8 @@ _PLANES = (
     *planes("transpose_image", "Transpose", 3, WIDE, {"perm": (0, 1, 3, 2)}),
     *(replace(case, filters=3) for case in planes("nearest", "Resize", 3, SMALL)),
     *(replace(case, kernel=(29, 9)) for case in planes("linear", "Resize", 3, ODD)),
+    *(replace(case, kernel=(57, 33)) for case in planes("linear_far", "Resize", 2, SMALL)),
+    *(replace(case, kernel=(6, 13)) for case in planes("linear_down", "Resize", 3, WIDE)),
     *planes("concat", "Concat", 3, SMALL, tensors=3),
     *planes("concat_rows", "Concat", 9, (), tensors=2),
     *planes("softmax", "Softmax", 10, ()),

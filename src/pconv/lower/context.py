@@ -62,11 +62,14 @@ Emit = Callable[[NodeView, Context, Sequence[Tensor], Tensor], list[Step]]
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """How one operator is lowered. `planar_output` says that it writes dense NCHW whatever comes next."""
+    """How one operator is lowered. `planar_output` says that it writes dense NCHW whatever comes next, `planar_result`
+    that it does so where only the caller reads it.
+    """
 
     wants: Wants
     emit: Emit
     planar_output: bool = False
+    planar_result: bool = False
 
 
 def activation_of(node: NodeView) -> Activation:

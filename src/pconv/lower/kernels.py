@@ -333,20 +333,34 @@ class GlobalAverageKernel:
 
 @dataclass(frozen=True, slots=True)
 class PoolTableKernel:
-    """Pooling through a table of source elements: any window between any two layouts.
-
-    `weighted` is a sum in which each element of a window has a weight of its own.
-    """
+    """Pooling through a table of source elements: any window between any two layouts."""
 
     source: Layout
     output: Layout
-    kind: Literal["max", "average", "weighted"]
+    kind: Literal["max", "average"]
     window: int
 
     @property
     def name(self) -> str:
         """The C function's name."""
         return _named(self, f"{self.kind}pool_table", self.output.lanes, self.output.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeKernel:
+    """Weighted sums of source elements, across and then down: `taps` (down, across) of them for each output.
+
+    Between blocks these are sums of vectors, into dense rows sums of elements, wherever those lie.
+    """
+
+    source: Layout
+    output: Layout
+    taps: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        return _named(self, f"resize{self.taps[0]}x{self.taps[1]}", self.output.lanes, self.output.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,6 +430,7 @@ Kernel = (
     | InterleaveKernel
     | PoolKernel
     | PoolTableKernel
+    | ResizeKernel
     | ElementwiseKernel
     | ConstantKernel
     | SoftmaxKernel

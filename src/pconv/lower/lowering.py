@@ -49,7 +49,8 @@ class _Lowering:
 
     def run(self, progress: Progress | None) -> Plan:
         graph = self.ctx.graph
-        self.dense = {node.output for node in graph.nodes if OPERATORS[node.op].planar_output}
+        read = {name for node in graph.nodes for name in node.tensors}
+        self.dense = {node.output for node in graph.nodes if _writes_dense(node, node.output in read)}
         self.dense |= set(graph.inputs)
         # Twice: what all readers of a value want is known only at the end of the first walk.
         self._settle_layouts({})
@@ -159,6 +160,12 @@ class _Lowering:
         out = Tensor(f"{name}:output{i}", made.channels, _dense(self.ctx.graph.shapes[name]), "output", i)
         self.steps.append(relayout(f"{name}:output", made, out))
         return out
+
+
+def _writes_dense(node: NodeView, read: bool) -> bool:
+    """Tell whether a node's output, which others `read` or the caller alone gets, is dense."""
+    operator = OPERATORS[node.op]
+    return operator.planar_output or (operator.planar_result and not read)
 
 
 def _dense(shape: tuple[int, ...]) -> Layout:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pconv.codegen.c import conv, gemm, interleave, planes, winograd
+from pconv.codegen.c import conv, gemm, interleave, planes, resize, winograd
 from pconv.codegen.c.prelude import ctype
 from pconv.lower.kernels import ConvKernel, GemmKernel, Kernel
 from pconv.lower.plan import Plan, Step, Tensor
@@ -95,6 +95,8 @@ def render_kernel(kernel: Kernel) -> str:
             return planes.render_pool(kernel)
         case k.PoolTableKernel():
             return planes.render_pool_table(kernel)
+        case k.ResizeKernel():
+            return resize.render(kernel)
         case k.ElementwiseKernel():
             return planes.render_elementwise(kernel)
         case k.ConstantKernel():

@@ -12,6 +12,7 @@ from pconv.lower.kernels import (
     InterleaveKernel,
     PoolKernel,
     PoolTableKernel,
+    ResizeKernel,
     SoftmaxKernel,
     WinogradInputKernel,
     WinogradOutputKernel,
@@ -40,6 +41,7 @@ PlaneKernel = (
     | InterleaveKernel
     | PoolKernel
     | PoolTableKernel
+    | ResizeKernel
     | SoftmaxKernel
     | WinogradInputKernel
     | WinogradOutputKernel
@@ -158,10 +160,6 @@ def render_pool_table(kernel: PoolTableKernel) -> str:
         }}
 """
         return walk(kernel, kernel.output.lanes, "", head + body)
-    combine, finish = {
-        "average": ("{q} + v", "{q} * scale[i]"),
-        "weighted": (f"{{q}} + v * scale[k * {elems} + i]", "{q}"),
-    }[kernel.kind]
     value = """\
 int32_t t = table[i];
                 float v = p[t < 0 ? 0 : t];
@@ -174,10 +172,10 @@ int32_t t = table[i];
             const int32_t *restrict table = a->table + (size_t)k * {elems};
             for (int32_t i = 0; i < {elems}; i++) {{
                 {value}\
-                q[i] = {combine.format(q="q[i]")};
+                q[i] += v;
             }}
         }}
-        for (int32_t i = 0; i < {elems}; i++) q[i] = {finish.format(q="q[i]")};
+        for (int32_t i = 0; i < {elems}; i++) q[i] *= scale[i];
 """
     else:
         body = f"""\
@@ -186,9 +184,9 @@ int32_t t = table[i];
             float sum = 0.0f;
             for (int32_t k = 0; k < {kernel.window}; k++, table += {elems}) {{
                 {value}\
-                sum = {combine.format(q="sum")};
+                sum += v;
             }}
-            q[i] = {finish.format(q="sum")};
+            q[i] = sum * scale[i];
         }}
 """
     return walk(kernel, kernel.output.lanes, "", head + body)

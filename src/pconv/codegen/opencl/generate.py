@@ -82,6 +82,8 @@ def _text(step: Step, name: str) -> Text:
             return planes.pool(kernel, params["planes"])
         case k.PoolTableKernel():
             return planes.pool_table(kernel, params["planes"])
+        case k.ResizeKernel():
+            return planes.resize(kernel, params["planes"])
         case k.ElementwiseKernel():
             return planes.elementwise(kernel, params["planes"])
         case k.ConstantKernel():

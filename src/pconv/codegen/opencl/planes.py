@@ -12,6 +12,7 @@ from pconv.lower.kernels import (
     GlobalAverageKernel,
     PoolKernel,
     PoolTableKernel,
+    ResizeKernel,
     SoftmaxKernel,
 )
 
@@ -67,7 +68,6 @@ def pool_table(kernel: PoolTableKernel, planes: int) -> Text:
     start, combine, finish = {
         "max": ("-INFINITY", "fmax(v, (real)LOAD(in, place))", "scale[i] > 0 ? v : (real)0"),
         "average": ("0", "v + LOAD(in, place)", "v * (real)scale[i]"),
-        "weighted": ("0", f"v + LOAD(in, place) * (real)scale[k * {elems} + i]", "v"),
     }[kernel.kind]
     body = f"""\
     const uint i = get_global_id(0), c = get_global_id(1);
@@ -82,6 +82,26 @@ def pool_table(kernel: PoolTableKernel, planes: int) -> Text:
     STORE(out, c * {elems} + i, {finish});
 """
     return Text(body, ("table_at", "scale_at"), elems, planes)
+
+
+def resize(kernel: ResizeKernel, planes: int) -> Text:
+    """Return weighted sums of elements across and down; `codegen.c.resize` says what the constants are."""
+    src, out, (down, across) = kernel.source, kernel.output, kernel.taps
+    lines = [
+        f"__global const int *first = table + {across * out.width}, *start = first + {out.height};",
+        f"__global const float *weight = value + {across * out.width};",
+        f"in += c * {src.plane_elems};",
+        "real v = 0;",
+        f"for (uint k = 0; k < {down}; k++) {{",
+        "    const int row = start[first[y] + k];",
+        "    real sum = 0;",
+        f"    for (uint j = 0; j < {across}; j++)",
+        f"        sum += LOAD(in, row + table[j * {out.width} + x]) * (real)value[j * {out.width} + x];",
+        f"    v += sum * (real)weight[y * {down} + k];",
+        "}",
+    ]
+    arrays = constant("int", "table") + constant("float", "value")
+    return Text(arrays + over_plane(out, lines), ("table_at", "value_at"), out.plane_elems, planes)
 
 
 def elementwise(kernel: ElementwiseKernel, planes: int) -> Text:

@@ -1,0 +1,120 @@
+"""Resizes between blocks and into dense rows, compiled, against ONNX Runtime; and what they read for it."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import helper
+
+from graph.models import make, node, normalise
+from pconv import targets
+from pconv.cache import Cache
+from pconv.lower import kernels as k
+from pconv.lower import lower
+from pconv.targets import Target
+
+from .harness import EVERY_CORE, HOSTS, TOLERANCE, Feeds, Results, random_feeds, run_here, run_under_qemu
+
+# Channels, height and width, and what they become.
+SIZES = (
+    (3, (13, 9), (26, 18)),
+    (2, (7, 7), (224, 224)),
+    (1, (28, 28), (112, 112)),
+    (2, (17, 17), (129, 129)),
+    (1, (1, 1), (5, 19)),
+    (2, (1, 7), (3, 40)),
+    (3, (6, 5), (6, 11)),
+    (2, (40, 31), (7, 9)),
+    (1, (30, 5), (4, 31)),
+)
+PLACES = ("half_pixel", "align_corners", "asymmetric")
+MODES = ("linear", "cubic")
+
+
+def resizes() -> onnx.ModelProto:
+    """Return every size in every way: of an input, of blocks; for the caller, and for a layer that reads a halo."""
+    nodes, inputs, outputs, weights = [], {}, [], {}
+    for channels, image, size in SIZES:
+        x = f"x{'x'.join(map(str, image))}"
+        inputs[x], weights[f"{x}.to"] = (1, channels, *image), np.array([1, channels, *size])
+        nodes.append(node("LeakyRelu", x, f"{x}.inner"))
+        for mode in MODES:
+            for place in PLACES:
+                for source in (x, f"{x}.inner"):
+                    name, attrs = (
+                        f"{source}.{mode}.{place}",
+                        {"mode": mode, "coordinate_transformation_mode": place},
+                    )
+                    for y in (name, f"{name}.read"):
+                        nodes.append(helper.make_node("Resize", [source, "", "", f"{x}.to"], [y], y, **attrs))
+                    around = {"kernel_shape": [5, 5], "pads": [2] * 4, "count_include_pad": 1}
+                    nodes.append(node("AveragePool", f"{name}.read", f"{name}.probe", **around))
+                    outputs += [name, f"{name}.probe"]
+    return make(nodes, inputs, outputs, weights)
+
+
+MODEL = resizes()
+VIEW = normalise(MODEL)
+
+
+@pytest.fixture(scope="module")
+def feeds() -> Feeds:
+    return random_feeds(VIEW)
+
+
+@pytest.fixture(scope="module")
+def wanted(feeds: Feeds) -> Results:
+    session = onnxruntime.InferenceSession(MODEL.SerializeToString(), providers=["CPUExecutionProvider"])
+    return dict(zip(VIEW.outputs, session.run(list(VIEW.outputs), feeds), strict=True))
+
+
+def assert_close(results: Results, wanted: Results, dtype: str = "fp32") -> None:
+    errors = {name: np.abs(results[name] - want).max() / np.abs(want).max() for name, want in wanted.items()}
+    assert not {name: error for name, error in errors.items() if not error <= TOLERANCE[dtype]}
+
+
+@pytest.mark.cc
+@pytest.mark.parametrize("target", HOSTS)
+def test_on_this_machine(target: Target, feeds: Feeds, wanted: Results, session_cache: Cache) -> None:
+    assert_close(run_here(VIEW, target, session_cache, feeds), wanted)
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("dtype", EVERY_CORE)
+def test_on_aarch64(dtype: str, feeds: Feeds, wanted: Results, session_cache: Cache, tmp_path: Path) -> None:
+    target = targets.get("aarch64", dtype=dtype)
+    results = run_under_qemu(VIEW, session_cache, feeds, tmp_path, target, EVERY_CORE[dtype][-1:])
+    assert_close(results, wanted, dtype)
+
+
+@pytest.mark.parametrize("name", targets.names())
+def test_a_result_goes_straight_to_the_caller(name: str) -> None:
+    steps = {step.name: step for step in lower(VIEW, targets.get(name)).steps}
+    for output in (output for output in VIEW.outputs if not output.endswith("probe")):
+        assert steps[output].output.space == "output"
+        assert isinstance(steps[output].kernel, k.ResizeKernel) or output.startswith("x1x1."), (
+            "one pixel is copied"
+        )
+
+
+@pytest.mark.parametrize(
+    ("image", "size", "taps"),
+    [((56, 56), (112, 112), (2, 2)), ((28, 28), (224, 224), (2, 2)), ((65, 65), (513, 513), (3, 3))],
+)
+def test_blocks_in_proportion_need_few_taps(
+    image: tuple[int, int], size: tuple[int, int], taps: tuple[int, int]
+) -> None:
+    attrs = {
+        "mode": "linear",
+        "coordinate_transformation_mode": "half_pixel" if size[0] % 2 == 0 else "align_corners",
+    }
+    nodes = [
+        node("Sigmoid", "x", "a"),
+        helper.make_node("Resize", ["a", "", "", "to"], ["b"], **attrs),
+        node("Sigmoid", "b", "y"),
+    ]
+    view = normalise(make(nodes, {"x": (1, 2, *image)}, ["y"], {"to": np.array([1, 2, *size])}))
+    made = [step.kernel for step in lower(view, targets.get("x86-64-v4")).steps]
+    assert [kernel.taps for kernel in made if isinstance(kernel, k.ResizeKernel)] == [taps]
