@@ -149,7 +149,10 @@ def _blocked(kernel: ConvKernel, target: Target, channels: int, groups: int) -> 
     if not (target.text_order or (kernel.uniform and kernel.size == (1, 1))):
         return kernel
     rows, cols = footprint(kernel, kernel.tile)
-    lines = rows * (cols * target.vector_bytes / LINE_BYTES + 0.5)
+    # Single taps of single filters read whole lines of the tile, and hardly any weights beside them.
+    lone = kernel.size == (1, 1) and kernel.group == kernel.points == 1
+    ragged = 0.0 if lone and target.vector_bytes % LINE_BYTES == 0 else 0.5
+    lines = rows * (cols * target.vector_bytes / LINE_BYTES + ragged)
     fitting = max(4, int(target.block_share * target.l1_bytes / (lines * LINE_BYTES)))
     fitting = min(fitting, kernel.widen_after or fitting)
     if channels <= 1.3 * fitting:
