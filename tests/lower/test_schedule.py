@@ -150,6 +150,20 @@ def test_single_taps_are_fetched_ahead_where_filters_share_them() -> None:
     assert {k.fetched for k in ways if k.copies == 1} == {4}
 
 
+def test_single_taps_of_single_filters_may_have_small_tiles_and_large_blocks() -> None:
+    """Nothing is shared among their vectors; the fewer these are, the more channels stay in L1."""
+    target = targets.get("x86-64-v4")
+    bare = replace(
+        KERNEL, size=(1, 1), pads=(0, 0), patterns=(((0, 0),),), output=Layout(112, 112, 4, 4, 28, 28)
+    )
+    ways = [s.kernel for s in schedules(bare, target, 4096, 16384, (1,) * 64)]
+    blocks = {k.tile: k.block for k in ways if k.block}
+    assert min(rows * cols for rows, cols in blocks) == 7
+    assert max(rows * cols for rows, cols in blocks) >= 14
+    for (rows, cols), block in blocks.items():
+        assert 0.7 < block * rows * cols * target.vector_bytes / (target.block_share * target.l1_bytes) <= 1
+
+
 def test_shared_filters_are_computed_together() -> None:
     target = targets.get("x86-64-v4")
     alone = rank_schedules(KERNEL, target, 64, 1024, (1,) * 64)[0]

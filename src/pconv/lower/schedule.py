@@ -22,6 +22,8 @@ MAX_COPIES = 4
 MANY_TILES = 32
 RANKED = 24
 MAX_FILLED = 1.34
+LONE_VECTORS = 7
+"""Vectors of a tile, from which on its own loads are most of what a single tap of a single filter costs."""
 MANY_WEIGHTS = 8
 """The part of L2 from which on weights are fetched ahead is one in so many."""
 FETCHING_GROUP = 3
@@ -149,9 +151,7 @@ def _blocked(kernel: ConvKernel, target: Target, channels: int, groups: int) -> 
     if not (target.text_order or (kernel.uniform and kernel.size == (1, 1))):
         return kernel
     rows, cols = footprint(kernel, kernel.tile)
-    # Single taps of single filters read whole lines of the tile, and hardly any weights beside them.
-    lone = kernel.size == (1, 1) and kernel.group == kernel.points == 1
-    ragged = 0.0 if lone and target.vector_bytes % LINE_BYTES == 0 else 0.5
+    ragged = 0.0 if _lone(kernel) and target.vector_bytes % LINE_BYTES == 0 else 0.5
     lines = rows * (cols * target.vector_bytes / LINE_BYTES + ragged)
     fitting = max(4, int(target.block_share * target.l1_bytes / (lines * LINE_BYTES)))
     fitting = min(fitting, kernel.widen_after or fitting)
@@ -215,7 +215,7 @@ def _candidates(bare: ConvKernel, target: Target, group: int, length: float) -> 
         return [replace(bare, tile=(unit, unit), passes=len(bare.patterns[0]), copies=_copies(unit**2))]
     full: dict[tuple[bool, bool], int] = {}
     for kernel in found:
-        full[_order(kernel)] = max(_area(kernel), full.get(_order(kernel), 1))
+        full[_order(kernel)] = max(min(_area(kernel), _enough(kernel)), full.get(_order(kernel), 1))
     return sorted(
         (k for k in found if 2 * _area(k) >= full[_order(k)]),
         key=lambda k: (k.tile, k.passes, k.by_table, _order(k)),
@@ -225,6 +225,16 @@ def _candidates(bare: ConvKernel, target: Target, group: int, length: float) -> 
 def _order(kernel: ConvKernel) -> tuple[bool, bool]:
     """Tell the orders of loops apart: whether by channel, and whether by blocks of them."""
     return kernel.by_channel, kernel.block > 0
+
+
+def _enough(kernel: ConvKernel) -> int:
+    """Return the vectors beyond which a larger tile is not better for what it shares among its vectors."""
+    return 2 * LONE_VECTORS if _lone(kernel) else MAX_ROWS * MAX_COLS
+
+
+def _lone(kernel: ConvKernel) -> bool:
+    """Tell whether single filters read single taps, which share no loads and hardly any weights."""
+    return kernel.size == (1, 1) and kernel.group == kernel.points == 1
 
 
 def _area(kernel: ConvKernel) -> int:
