@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import pconv
+from graph.test_dilated import dilated
 from pconv import targets, zoo
 from pconv.cli import main
 from pconv.compiler import inspect
@@ -54,6 +55,15 @@ def test_it_answers_as_the_cpu_does(model: Path, x: np.ndarray) -> None:
         assert gpu.device in repr(gpu)
         with pytest.raises(InputError, match=r"shape \(1, 1, 4, 4\), allowed \(N, 1, 12, 10\)"):
             gpu(np.zeros((1, 1, 4, 4), np.float32))
+
+
+@pytest.mark.parametrize("image", [(33, 40), (20, 13)], ids=["phases", "taps"])
+def test_dilated_convolutions_in_parts(image: tuple[int, int]) -> None:
+    x = np.random.default_rng(2).standard_normal((1, 6, *image), np.float32)
+    model = dilated(image)
+    with pconv.compile(model, target="opencl") as gpu, pconv.compile(model, threads=1) as cpu:
+        expected = cpu(x)
+        np.testing.assert_allclose(gpu(x), expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_report(pcl: Path, x: np.ndarray) -> None:

@@ -1,9 +1,12 @@
 """The few edits that fusions are made of."""
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 import onnx_ir as ir
 
 from .site import Array, shape_of
-from .spec import DOMAIN
+from .spec import DOMAIN, OPS, AttrValue
 
 
 def is_op(node: ir.Node | None, *ops: str) -> bool:
@@ -54,6 +57,30 @@ def source(node: ir.Node, i: int = 0) -> ir.Value:
     value = node.inputs[i]
     assert value is not None
     return value
+
+
+def make_node(
+    graph: ir.Graph,
+    op: str,
+    name: str,
+    tensors: Sequence[ir.Value],
+    shape: Sequence[int],
+    weights: Mapping[str, Array] | None = None,
+    **attrs: AttrValue,
+) -> ir.Node:
+    """Make a node, which is still to be inserted; weights come after the tensors, and attributes have defaults."""
+    inputs = list(tensors)
+    for kind, array in (weights or {}).items():
+        tensor = ir.Tensor(np.asarray(array, np.float32), name=f"{name}.{kind}")
+        inputs.append(_value(tensor.name, array.shape, tensor))
+        graph.initializers.add(inputs[-1])
+    attributes = ir.convenience.convert_attributes({**OPS[op].attrs, **attrs})
+    return ir.Node(DOMAIN, op, inputs, attributes, outputs=[_value(f"{name}.out", shape)], name=name)
+
+
+def _value(name: str | None, shape: Sequence[int], tensor: ir.TensorProtocol | None = None) -> ir.Value:
+    kind = ir.TensorType(ir.DataType.FLOAT)
+    return ir.Value(name=name, shape=ir.Shape(shape), type=kind, const_value=tensor)
 
 
 def detach(node: ir.Node) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from .check_normalised import check_normalised
+from .drop_padding_taps import drop_padding_taps
 from .fold_batch_norm import fold_batch_norm
 from .fold_pad import fold_pad
 from .fuse_activation import fuse_activation
@@ -15,8 +16,10 @@ from .fuse_pool import fuse_pool
 from .fuse_residual_add import fuse_residual_add
 from .merge_subsample import merge_subsample
 from .merge_transpose import merge_transpose
+from .part_dilated import part_dilated
 from .remove_dead_code import remove_dead_code
 from .remove_identity import remove_identity
+from .split_dilated import split_dilated
 
 PASSES: tuple[Callable[[ir.Graph], None], ...] = (
     remove_dead_code,
@@ -32,5 +35,8 @@ PASSES: tuple[Callable[[ir.Graph], None], ...] = (
     fuse_residual_add,
     fuse_activation,
     fuse_pool,
+    drop_padding_taps,
+    split_dilated,
+    part_dilated,
     check_normalised,
 )

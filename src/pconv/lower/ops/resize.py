@@ -58,8 +58,9 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
     into, out = source.layout, output.layout
     if _nearest(node):
         grid = into.element_table().astype(np.int64).reshape(node.in_shape[2:])
-        y, x = (np.argmax(matrix, axis=1) for matrix in _matrices(node))
-        pixels = grid[y[:, None], x].ravel()
+        y, x = (np.where(matrix.any(axis=1), np.argmax(matrix, axis=1), -1) for matrix in _matrices(node))
+        inside = (y >= 0)[:, None] & (x >= 0)
+        pixels = np.where(inside, grid[y[:, None], x], -1).ravel()
         return [gather(node.name, "Resize", source, output, out, plane_starts(source), pixels)]
     down, across = _windows(node, into, out)
     starts, places = _addresses(into, out)
@@ -86,9 +87,9 @@ def _matrices(node: NodeView) -> tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def _nearest(node: NodeView) -> bool:
-    """Tell whether every output is one of the source's elements."""
+    """Tell whether every output is one of the source's elements, or zero."""
     return all(
-        bool(np.all((matrix == 0) | (matrix == 1)) and np.all(matrix.sum(axis=1) == 1))
+        bool(np.all((matrix == 0) | (matrix == 1)) and np.all(matrix.sum(axis=1) <= 1))
         for matrix in _matrices(node)
     )
 
