@@ -17,7 +17,7 @@ from .harness import EVERY_CORE, HOSTS, assert_right, random_feeds, run_here, ru
 
 def view(image: tuple[int, int], kept: float = 1.0, **options: object) -> GraphView:
     """Normalise a dilated convolution; of each filter's kernels some are `kept`, with four weights each."""
-    model = dilated(image, channels=24, **options)
+    model = dilated(image, **{"channels": 24, **options})
     weight = next(tensor for tensor in model.graph.initializer if tensor.name == "c.weight")
     values = np.frombuffer(weight.raw_data, np.float32).reshape(tuple(weight.dims)).copy()
     if kept < 1.0:
@@ -34,6 +34,7 @@ VIEWS = {
     "taps": view((20, 13)),
     "taps_pruned": view((20, 13), kept=0.3, group=2),
     "one_tap": view((11, 12)),
+    "winograd": view((17, 30), apart=(2, 2), channels=16, filters=16),
     "causal": view((1, 200), size=(1, 3), apart=(1, 32), pads=[0, 64, 0, 0]),
 }
 each_view = pytest.mark.parametrize("graph", list(VIEWS.values()), ids=list(VIEWS))

@@ -1,15 +1,30 @@
 """Dilated convolutions of small images become plain ones, and mean the same."""
 
+import numpy as np
 import pytest
 
 from .models import check, make, node, ops, rand
 
 
-def dilated(image, *, size=(3, 3), apart=(12, 12), pads=None, group=1, strides=(1, 1), after=(), channels=6):
-    """Build a convolution [8, channels] of an image, and what comes after it."""
+def dilated(
+    image,
+    *,
+    size=(3, 3),
+    apart=(12, 12),
+    pads=None,
+    group=1,
+    strides=(1, 1),
+    after=(),
+    channels=6,
+    filters=8,
+    kept=1.0,
+):
+    """Build a convolution of an image, some of whose kernels are kept, and what comes after it."""
     reach = [d * (k - 1) for k, d in zip(size, apart, strict=True)]
     pads = [r // 2 for r in reach] + [r - r // 2 for r in reach] if pads is None else pads
-    weights = {"c.weight": rand(8, channels // group, *size), "c.bias": rand(8)}
+    weight = rand(filters, channels // group, *size)
+    weight *= (np.random.default_rng(0).random(weight.shape[:2]) < kept)[:, :, None, None]
+    weights = {"c.weight": weight, "c.bias": rand(filters)}
     conv = node(
         "Conv", "x c.weight c.bias", "y", "c", group=group, pads=pads, dilations=apart, strides=strides
     )
@@ -73,6 +88,13 @@ def test_phases_of_an_image_stand_side_by_side(image, options, places):
     assert together.out_shape[2:] == image and together.output == "z"
     assert conv.ints("dilations") == (1, 1) and conv.text("activation") == "sigmoid"
     assert conv.weights[1].shape[2:] == options.get("size", (3, 3))
+
+
+@pytest.mark.parametrize(("kept", "parted"), [(1.0, True), (0.3, False)])
+def test_a_small_dilation_is_parted_where_winograds_way_pays(kept, parted):
+    view = check(dilated((56, 56), apart=(2, 2), channels=16, filters=16, kept=kept))
+    assert ops(view) == (["Resize", "Conv", "Resize"] if parted else ["Conv"])
+    assert view.nodes[-1].out_shape[2:] == (56, 56)
 
 
 @pytest.mark.parametrize(

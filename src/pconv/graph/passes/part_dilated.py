@@ -22,6 +22,10 @@ BLOCKS = 4
 """Blocks of an image, down and across, by which halos are estimated; of a single row as many as of an image."""
 TIMES = 2
 """How many times as large an image must be with its halos for this to pay for two copies of it."""
+MANY = 16
+"""Channels and filters from which on Winograd's way pays for 3x3 kernels."""
+GROWN = 1.25
+"""How many times as large the phases may be, gaps included, where Winograd's way more than makes up for it."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,19 @@ def part_dilated(graph: ir.Graph) -> None:
                 prod(axis.stored(n) for axis, n in zip(some, blocks, strict=True))
                 for some in (axes, [axis.parted for axis in axes])
             )
-            if now > TIMES * then:
+            if now > TIMES * then or (_dense(node) and _grown(axes) < GROWN):
                 _part(graph, node, axes)
+
+
+def _dense(node: ir.Node) -> bool:
+    """Tell whether a convolution has 3x3 kernels over many channels, most of whose weights are there."""
+    kernel = weight(node, 1)
+    many = min(kernel.shape[:2]) >= MANY and kernel.shape[2:] == (3, 3)
+    return many and 2 * int(np.count_nonzero(kernel)) > kernel.size
+
+
+def _grown(axes: list[_Axis]) -> float:
+    return prod(axis.parted.size / axis.size for axis in axes)
 
 
 def _part(graph: ir.Graph, node: ir.Node, axes: list[_Axis]) -> None:
