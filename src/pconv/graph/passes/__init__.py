@@ -20,6 +20,7 @@ from .part_dilated import part_dilated
 from .remove_dead_code import remove_dead_code
 from .remove_identity import remove_identity
 from .split_dilated import split_dilated
+from .split_max_pool import split_max_pool
 
 PASSES: tuple[Callable[[ir.Graph], None], ...] = (
     remove_dead_code,
@@ -35,6 +36,7 @@ PASSES: tuple[Callable[[ir.Graph], None], ...] = (
     fuse_residual_add,
     fuse_activation,
     fuse_pool,
+    split_max_pool,
     drop_padding_taps,
     split_dilated,
     part_dilated,
