@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import fields
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -166,7 +167,7 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
         (t, kind) for t in (k.PoolKernel, k.PoolTableKernel) for kind in ("max", "average")
     }
     resizes = [kernel for kernel in kernels if isinstance(kernel, k.ResizeKernel)]
-    assert {r.output.planar for r in resizes} == {False, True}
+    assert {(r.output.planar, r.nearest) for r in resizes} == set(product((False, True), repeat=2))
     assert {r.taps == (2, 2) for r in resizes} == {False, True}
     elementwise = [kernel for kernel in kernels if isinstance(kernel, k.ElementwiseKernel)]
     assert {e.op for e in elementwise} == {

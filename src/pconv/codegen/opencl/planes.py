@@ -85,10 +85,15 @@ def pool_table(kernel: PoolTableKernel, planes: int) -> Text:
 
 
 def resize(kernel: ResizeKernel, planes: int) -> Text:
-    """Return weighted sums of elements across and down; `codegen.c.resize` says what the constants are."""
+    """Return weighted sums of elements across and down, or copies; `codegen.c.resize` says what the constants are."""
     src, out, (down, across) = kernel.source, kernel.output, kernel.taps
+    places = f"__global const int *first = table + {across * out.width}, *start = first + {out.height};"
+    if kernel.nearest:
+        copy = f"const real v = LOAD(in, c * {src.plane_elems} + start[first[y]] + table[x]);"
+        body = constant("int", "table") + over_plane(out, [places, copy])
+        return Text(body, ("table_at",), out.plane_elems, planes)
     lines = [
-        f"__global const int *first = table + {across * out.width}, *start = first + {out.height};",
+        places,
         f"__global const float *weight = value + {across * out.width};",
         f"in += c * {src.plane_elems};",
         "real v = 0;",

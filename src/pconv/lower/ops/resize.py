@@ -1,10 +1,11 @@
-"""Resize: nearest neighbours are copied through a table; all else is weighted sums across, then down.
+"""Resize: weighted sums across, then down; of nearest neighbours, a choice among as many vectors.
 
     y = rows @ (x @ columns')        2 + 2 products for each bilinear output instead of 4, 4 + 4 instead of 16 cubic,
                                      those across only once for all rows that share them
 
 Where the source's blocks are the output's in small, a position of all blocks takes the same vectors: nothing is
-gathered. The caller gets dense rows, which are gathered across, and added up down as they lie. Source: ours.
+gathered. The caller gets dense rows, which are gathered across, and added up down as they lie. Where the lanes' nearest
+neighbours lie too far apart, or some outputs are zero, all elements are copied through a table. Source: ours.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from pconv.lower.windows import Windows, windows
 
 
 def _wants(node: NodeView, ctx: Context, output: Layout) -> list[Layout | None]:
-    if _nearest(node) or output.planar:
+    if output.planar:
         return [None]
     natural = ctx.natural(node.inputs[0])
     sides = zip((output.rows, output.cols), (output.block_h, output.block_w), _matrices(node), strict=True)
@@ -41,6 +42,8 @@ def _wants(node: NodeView, ctx: Context, output: Layout) -> list[Layout | None]:
         return sums + (COPY * source.plane_elems if source.geometry != natural.geometry else 0)
 
     best = min(sources, key=cycles)
+    if _nearest(node) and (_some_zero(node) or cycles(best) >= COPY * output.plane_elems):
+        return [None]
     down, across = _windows(node, best, output)
     return [best.with_halo(down.before, across.before, down.after(best.block_h), across.after(best.block_w))]
 
@@ -56,7 +59,8 @@ def _blocks(count: int, positions: int, matrix: NDArray[np.float32]) -> list[int
 def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor) -> list[Step]:
     source = inputs[0]
     into, out = source.layout, output.layout
-    if _nearest(node):
+    nearest = _nearest(node)
+    if nearest and (_some_zero(node) or (not out.planar and _wants(node, ctx, out) == [None])):
         grid = into.element_table().astype(np.int64).reshape(node.in_shape[2:])
         y, x = (np.where(matrix.any(axis=1), np.argmax(matrix, axis=1), -1) for matrix in _matrices(node))
         inside = (y >= 0)[:, None] & (x >= 0)
@@ -76,7 +80,7 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
         "value": np.concatenate([part.ravel() for part in parts]).astype(out.dtype.stored),
     }
     tasks = chunks(output.channels, output.channels * out.plane_elems)
-    kernel = ResizeKernel(into, out, (down.taps, across.taps))
+    kernel = ResizeKernel(into, out, (down.taps, across.taps), nearest)
     work = Work(node.in_shape[1:], node.out_shape[1:])
     params = {"planes": output.channels, "tasks": tasks}
     return [Step(node.name, "Resize", kernel, (source,), output, work, data, params, tasks)]
@@ -92,6 +96,11 @@ def _nearest(node: NodeView) -> bool:
         bool(np.all((matrix == 0) | (matrix == 1)) and np.all(matrix.sum(axis=1) <= 1))
         for matrix in _matrices(node)
     )
+
+
+def _some_zero(node: NodeView) -> bool:
+    """Tell whether some outputs are none of the source's elements."""
+    return not all(matrix.any(axis=1).all() for matrix in _matrices(node))
 
 
 def _windows(node: NodeView, source: Layout, output: Layout) -> tuple[Windows, Windows]:
