@@ -1,5 +1,6 @@
 """Resizes between blocks and into dense rows, compiled, against ONNX Runtime; and what they read for it."""
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import helper
 from graph.models import make, node, normalise
 from pconv import targets
 from pconv.cache import Cache
+from pconv.graph import GraphView
 from pconv.lower import kernels as k
 from pconv.lower import lower
 from pconv.targets import Target
@@ -113,8 +115,78 @@ def test_blocks_in_proportion_need_few_taps(
     nodes = [
         node("Sigmoid", "x", "a"),
         helper.make_node("Resize", ["a", "", "", "to"], ["b"], **attrs),
-        node("Sigmoid", "b", "y"),
+        node("GlobalAveragePool", "b", "y"),
     ]
     view = normalise(make(nodes, {"x": (1, 2, *image)}, ["y"], {"to": np.array([1, 2, *size])}))
     made = [step.kernel for step in lower(view, targets.get("x86-64-v4")).steps]
     assert [kernel.taps for kernel in made if isinstance(kernel, k.ResizeKernel)] == [taps]
+
+
+# What each operator reads besides the one before, and its attributes.
+HEADS = {
+    "softmax": [("Softmax", "", {"axis": 1})],
+    "sigmoid": [("Sigmoid", "", {})],
+    "several": [
+        ("PRelu", "slope", {}),
+        ("Mul", "two", {}),
+        ("Tanh", "", {}),
+        ("Softmax", "", {"axis": 1}),
+        ("Sqrt", "", {}),
+    ],
+}
+
+
+def heads() -> onnx.ModelProto:
+    """Return networks that end in a resize and what works on its dense rows as well."""
+    nodes, inputs, outputs = [], {}, []
+    weights = {"slope": np.float32([[[0.25]]]), "two": np.float32(2)}
+    for (channels, image, size), (head, tail) in product(SIZES[:6], HEADS.items()):
+        x = f"{head}{'x'.join(map(str, image))}"
+        inputs[x], weights[f"{x}.to"] = (1, channels, *image), np.array([1, channels, *size])
+        nodes.append(node("LeakyRelu", x, f"{x}.inner"))
+        nodes.append(helper.make_node("Resize", [f"{x}.inner", "", "", f"{x}.to"], [f"{x}.0"], mode="linear"))
+        for i, (op, other, attrs) in enumerate(tail):
+            nodes.append(node(op, f"{x}.{i} {other}", f"{x}.{i + 1}", f"{x}.{op}", **attrs))
+        outputs.append(f"{x}.{len(tail)}")
+    return make(nodes, inputs, outputs, weights)
+
+
+def heads_and_answers() -> tuple[GraphView, Feeds, Results]:
+    model = heads()
+    view = normalise(model)
+    feeds = random_feeds(view)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return view, feeds, dict(zip(view.outputs, session.run(list(view.outputs), feeds), strict=True))
+
+
+@pytest.mark.cc
+@pytest.mark.parametrize("target", HOSTS)
+def test_heads_work_on_dense_rows(target: Target, session_cache: Cache) -> None:
+    view, feeds, wanted = heads_and_answers()
+    assert_close(run_here(view, target, session_cache, feeds), wanted)
+    steps = lower(view, target).steps
+    assert {step.output.space for step in steps if step.output.name in view.outputs} == {"output"}
+    assert not [step.name for step in steps if step.name.endswith((":output", ".0:relayout"))]
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("dtype", EVERY_CORE)
+def test_heads_on_aarch64(dtype: str, session_cache: Cache, tmp_path: Path) -> None:
+    view, feeds, wanted = heads_and_answers()
+    target = targets.get("aarch64", dtype=dtype)
+    assert_close(
+        run_under_qemu(view, session_cache, feeds, tmp_path, target, EVERY_CORE[dtype][-1:]), wanted, dtype
+    )
+
+
+def test_what_is_also_read_in_blocks_stays_in_blocks() -> None:
+    attrs = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    nodes = [
+        helper.make_node("Resize", ["x", "", "", "to"], ["a"], "a", **attrs),
+        node("Sigmoid", "a", "b", "b"),
+        node("Softmax", "b", "y", "y", axis=1),
+        node("AveragePool", "b", "z", "z", kernel_shape=[3, 3]),
+    ]
+    view = normalise(make(nodes, {"x": (1, 2, 7, 5)}, ["y", "z"], {"to": np.array([1, 2, 14, 10])}))
+    steps = {step.name: step for step in lower(view, targets.get("x86-64-v4")).steps}
+    assert [steps[name].output.layout.planar for name in "aby"] == [False, False, True]

@@ -63,13 +63,14 @@ Emit = Callable[[NodeView, Context, Sequence[Tensor], Tensor], list[Step]]
 @dataclass(frozen=True, slots=True)
 class Operator:
     """How one operator is lowered. `planar_output` says that it writes dense NCHW whatever comes next, `planar_result`
-    that it does so where only the caller reads it.
+    that it does so where nobody reads it in blocks, `planar_through` that it then writes what its one tensor is.
     """
 
     wants: Wants
     emit: Emit
     planar_output: bool = False
     planar_result: bool = False
+    planar_through: bool = False
 
 
 def activation_of(node: NodeView) -> Activation:

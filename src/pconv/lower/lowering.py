@@ -1,6 +1,6 @@
 """Normalised graph -> Plan. Two walks: layouts from end to start, steps from start to end; then the arena."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pconv.graph.nodes import GraphView, NodeView, is_image
 from pconv.lower.arena import plan_arena
@@ -49,9 +49,7 @@ class _Lowering:
 
     def run(self, progress: Progress | None) -> Plan:
         graph = self.ctx.graph
-        read = {name for node in graph.nodes for name in node.tensors}
-        self.dense = {node.output for node in graph.nodes if _writes_dense(node, node.output in read)}
-        self.dense |= set(graph.inputs)
+        self.dense = {*_written_dense(graph.nodes), *graph.inputs}
         # Twice: what all readers of a value want is known only at the end of the first walk.
         self._settle_layouts({})
         wants = self._settle_layouts({name: set(layouts) for name, layouts in self.layouts.items()})
@@ -162,10 +160,25 @@ class _Lowering:
         return out
 
 
-def _writes_dense(node: NodeView, read: bool) -> bool:
-    """Tell whether a node's output, which others `read` or the caller alone gets, is dense."""
-    operator = OPERATORS[node.op]
-    return operator.planar_output or (operator.planar_result and not read)
+def _written_dense(nodes: Sequence[NodeView]) -> set[str]:
+    """Name the nodes' outputs that are dense, as what a resize, or a sigmoid after one, writes for the caller."""
+    in_blocks: set[str] = set()
+    for node in reversed(nodes):
+        operator = OPERATORS[node.op]
+        if not operator.planar_output and (not _goes_through(node) or node.output in in_blocks):
+            in_blocks.update(node.tensors)
+    dense: set[str] = set()
+    for node in nodes:
+        operator = OPERATORS[node.op]
+        follows = _goes_through(node) and node.tensors[0] in dense
+        if operator.planar_output or (node.output not in in_blocks and (operator.planar_result or follows)):
+            dense.add(node.output)
+    return dense
+
+
+def _goes_through(node: NodeView) -> bool:
+    """Tell whether a node's one tensor and its output may both be dense."""
+    return OPERATORS[node.op].planar_through and len(node.tensors) == 1
 
 
 def _dense(shape: tuple[int, ...]) -> Layout:

@@ -48,4 +48,4 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
     return [Step(node.name, node.op, kernel, tuple(inputs), output, work, data, params, tasks)]
 
 
-ELEMENTWISE = Operator(_wants, _emit)
+ELEMENTWISE = Operator(_wants, _emit, planar_through=True)
