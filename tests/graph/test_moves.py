@@ -205,6 +205,27 @@ def test_sizes_and_places_are_rounded_as_floats(mode, place):
     check(make([resize], {"x": (1, 2, 5, 10)}, ["y"], {"s": floats(1, 1, 1.4, 0.6)}))
 
 
+# Widths that fall between two positions in float32 alone, or nearly, and what they are multiplied by.
+TIES = (
+    *((12, 4 / 12), (30, 4 / 30), (7, 2 / 7), (7, 8 / 7), (7, 1 / 7), (10, 12 / 10), (10, 6 / 10), (3, 1 / 3)),
+    *((3, 11 / 3), (6, 2.3), (12, 2.6), (11, 2.6), (7, 1.5), (29, 30 / 29), (20, 1.04)),
+)
+
+
+@pytest.mark.parametrize("rounding", ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"))
+@pytest.mark.parametrize("place", (*PLACES, "tf_half_pixel_for_nn", "half_pixel_symmetric"))
+def test_what_lies_between_two_positions_goes_to_the_same_one(place, rounding):
+    attrs = {"mode": "nearest", "coordinate_transformation_mode": place, "nearest_mode": rounding}
+    nodes, inputs, weights = [], {}, {}
+    for i, (width, scale) in enumerate(TIES):
+        inputs[f"x{i}"] = (1, 1, 1, width)
+        weights[f"scales{i}"] = floats(1, 1, 1, scale)
+        weights[f"sizes{i}"] = np.array([1, 1, 1, np.float32(width) * np.float32(scale)], INT)
+        nodes.append(helper.make_node("Resize", [f"x{i}", "", f"scales{i}"], [f"y{2 * i}"], **attrs))
+        nodes.append(helper.make_node("Resize", [f"x{i}", "", "", f"sizes{i}"], [f"y{2 * i + 1}"], **attrs))
+    check(make(nodes, inputs, [f"y{i}" for i in range(len(nodes))], weights, opset=19))
+
+
 @pytest.mark.parametrize(
     "op, opset, scales", [("Upsample", 9, (2, 3)), ("Resize", 10, (2, 3)), ("Resize", 10, (0.6, 0.3))]
 )

@@ -14,6 +14,9 @@ from ..site import Operand, Site, shape_of
 
 Coordinates = NDArray[np.float32]
 
+TIE = 1e-6
+"""How near to the middle of two positions counts as there, as in ONNX Runtime."""
+
 _PLACES: dict[str, Callable[[Coordinates, np.float32, int, int], Coordinates]] = {
     "half_pixel": lambda o, scale, size, out: (o + 0.5) / scale - 0.5,
     "pytorch_half_pixel": lambda o, scale, size, out: (o + 0.5) / scale - 0.5 if out > 1 else 0 * o,
@@ -22,13 +25,13 @@ _PLACES: dict[str, Callable[[Coordinates, np.float32, int, int], Coordinates]] =
     ),
     "asymmetric": lambda o, scale, size, out: o / scale,
     "tf_half_pixel_for_nn": lambda o, scale, size, out: (o + 0.5) / scale,
-    "half_pixel_symmetric": lambda o, scale, size, out: (
-        (1 - out / (scale * size)) * size / 2 + (o + 0.5) / scale - 0.5
+    "half_pixel_symmetric": lambda o, scale, size, out: _symmetric(
+        o, scale, np.float32(size), np.float32(out)
     ),
 }
 _ROUNDS: dict[str, Callable[[Coordinates], Coordinates]] = {
-    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
-    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+    "round_prefer_floor": lambda x: np.floor(x) + (x - np.floor(x) >= 0.5 + TIE),
+    "round_prefer_ceil": lambda x: np.floor(x) + (x - np.floor(x) > 0.5 - TIE),
     "floor": np.floor,
     "ceil": np.ceil,
 }
@@ -67,6 +70,8 @@ def resize(site: Site) -> Operand:
         raise site.unsupported("it resizes the batch or the channels", "rows and columns")
     if min(out) < 1:
         raise site.malformed(f"its output would be {out}")
+    if out == list(shape):
+        factors = [np.float32(1)] * 4  # what keeps its size is copied, whatever its scales
     weights = []
     for name, axis in (("rows", 2), ("columns", 3)):
         rounding = nearest if new else "ceil" if factors[axis] < 1 else "floor"
@@ -94,6 +99,12 @@ def _matrix(site: Site, size: int, out: int, scale: np.float32, place: str, near
     for index, weight in taps:
         np.add.at(matrix, (np.arange(out), np.clip(index, 0, size - 1).astype(int)), weight)
     return matrix
+
+
+def _symmetric(o: Coordinates, scale: np.float32, size: np.float32, out: np.float32) -> Coordinates:
+    """Place half pixels about the middle; ONNX Runtime computes the last of it in float64."""
+    margin = size / 2 * (1 - out / (scale * size))
+    return (margin + (o.astype(np.float64) + 0.5) / scale - 0.5).astype(np.float32)
 
 
 def _cubic(distance: Coordinates, a: float) -> Coordinates:
