@@ -59,6 +59,8 @@ def check(model, *, tolerance=2e-5, inputs=None) -> graph.GraphView:
     proto = ir.to_proto(model) if isinstance(model, ir.Model) else model
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     compare(session, view, feeds, tolerance)
+    for n in view.nodes:
+        assert {i: n.shapes[n.inputs[i]] for i in n.weights} == {i: w.shape for i, w in n.weights.items()}
     return view
 
 

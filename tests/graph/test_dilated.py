@@ -1,6 +1,7 @@
 """Dilated convolutions of small images become plain ones, and mean the same."""
 
 import numpy as np
+import onnx
 import pytest
 
 from .models import check, make, node, ops, rand
@@ -90,6 +91,21 @@ def test_phases_of_an_image_stand_side_by_side(image, options, places):
     assert conv.weights[1].shape[2:] == options.get("size", (3, 3))
 
 
+def test_integers_stay_integers():
+    model = dilated((33, 33), after=[node("Cast", "y", "z", to=onnx.TensorProto.INT64)])
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    assert ops(check(model)) == ["Resize", "Conv", "Resize"]
+
+
+@pytest.mark.parametrize("image", [(33, 33), (13, 20)], ids=["parted", "split"])
+def test_names_that_the_model_has_stay_its_own(image):
+    taken = [(f"c.{part}", f"c.{part}.out") for part in ("apart", "together", "tap0_1", "tap0_1.read")]
+    others = [node("Tanh", "y", value, name) for name, value in taken]
+    model = dilated(image, after=[*others, node("Sum", " ".join(value for _, value in taken), "z")])
+    view = check(model)
+    assert {name for name, _ in taken} <= {n.name for n in view.nodes if n.op == "Activation"}
+
+
 @pytest.mark.parametrize(("kept", "parted"), [(1.0, True), (0.3, False)])
 def test_a_small_dilation_is_parted_where_winograds_way_pays(kept, parted):
     view = check(dilated((56, 56), apart=(2, 2), channels=16, filters=16, kept=kept))
@@ -106,8 +122,9 @@ def test_a_small_dilation_is_parted_where_winograds_way_pays(kept, parted):
         dilated((33, 60), apart=(1, 12), pads=[0, 12, 0, 12]),
         dilated((33, 33), channels=8, after=[node("Add", "y x", "z")]),
         dilated((34, 34), after=[node("MaxPool", "y", "z", kernel_shape=[2, 2], strides=[2, 2])]),
+        dilated((1, 8000), size=(1, 3), apart=(1, 512), pads=[0, 1024, 0, 0]),
     ],
-    ids=["small halo", "stride", "no pads", "fewer rows", "residual", "pool"],
+    ids=["small halo", "stride", "no pads", "fewer rows", "residual", "pool", "long"],
 )
 def test_others_stay_as_they_are(model):
     (conv,) = check(model).nodes

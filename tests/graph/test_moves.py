@@ -207,7 +207,7 @@ def test_sizes_and_places_are_rounded_as_floats(mode, place):
 
 # Widths that fall between two positions in float32 alone, or nearly, and what they are multiplied by.
 TIES = (
-    *((12, 4 / 12), (30, 4 / 30), (7, 2 / 7), (7, 8 / 7), (7, 1 / 7), (10, 12 / 10), (10, 6 / 10), (3, 1 / 3)),
+    *((12, 4 / 12), (30, 4 / 30), (7, 2 / 7), (7, 8 / 7), (7, 1 / 7), (10, 1.2), (10, 0.6), (3, 1 / 3)),
     *((3, 11 / 3), (6, 2.3), (12, 2.6), (11, 2.6), (7, 1.5), (29, 30 / 29), (20, 1.04)),
 )
 

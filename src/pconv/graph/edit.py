@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from .naming import unique
 from .site import Array, shape_of
 from .spec import DOMAIN, OPS, AttrValue
 
@@ -46,10 +47,10 @@ def weight(node: ir.Node, i: int) -> Array:
 
 
 def set_weight(node: ir.Node, i: int, array: Array) -> None:
-    """Replace a weight's values; every weight has one user."""
+    """Replace a weight, whose shape may be another; every weight has one user."""
     value = node.inputs[i]
     assert value is not None and value.name is not None
-    value.const_value = ir.Tensor(array, name=value.name)
+    value.const_value, value.shape = ir.Tensor(array, name=value.name), ir.Shape(array.shape)
 
 
 def source(node: ir.Node, i: int = 0) -> ir.Value:
@@ -68,14 +69,19 @@ def make_node(
     weights: Mapping[str, Array] | None = None,
     **attrs: AttrValue,
 ) -> ir.Node:
-    """Make a node, which is still to be inserted; weights come after the tensors, and attributes have defaults."""
-    inputs = list(tensors)
+    """Make a node, which is still to be inserted; weights come after the tensors, and attributes have defaults.
+
+    Where the name is taken, it gets a number.
+    """
+    inputs, name = list(tensors), unique(name, {node.name or "" for node in graph})
+    values = [*graph.inputs, *graph.initializers.values(), *(node.outputs[0] for node in graph)]
+    output = unique(f"{name}.out", {value.name or "" for value in values})
     for kind, array in (weights or {}).items():
         tensor = ir.Tensor(np.asarray(array, np.float32), name=f"{name}.{kind}")
         inputs.append(_value(tensor.name, array.shape, tensor))
         graph.initializers.add(inputs[-1])
     attributes = ir.convenience.convert_attributes({**OPS[op].attrs, **attrs})
-    return ir.Node(DOMAIN, op, inputs, attributes, outputs=[_value(f"{name}.out", shape)], name=name)
+    return ir.Node(DOMAIN, op, inputs, attributes, outputs=[_value(output, shape)], name=name)
 
 
 def _value(name: str | None, shape: Sequence[int], tensor: ir.TensorProtocol | None = None) -> ir.Value:

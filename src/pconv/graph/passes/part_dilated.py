@@ -24,6 +24,8 @@ TIMES = 2
 """How many times as large an image must be with its halos for this to pay for two copies of it."""
 MANY = 16
 """Channels and filters from which on Winograd's way pays for 3x3 kernels."""
+LONG = 1 << 22
+"""Elements of the matrices that say where positions go, from which on these cost more than is saved: of long sounds."""
 GROWN = 1.25
 """How many times as large the phases may be, gaps included, where Winograd's way more than makes up for it."""
 
@@ -77,7 +79,7 @@ def part_dilated(graph: ir.Graph) -> None:
         image, taps = shape_of(source(node))[2:], weight(node, 1).shape[2:]
         axes = [_Axis(image[i], taps[i], dilations[i], pads[i], pads[i + 2]) for i in (0, 1)]
         alone = len(node.inputs) == 3 and not get(node, "pool")
-        if alone and all(axis.parts for axis in axes):
+        if alone and all(axis.parts and axis.size * axis.parted.size < LONG for axis in axes):
             down = min(BLOCKS, image[0])
             blocks = down, BLOCKS * BLOCKS // down
             now, then = (
@@ -102,7 +104,7 @@ def _grown(axes: list[_Axis]) -> float:
 def _part(graph: ir.Graph, node: ir.Node, axes: list[_Axis]) -> None:
     parted, image, out = [axis.parted for axis in axes], source(node), node.outputs[0]
     rows, columns = (axis.places for axis in axes)
-    size, filters, name = [axis.size for axis in parted], shape_of(out)[1], out.name
+    size, filters, name, kind = [axis.size for axis in parted], shape_of(out)[1], out.name, out.type
     there, back = {"rows": rows, "columns": columns}, {"rows": rows.T, "columns": columns.T}
     apart = make_node(graph, "Resize", f"{node.name}.apart", [image], (*shape_of(image)[:2], *size), there)
     together = make_node(graph, "Resize", f"{node.name}.together", [out], shape_of(out), back)
@@ -113,4 +115,4 @@ def _part(graph: ir.Graph, node: ir.Node, axes: list[_Axis]) -> None:
     node.replace_input_with(0, apart.outputs[0])
     put(node, dilations=(1, 1), pads=tuple([a.before for a in parted] + [a.after for a in parted]))
     out.name, out.shape = together.outputs[0].name, ir.Shape((1, filters, *size))
-    together.outputs[0].name = name
+    together.outputs[0].name, together.outputs[0].type = name, kind
