@@ -7,8 +7,11 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
+from graph.models import node
+from graph.test_dilated import dilated
 from pconv.bench import peers, timing
 from pconv.recipe import Recipe
 
@@ -51,6 +54,18 @@ def test_forecast_measures_every_variant(cli, model: Path, tmp_path: Path) -> No
     assert (conv2["rate"], conv2["macs"]) == (9.0, conv2["dense_macs"] // 9)
     assert "9x in groups of 4" in ran.out and "raining is " in ran.out
     assert "compared with ONNX Runtime" in files[0].read_text("utf-8")
+
+
+def test_the_parts_of_a_layer_are_its_own(cli, tmp_path: Path) -> None:
+    """Of a dilated layer in a small image, each tap is a layer of its own, with copies around it."""
+    path = tmp_path / "m.onnx"
+    onnx.save(dilated((20, 20), after=[node("Relu", "y", "z")]), path)
+    ran = cli("forecast", path, *QUICK, "--compression", "9", "--group", "1", "--json", "-")
+    dense, pruned = json.loads(ran.out)["variants"]
+    read = 20 * 20 + 4 * 8 * 20 + 4 * 8 * 8  # outputs of the nine taps
+    for variant in (dense, pruned):
+        (layer,) = variant["layers"]
+        assert (layer["name"], layer["dense_macs"]) == ("c", 6 * 8 * read)
 
 
 def test_forecast_prints_nothing_but_json(cli, model: Path) -> None:

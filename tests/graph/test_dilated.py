@@ -84,7 +84,7 @@ def test_phases_of_an_image_stand_side_by_side(image, options, places):
     view = check(dilated(image, after=[node("Sigmoid", "y", "z")], **options))
     assert ops(view) == ["Resize", "Conv", "Resize"]
     apart, conv, together = view.nodes
-    assert (apart.name, conv.name, together.name) == ("c.apart", "c", "c.together")
+    assert (apart.name, conv.name, together.name) == ("c:apart", "c", "c:together")
     assert apart.out_shape[2:] == conv.out_shape[2:] == places
     assert together.out_shape[2:] == image and together.output == "z"
     assert conv.ints("dilations") == (1, 1) and conv.text("activation") == "sigmoid"
@@ -99,7 +99,7 @@ def test_integers_stay_integers():
 
 @pytest.mark.parametrize("image", [(33, 33), (13, 20)], ids=["parted", "split"])
 def test_names_that_the_model_has_stay_its_own(image):
-    taken = [(f"c.{part}", f"c.{part}.out") for part in ("apart", "together", "tap0_1", "tap0_1.read")]
+    taken = [(f"c:{part}", f"c:{part}.out") for part in ("apart", "together", "tap0_1", "read0_1")]
     others = [node("Tanh", "y", value, name) for name, value in taken]
     model = dilated(image, after=[*others, node("Sum", " ".join(value for _, value in taken), "z")])
     view = check(model)

@@ -25,7 +25,7 @@ def test_rows_then_columns(image, attrs, strides):
     kh, kw = attrs["kernel_shape"]
     assert [n.ints("kernel_shape") for n in view.nodes] == [(kh, 1), (1, kw)]
     assert [n.ints("strides") for n in view.nodes] == strides
-    assert [n.name for n in view.nodes] == ["p.rows", "p"]
+    assert [n.name for n in view.nodes] == ["p:rows", "p"]
 
 
 @pytest.mark.parametrize("kernel", [[3, 3], [25, 1], [1, 40]])

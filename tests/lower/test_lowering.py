@@ -232,6 +232,19 @@ def test_layers_asked_to_be_dense() -> None:
         assert step(dense, case.name).work.weights_bytes > 2 * step(free, case.name).work.weights_bytes
 
 
+def test_the_parts_of_a_layer_asked_to_be_dense() -> None:
+    """Most of what this dilated layer reads is padding: it becomes nine layers of one tap."""
+    weight = rand(16, 16, 3, 3)
+    weight[:, ::2] = 0
+    around = {"pads": [24] * 4, "dilations": [24, 24]}
+    view = normalise(
+        make([conv("aspp", "x", "y", **around)], {"x": [1, 16, 33, 33]}, ["y"], {"aspp.w": weight})
+    )
+    steps = [one for one in lower(view, V4, frozenset({"aspp"})).steps if one.op == "Conv"]
+    assert len(steps) == 9
+    assert {one.work.macs for one in steps} == {one.work.dense_macs for one in steps}
+
+
 def test_progress_names_every_layer() -> None:
     seen: list[tuple[str, int, int]] = []
     view = network(FAMILIES["rows"])

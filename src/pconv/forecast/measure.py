@@ -180,7 +180,7 @@ def _variant(contender: _Contender, samples_ms: Sequence[float], steps_ms: Seque
     """Join what was measured; the profile is scaled to the network's median, which runs without clocks inside."""
     job, steps = contender.job, contender.engine.manifest["layers"]
     scale = median(samples_ms) / max(sum(steps_ms), 1e-9)
-    spent = dict.fromkeys(job.rules, 0.0)
+    spent, dense_macs = dict.fromkeys(job.rules, 0.0), dict.fromkeys(job.rules, 0)
     rest = 0.0
     for step, ms in zip(steps, steps_ms, strict=True):
         owner = _owner(step["name"], spent)
@@ -188,6 +188,7 @@ def _variant(contender: _Contender, samples_ms: Sequence[float], steps_ms: Seque
             rest += ms * scale
         else:
             spent[owner] += ms * scale
+            dense_macs[owner] += step["dense_macs"]
     said = {step["name"]: step for step in steps}
     layers = tuple(
         LayerTime(
@@ -195,8 +196,8 @@ def _variant(contender: _Contender, samples_ms: Sequence[float], steps_ms: Seque
             rule.compression_rate,
             rule.group,
             spent[name],
-            round(said[name]["dense_macs"] / rule.compression_rate),
-            said[name]["dense_macs"],
+            round(dense_macs[name] / rule.compression_rate),
+            dense_macs[name],
             said[name]["micro_kernel"],
             said[name]["reason"],
         )
@@ -217,6 +218,6 @@ def _variant(contender: _Contender, samples_ms: Sequence[float], steps_ms: Seque
 
 
 def _owner(step: str, layers: Mapping[str, float]) -> str | None:
-    """Find the layer that a step belongs to: its own, or that of `layer:pool` and the like."""
+    """Find the layer that a step belongs to: its own, or that of `layer:tap0_1` and the like."""
     stem = step.rpartition(":")[0]
     return step if step in layers else stem if stem in layers else None

@@ -43,6 +43,10 @@ class Context:
         shape = self.graph.shapes[value]
         return shape[1] if is_image(shape) else prod(shape)
 
+    def is_dense(self, node: NodeView) -> bool:
+        """Tell whether the user wants a layer dense, or the layer that it is a part of."""
+        return not self.dense.isdisjoint((node.name, node.name.rpartition(":")[0]))
+
     def nonnegative(self, value: str) -> bool:
         """Tell whether a value cannot be below zero, as after a ReLU."""
         node = next((n for n in self.graph.nodes if n.output == value), None)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 IDLE_LANES = 0.05
+_COPIES = ("Copy", "Relayout")
 SLOWER = 1.5
 """From this factor on, a layer that is slower than the model expects, against the others, says so."""
 
@@ -71,12 +72,16 @@ class Report:
     peak_gflops: float | None = None
 
     def only(self, name: str) -> "Report":
-        """Return the report of one layer, Winograd's transforms around it included."""
-        own = (name, f"{name}:transform", f"{name}:inverse")
-        return replace(self, layers=tuple(layer for layer in self.layers if layer.name in own))
+        """Return the report of one layer, its parts included, such as Winograd's transforms; copies are nobody's."""
+        own = tuple(
+            layer
+            for layer in self.layers
+            if name in (layer.name, layer.name.rpartition(":")[0]) and layer.op not in _COPIES
+        )
+        return replace(self, layers=own)
 
     def layer_ms(self, name: str) -> float:
-        """Return a layer's time, Winograd's transforms around it included."""
+        """Return a layer's time, its parts included."""
         return sum(layer.ms for layer in self.only(name).layers)
 
     def to_json(self) -> str:

@@ -106,8 +106,8 @@ def _part(graph: ir.Graph, node: ir.Node, axes: list[_Axis]) -> None:
     rows, columns = (axis.places for axis in axes)
     size, filters, name, kind = [axis.size for axis in parted], shape_of(out)[1], out.name, out.type
     there, back = {"rows": rows, "columns": columns}, {"rows": rows.T, "columns": columns.T}
-    apart = make_node(graph, "Resize", f"{node.name}.apart", [image], (*shape_of(image)[:2], *size), there)
-    together = make_node(graph, "Resize", f"{node.name}.together", [out], shape_of(out), back)
+    apart = make_node(graph, "Resize", f"{node.name}:apart", [image], (*shape_of(image)[:2], *size), there)
+    together = make_node(graph, "Resize", f"{node.name}:together", [out], shape_of(out), back)
     graph.insert_before(node, apart)
     graph.insert_after(node, together)
     out.replace_all_uses_with(together.outputs[0], replace_graph_outputs=True)

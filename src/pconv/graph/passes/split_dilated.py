@@ -58,7 +58,7 @@ def _split(graph: ir.Graph, node: ir.Node, reads: Sequence[tuple[Read, ...]]) ->
     def add(
         op: str, name: str, tensors: list[ir.Value], shape: Sequence[int], *weights: Any, **attrs: Any
     ) -> ir.Value:
-        made = make_node(graph, op, name, tensors, shape, *weights, **attrs)
+        made = make_node(graph, op, f"{node.name}:{name}", tensors, shape, *weights, **attrs)
         graph.insert_before(node, made)
         return made.outputs[0]
 
@@ -67,15 +67,15 @@ def _split(graph: ir.Graph, node: ir.Node, reads: Sequence[tuple[Read, ...]]) ->
         if (rows, columns) == middle[0]:
             continue
         (y, top, bottom), (x, left, right) = rows, columns
-        name, size = f"{node.name}.tap{y}_{x}", (bottom - top, right - left)
+        size, tap = (bottom - top, right - left), f"{y}_{x}"
         starts = (0, top + y * dilations[0] - pads[0], left + x * dilations[1] - pads[1])
         around = (top, left, image[0] - bottom, image[1] - right)
         sizes = (channels, *size)
-        read = add("Subsample", f"{name}.read", [source(node)], (1, *sizes), starts=starts, sizes=sizes)
+        read = add("Subsample", f"read{tap}", [source(node)], (1, *sizes), starts=starts, sizes=sizes)
         weights = {"weight": _tap(kernel, y, x), "bias": np.zeros(filters, np.float32)}
-        part = add("Conv", name, [read], (1, filters, *size), weights, group=get(node, "group"))
-        part = add("Pad", f"{name}.whole", [part], whole, pads=around)
-        total = part if total is None else add("Add", f"{name}.sum", [total, part], whole)
+        part = add("Conv", f"tap{tap}", [read], (1, filters, *size), weights, group=get(node, "group"))
+        part = add("Pad", f"whole{tap}", [part], whole, pads=around)
+        total = part if total is None else add("Add", f"sum{tap}", [total, part], whole)
     set_weight(node, 1, _tap(kernel, middle[0][0][0], middle[0][1][0]))
     put(node, dilations=(1, 1), pads=(0, 0, 0, 0))
     if total is not None:

@@ -27,7 +27,7 @@ def split_max_pool(graph: ir.Graph) -> None:
         rows = make_node(
             graph,
             "MaxPool",
-            f"{node.name}.rows",
+            f"{node.name}:rows",
             [image],
             shape,
             kernel_shape=(kh, 1),

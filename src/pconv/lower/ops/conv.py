@@ -122,7 +122,7 @@ def _convolve(
             f"{node.name} (Conv): {weight.shape[0]} filters on {inputs[0].channels} channels are unsupported; "
             "allowed up to 65534 of each. Split the layer."
         )
-    forced = node.name in ctx.dense
+    forced = ctx.is_dense(node)
     choices = ranked_choices(bare, weight, node.integer("group"), ctx.target, forced)
     key = layer_key(bare, choices)
     choice, note = ctx.pick(key, choices)

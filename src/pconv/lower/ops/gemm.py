@@ -31,7 +31,7 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
     padded[:outputs] = weight
     kept = (padded != 0).reshape(blocks, BLOCK, features).any(axis=1)
     density = float(kept.mean())
-    sparse = density < SPARSE_BELOW and node.name not in ctx.dense
+    sparse = density < SPARSE_BELOW and not ctx.is_dense(node)
     zeros = 1.0 - np.count_nonzero(weight) / weight.size
     if sparse:
         block, col = np.nonzero(kept)
@@ -54,7 +54,7 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
         offset = np.zeros(0, np.uint32)
         macs = weight.size
         reason = "dense: no zeros" if zeros == 0 else f"dense: only {1 - density:.0%} of its blocks are empty"
-        if node.name in ctx.dense:
+        if ctx.is_dense(node):
             reason = "dense: asked for"
     units = -(-outputs // rows)
     vectors = max(1, rows // lanes)
