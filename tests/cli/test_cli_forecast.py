@@ -59,13 +59,13 @@ def test_forecast_measures_every_variant(cli, model: Path, tmp_path: Path) -> No
 def test_the_parts_of_a_layer_are_its_own(cli, tmp_path: Path) -> None:
     """Of a dilated layer in a small image, each tap is a layer of its own, with copies around it."""
     path = tmp_path / "m.onnx"
-    onnx.save(dilated((20, 20), after=[node("Relu", "y", "z")]), path)
+    onnx.save(dilated((20, 20), channels=16, after=[node("Relu", "y", "z")]), path)
     ran = cli("forecast", path, *QUICK, "--compression", "9", "--group", "1", "--json", "-")
     dense, pruned = json.loads(ran.out)["variants"]
     read = 20 * 20 + 4 * 8 * 20 + 4 * 8 * 8  # outputs of the nine taps
     for variant in (dense, pruned):
         (layer,) = variant["layers"]
-        assert (layer["name"], layer["dense_macs"]) == ("c", 6 * 8 * read)
+        assert (layer["name"], layer["dense_macs"]) == ("c", 16 * 8 * read)
 
 
 def test_forecast_prints_nothing_but_json(cli, model: Path) -> None:

@@ -54,7 +54,9 @@ def test_taps_go_from_one_side_alone():
 @pytest.mark.parametrize("image", [(13, 20), (20, 13), (24, 24), (33, 33)])
 def test_what_mostly_reads_padding_becomes_a_sum_of_taps(image, group):
     apart = (24, 24) if image == (33, 33) else (12, 12)
-    view = check(dilated(image, apart=apart, group=group, after=[node("Relu", "y", "z")]))
+    view = check(
+        dilated(image, apart=apart, group=group, channels=16 * group, after=[node("Relu", "y", "z")])
+    )
     kinds = ops(view)
     assert kinds.count("Conv") == 9 and kinds.count("Add") == 7
     assert kinds.count("Subsample") == kinds.count("Pad") == 8
@@ -64,7 +66,7 @@ def test_what_mostly_reads_padding_becomes_a_sum_of_taps(image, group):
 
 
 def test_a_row_is_split_by_columns_alone():
-    view = check(dilated((5, 15), size=(1, 3), apart=(1, 12)))
+    view = check(dilated((5, 15), size=(1, 3), apart=(1, 12), channels=16))
     assert ops(view).count("Conv") == 3
 
 
@@ -76,9 +78,11 @@ def test_a_row_is_split_by_columns_alone():
         ((30, 31), {"size": (5, 5), "apart": (6, 6)}, (40, 46)),
         ((16, 64), {"size": (1, 3), "apart": (1, 16)}, (16, 79)),
         ((33, 33), {"group": 2}, (47, 47)),
+        ((20, 13), {"channels": 16, "filters": 16, "group": 16}, (35, 35)),
+        ((60, 20), {"channels": 16, "apart": (1, 12)}, (60, 35)),
         ((1, 200), {"size": (1, 3), "apart": (1, 32), "pads": [0, 64, 0, 0]}, (1, 286)),
     ],
-    ids=["aspp", "two_dilations", "5x5", "columns", "groups", "causal"],
+    ids=["aspp", "two_dilations", "5x5", "columns", "groups", "depthwise", "rows_together", "causal"],
 )
 def test_phases_of_an_image_stand_side_by_side(image, options, places):
     view = check(dilated(image, after=[node("Sigmoid", "y", "z")], **options))
@@ -101,7 +105,9 @@ def test_integers_stay_integers():
 def test_names_that_the_model_has_stay_its_own(image):
     taken = [(f"c:{part}", f"c:{part}.out") for part in ("apart", "together", "tap0_1", "read0_1")]
     others = [node("Tanh", "y", value, name) for name, value in taken]
-    model = dilated(image, after=[*others, node("Sum", " ".join(value for _, value in taken), "z")])
+    model = dilated(
+        image, channels=16, after=[*others, node("Sum", " ".join(value for _, value in taken), "z")]
+    )
     view = check(model)
     assert {name for name, _ in taken} <= {n.name for n in view.nodes if n.op == "Activation"}
 

@@ -59,8 +59,8 @@ def test_it_answers_as_the_cpu_does(model: Path, x: np.ndarray) -> None:
 
 @pytest.mark.parametrize("image", [(33, 40), (20, 13)], ids=["phases", "taps"])
 def test_dilated_convolutions_in_parts(image: tuple[int, int]) -> None:
-    x = np.random.default_rng(2).standard_normal((1, 6, *image), np.float32)
-    model = dilated(image)
+    x = np.random.default_rng(2).standard_normal((1, 16, *image), np.float32)
+    model = dilated(image, channels=16)
     with pconv.compile(model, target="opencl") as gpu, pconv.compile(model, threads=1) as cpu:
         expected = cpu(x)
         np.testing.assert_allclose(gpu(x), expected, atol=1e-5 * np.abs(expected).max())

@@ -6,8 +6,8 @@ Conv(3x3, dilation 24, pads 24) of an image 33x33      the middle tap reads all 
     x -> Subsample -> Conv(tap) -> Pad -> Add -> Add ... ----.
     x --------------------------------------------------> Conv(middle tap, bias, activation)
 
-Where each phase of an image has two positions at most, this is less than the phases side by side (`part_dilated`) are.
-Source: ours.
+Where each phase of an image has two positions at most, this is less than the phases side by side (`part_dilated`) are,
+unless a filter reads so few channels that the copies around each tap are most of it. Source: ours.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,19 +22,22 @@ from ..site import Array, shape_of
 
 MOST = 2
 """Positions of a phase."""
+MANY = 16
+"""Channels that a filter reads, from which on products cost more than the copies around each tap."""
 Read = tuple[int, int, int]
 """A tap, and the outputs for which it reads the image, not its padding: from, to."""
 
 
 def split_dilated(graph: ir.Graph) -> None:
-    """Split every such convolution that has stride 1, keeps its image's size, and stands alone."""
+    """Split every such convolution of many channels that has stride 1, keeps its image's size, and stands alone."""
     for node in list(graph):
         if not is_op(node, "Conv") or max(ints(node, "dilations")) == 1 or ints(node, "strides") != (1, 1):
             continue
-        image, dilations = shape_of(source(node))[2:], ints(node, "dilations")
-        few = all(size <= MOST * apart for size, apart in zip(image, dilations, strict=True) if apart > 1)
+        image, (_, channels, *taps) = shape_of(source(node))[2:], weight(node, 1).shape
+        sides = zip(image, taps, ints(node, "dilations"), strict=True)
+        few = all(size <= MOST * apart for size, count, apart in sides if count > 1)
         alone = len(node.inputs) == 3 and not get(node, "pool")
-        if few and alone and shape_of(node.outputs[0])[2:] == image:
+        if few and channels >= MANY and alone and shape_of(node.outputs[0])[2:] == image:
             _split(graph, node, list(product(*(_reads(node, axis) for axis in (0, 1)))))
 
 
