@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
 from graph.reference import execute
@@ -203,6 +205,13 @@ def run_library_under_qemu(
         env=toolchain.environment(zig, zig),
     )
     return subprocess.run([*QEMU, "-cpu", core, str(work / "main")], input=x.tobytes(), capture_output=True)
+
+
+def by_onnxruntime(model: onnx.ModelProto, feeds: Feeds) -> Results:
+    """Run a model in ONNX Runtime."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, feeds), strict=True))
 
 
 def assert_right(view: GraphView, feeds: Feeds, results: Results, dtype: str = "fp32") -> None:

@@ -4,22 +4,30 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 from graph.models import normalise
 from pconv.cache import Cache
 from pconv.targets import Target
 
-from .harness import HOSTS, Feeds, Results, assert_right, random_feeds, run_here, run_under_qemu
+from .harness import (
+    HOSTS,
+    Feeds,
+    Results,
+    assert_right,
+    by_onnxruntime,
+    random_feeds,
+    run_here,
+    run_under_qemu,
+)
 from .networks import NETWORKS
 from .random_network import random_network
 
 
 def assert_like_onnxruntime(model: onnx.ModelProto, feeds: Feeds, results: Results) -> None:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    for want, (name, got) in zip(session.run(None, feeds), results.items(), strict=True):
-        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5 * np.abs(want).max(), err_msg=name)
+    for name, want in by_onnxruntime(model, feeds).items():
+        atol = 1e-5 * np.abs(want).max()
+        np.testing.assert_allclose(results[name], want, rtol=1e-4, atol=atol, err_msg=name)
 
 
 @pytest.mark.cc

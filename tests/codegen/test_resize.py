@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import helper
 
@@ -17,7 +16,17 @@ from pconv.lower import kernels as k
 from pconv.lower import lower
 from pconv.targets import Target
 
-from .harness import EVERY_CORE, HOSTS, TOLERANCE, Feeds, Results, random_feeds, run_here, run_under_qemu
+from .harness import (
+    EVERY_CORE,
+    HOSTS,
+    TOLERANCE,
+    Feeds,
+    Results,
+    by_onnxruntime,
+    random_feeds,
+    run_here,
+    run_under_qemu,
+)
 
 # Channels, height and width, and what they become.
 SIZES = (
@@ -68,8 +77,7 @@ def feeds() -> Feeds:
 
 @pytest.fixture(scope="module")
 def wanted(feeds: Feeds) -> Results:
-    session = onnxruntime.InferenceSession(MODEL.SerializeToString(), providers=["CPUExecutionProvider"])
-    return dict(zip(VIEW.outputs, session.run(list(VIEW.outputs), feeds), strict=True))
+    return by_onnxruntime(MODEL, feeds)
 
 
 def assert_close(results: Results, wanted: Results, dtype: str = "fp32") -> None:
@@ -155,8 +163,7 @@ def heads_and_answers() -> tuple[GraphView, Feeds, Results]:
     model = heads()
     view = normalise(model)
     feeds = random_feeds(view)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return view, feeds, dict(zip(view.outputs, session.run(list(view.outputs), feeds), strict=True))
+    return view, feeds, by_onnxruntime(model, feeds)
 
 
 @pytest.mark.cc
