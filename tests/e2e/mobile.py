@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .mobile_attention import ATTENTION
 from .mobile_parts import PARTS
 
 Activation = Callable[[], nn.Module]
@@ -321,6 +322,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "stylist": (stylist, (1, 3, 24, 20)),
     "convnext": (Convnext, (1, 3, 36, 28)),
     **PARTS,
+    **ATTENTION,
 }
 
 

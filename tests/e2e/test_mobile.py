@@ -17,8 +17,8 @@ from .mobile import NETWORKS, make
 pytestmark = [pytest.mark.cc, pytest.mark.torch, pytest.mark.slow]
 
 
-SINCE = {"convnext": 17}
-"""Older opsets have no layer norm."""
+SINCE = dict.fromkeys(("convnext", "mobilevit", "vision_transformer", "multihead_attention", "levit"), 17)
+"""Older opsets have no layer norm, and no unflatten."""
 
 
 def assert_alike(module: nn.Module, engine: pconv.Engine, shape: tuple[int, ...]) -> None:
@@ -40,7 +40,8 @@ def assert_alike(module: nn.Module, engine: pconv.Engine, shape: tuple[int, ...]
 @pytest.mark.parametrize("name", NETWORKS)
 def test_compiled(name: str) -> None:
     module, shape = make(name)
-    assert_alike(module, pconv.compile(module, inputs=shape), shape)
+    for threads in (1, 2):
+        assert_alike(module, pconv.compile(module, inputs=shape, threads=threads), shape)
 
 
 @pytest.mark.parametrize("opset", [11, 17])

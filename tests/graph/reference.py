@@ -137,9 +137,18 @@ def channel_shuffle(node: NodeView, x):
     return x.reshape(1, group, c // group, h, w).swapaxes(1, 2).reshape(x.shape)
 
 
-def softmax(_: NodeView, x):
-    e = np.exp(x - x.max(1, keepdims=True))
-    return e / e.sum(1, keepdims=True)
+def softmax(node: NodeView, x):
+    axis = node.integer("axis")
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+def matmul(node: NodeView, a, b):
+    a, b = (
+        x.swapaxes(2, 3) if node.attrs[f"transpose_{name}"] else x
+        for name, x in zip("ab", (a, b), strict=True)
+    )
+    return a @ b * node.attrs["scale"]
 
 
 OPS = {
@@ -160,6 +169,7 @@ OPS = {
     "Affine": affine,
     "Concat": lambda _, *parts: np.concatenate(parts, 1),
     "Softmax": softmax,
+    "MatMul": matmul,
     "Keep": lambda node, a, b: activate(node, np.where(b != 0, a, 0)),
     "ArgMax": lambda _, x: x.argmax(1, keepdims=True).astype(x.dtype),
     "Flatten": lambda node, x: x.reshape(node.out_shape),

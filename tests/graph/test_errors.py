@@ -88,9 +88,15 @@ CASES = {
     "powers of each": (
         node("Pow", "x w", "y", name="n"), X4, {"w": np.ones(6, np.float32)},
         "n (Pow): its exponent has shape [6]; allowed: one number."),
-    "attention": (
-        node("MatMul", "x x", "y", name="n"), X4, {},
-        "n (MatMul): it multiplies two computed matrices, as in attention; allowed: a constant matrix, or a vector. "),
+    "einsum of three": (
+        node("Einsum", "x x x", "y", name="n", equation="abij,abjk,abkl->abil"), (1, 2, 3, 3), {},
+        "n (Einsum): the equation abij,abjk,abkl->abil; allowed: one product of two matrices."),
+    "einsum that sums alone": (
+        node("Einsum", "x x", "y", name="n", equation="abij,abik->abk"), X4, {},
+        "n (Einsum): the equation abij,abik->abk; allowed: one product of two matrices."),
+    "einsum over the batch": (
+        node("Einsum", "x x", "y", name="n", equation="abij,abkj->bik"), X4, {},
+        "n (Einsum): the equation abij,abkj->bik; allowed: the batch first in all of it."),
     "negative depth": (
         node("Celu", "x", "y", name="n", alpha=-0.5), X4, {},
         "n (Celu): its alpha is -0.5; allowed: more than 0."),
@@ -171,21 +177,13 @@ def test_all_unsupported_operators_are_named_at_once():
         normalise(make(nodes, {"x": X4}, ["y"], {"k": np.array([2], INT)}))
 
 
-def test_attention_is_refused_before_what_stands_around_it():
-    nodes = [
-        *(
-            node("TopK", "x k", "v i", name="first"),
-            node("MatMul", "x x", "m", name="n"),
-            node("Sin", "m", "y"),
-        ),
-        node("MatMul", "x x", "z"),
-    ]
-    model = make(nodes, {"x": X4}, ["y", "z"], {"k": np.array([2], INT)})
+def test_matrices_of_different_ranks():
+    nodes = [node("Reshape", "x s", "r"), node("MatMul", "x r", "y", name="n")]
     with pytest.raises(
         UnsupportedError,
-        match=r"n \(MatMul\): .* as in attention \(and in 1 more places\); allowed: a constant",
+        match=r"n \(MatMul\): it multiplies computed matrices \[1, 4, 6, 6\] and \[1, 24, 6\]; allowed: one rank",
     ):
-        normalise(model)
+        normalise(make(nodes, {"x": (1, 4, 6, 6)}, ["y"], ints(s=[1, 24, 6])))
 
 
 def test_activations_of_different_shapes():

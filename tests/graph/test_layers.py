@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from pconv.errors import UnsupportedError
-
 from .models import INT, check, floats, make, node, normalise, ops, rand
 
 TRANSPOSED = [
@@ -140,11 +138,3 @@ def test_weights_that_a_batch_norm_standardises(outputs):
     wanted = (weights["k"][0] - weights["m0"][:, None]) / np.sqrt(weights["v0"] + 1e-5)[:, None]
     wanted = wanted * weights["s"][:, None] + weights["b"][:, None]
     np.testing.assert_allclose(view.nodes[0].weights[1].reshape(4, 27), wanted, rtol=1e-5, atol=1e-5)
-
-
-def test_a_product_of_unknown_shapes_is_attention_where_something_else_fails_first():
-    nodes = [node("Transpose", "x", "t", perm=[1, 0, 2, 3]), node("MatMul", "t x", "y", name="n")]
-    with pytest.raises(
-        UnsupportedError, match=r"n \(MatMul\): it multiplies two computed matrices, as in attention;"
-    ):
-        normalise(make(nodes, {"x": (1, 4, 6, 6)}, ["y"]))

@@ -185,7 +185,7 @@ def test_every_step_says_what_it_does() -> None:
             assert s.tasks >= 1 and s.params.get("grain", 1) >= 1
             assert s.kernel.name.startswith("f32_") and s.kernel.name.replace("_", "").isalnum()
             work = s.work
-            assert (work.dense_macs > 0) == (s.op in ("Conv", "Gemm")) == bool(work.reason)
+            assert (work.dense_macs > 0) == (s.op in ("Conv", "Gemm", "MatMul")) == bool(work.reason)
             assert work.reason == "" or work.reason.partition(":")[0].removesuffix(" Winograd").endswith(
                 ("dense", "sparse")
             )

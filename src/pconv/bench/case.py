@@ -200,6 +200,9 @@ def out_shape(case: Case) -> Shape:
             return (1, case.channels, *windows(ints("kernel_shape")))
         case "GlobalAveragePool":
             return (1, case.channels, 1, 1)
+        case "MatMul":
+            m, n = case.image[bool(attrs["transpose_a"])], case.other[1 if attrs["transpose_b"] else 2]
+            return (1, case.channels, m, n)
         case "ArgMax":
             return (1, 1, *case.image)
         case "Flatten":

@@ -65,6 +65,23 @@ def planes(
     return [case, replace(case, name=f"{name}_inner", before="clip")]
 
 
+def matrices(name: str, channels: int, m: int, k: int, n: int, *, scale: float = 1.0) -> list[Case]:
+    """Return products of [m, k] and [k, n], each of which lies so or the other way round."""
+    return [
+        Case(
+            f"{name}_{'nt'[a]}{'nt'[b]}",
+            "MatMul",
+            channels,
+            (k, m) if a else (m, k),
+            attrs={"transpose_a": a, "transpose_b": b, "scale": scale},
+            tensors=2,
+            other=(channels, n, k) if b else (channels, k, n),
+        )
+        for a in (0, 1)
+        for b in (0, 1)
+    ]
+
+
 def window(
     name: str, op: str, image: tuple[int, int], size: int, stride: int, pads: tuple[int, ...], count: int = -1
 ) -> list[Case]:
@@ -259,6 +276,10 @@ _PLANES = (
     *planes("concat_rows", "Concat", 9, (), tensors=2),
     *planes("softmax", "Softmax", 10, ()),
     *planes("softmax_planes", "Softmax", 10, SMALL),
+    *planes("softmax_planes_wide", "Softmax", 3, (23, 25)),
+    *planes("softmax_rows", "Softmax", 3, (5, 49), {"axis": 3}),
+    *planes("softmax_short_rows", "Softmax", 2, (9, 3), {"axis": 3}),
+    *planes("softmax_middle", "Softmax", 3, ODD, {"axis": 2}),
     *planes("argmax", "ArgMax", 10, SMALL),
     *planes("argmax_rows", "ArgMax", 10, ()),
     *planes("argmax_one", "ArgMax", 1, ODD),
@@ -302,6 +323,23 @@ _PLANES = (
     *planes("affine_rows", "Affine", 9, (), act="relu"),
 )
 
+# Planes and sizes m, k, n; in blocks before, a scale.
+_MATRICES = (
+    *matrices("matmul_1x1x1", 1, 1, 1, 1),
+    *matrices("matmul_1x7x1", 3, 1, 7, 1),
+    *matrices("matmul_7x1x3", 2, 7, 1, 3),
+    *matrices("matmul_5x3x17", 9, 5, 3, 17),
+    *matrices("matmul_49x32x49", 1, 49, 32, 49, scale=0.125),
+    *matrices("matmul_13x49x7", 2, 13, 49, 7),
+    *matrices("matmul_33x6x64", 3, 33, 6, 64),
+    *matrices("matmul_98x21x30", 1, 98, 21, 30),
+    *matrices("matmul_1x50x196", 2, 1, 50, 196),
+    *(
+        replace(c, name=f"{c.name}_inner", before="clip")
+        for c in matrices("matmul_7x20x9", 5, 7, 20, 9, scale=3.0)
+    ),
+)
+
 # Of the sizes that networks have: for benchmarks, and for the schedules that only such sizes take.
 _LAYERS = (
     conv("layer_first", 3, 64, (56, 56), act="relu"),
@@ -328,6 +366,7 @@ FAMILIES: Mapping[str, tuple[Case, ...]] = MappingProxyType(
         "depthwise": _DEPTHWISE,
         "rows": _ROWS,
         "planes": _PLANES,
+        "matrices": _MATRICES,
         "layers": _LAYERS,
     }
 )

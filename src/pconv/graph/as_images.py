@@ -1,16 +1,18 @@
 """What works element by element takes an image as it was before its shape was changed, and its result is changed so.
 
-    Transpose(last) -> Gelu -> Transpose(first)    =>    Gelu
+    Transpose(last) -> Gelu -> Transpose(first)    =>    Gelu                            so with channels last in rows
     rows -> BatchNormalization -> Relu -> image    =>    BatchNormalization -> Relu      of an image of one row
 
 So what belongs to a convolution still follows it.
 """
 
 from collections.abc import Callable, Sequence
+from math import prod
 
+import numpy as np
 import onnx_ir as ir
 
-from .edit import ints, is_op, source
+from .edit import is_op, source
 from .nodes import Shape
 from .ops import (
     activation,
@@ -23,7 +25,7 @@ from .ops import (
     prelu,
     where,
 )
-from .ops.transpose import CHANNELS_FIRST, CHANNELS_LAST, permuted
+from .ops.transpose import CHANNELS_FIRST, CHANNELS_LAST, image_behind, last_again, last_as_image, permuted
 from .site import Array, Operand, Site, shape_of
 
 ELEMENTWISE = {
@@ -32,20 +34,22 @@ ELEMENTWISE = {
 _PER_CHANNEL = {*batch_normalization.CONVERTERS, *prelu.CONVERTERS, *identity.CONVERTERS}
 
 Operands = list[Operand | None]
-Change = Callable[[Site, ir.Value], ir.Value]
+Change = Callable[[ir.Value], ir.Value]
 
 
-def as_images(node: ir.Node, operands: Sequence[Operand | None]) -> tuple[Operands, Change] | None:
-    """Give a node's operands as they were before, and what changes its result; None where they were no images."""
+def as_images(site: Site) -> Change | None:
+    """Let a node read its operands as they were; return what changes its result, None where they were no images."""
+    operands, op = site.operands, site.op
     if not any(isinstance(operand, ir.Value) for operand in operands):
         return None
-    if node.op_type in ELEMENTWISE and (before := _each(operands, _first, _constant_first)) is not None:
-        return before, lambda site, y: permuted(site, y, CHANNELS_LAST, "last")
-    parameters = node.op_type in _PER_CHANNEL
-    if parameters or node.op_type in ELEMENTWISE:
-        constant = (lambda array: array) if parameters and node.op_type != "PRelu" else _constant_image
+    if op in ELEMENTWISE and (change := _channels_first(site)) is not None:
+        return change
+    parameters = op in _PER_CHANNEL and not site.reads_unbatched
+    if parameters or op in ELEMENTWISE:
+        constant = (lambda array: array) if parameters and op != "PRelu" else _constant_image
         if (before := _each(operands, _image, constant)) is not None:
-            return before, lambda site, y: site.reshape(y, _row(shape_of(y)), "row")
+            site.operands = before
+            return lambda y: site.reshape(y, _row(shape_of(y)), "row")
     return None
 
 
@@ -69,12 +73,44 @@ def _each(
     return moved
 
 
-def _first(value: ir.Value) -> ir.Value | None:
-    """Give what was transposed to channels last."""
-    producer = value.producer()
-    if producer is None or not is_op(producer, "Transpose") or ints(producer, "perm") != CHANNELS_LAST:
+def _channels_first(site: Site) -> Change | None:
+    """Let a node read the images that channels went last in: all of one size, or without rows and columns.
+
+    What never was one becomes one where it is as large as another that was.
+    """
+    values = [x for x in site.operands if isinstance(x, ir.Value)]
+    images = {x: image for x in values if (image := image_behind(x)) is not None}
+    if not images:
         return None
-    return source(producer)
+    if len(images) == len(set(values)) and all(_first(shape_of(x)) == shape_of(y) for x, y in images.items()):
+        before = _each(site.operands, images.get, _constant_first)
+        if before is None:
+            return None
+        site.operands = before
+        return lambda y: permuted(site, y, CHANNELS_LAST, "last")
+    shape = max((shape_of(x) for x in values), key=prod)
+    sizes = [shape_of(image) for x, image in images.items() if shape_of(x) == shape]
+    if not sizes or any(shape_of(x) != shape and prod(shape_of(x)[:-1]) != 1 for x in values):
+        return None
+    size = max(sizes, key=lambda size: size[2])
+    constants = _each(site.operands, lambda x: x, lambda array: _constant_like(array, shape, size))
+    if constants is None:
+        return None
+    site.operands = [
+        _sized(site, x, (*size[:2], *(size[2:] if shape_of(x) == shape else (1, 1))), f"image{i}")
+        if isinstance(x, ir.Value)
+        else x
+        for i, x in enumerate(constants)
+    ]
+    return lambda y: last_again(site, y, shape)
+
+
+def _sized(site: Site, x: ir.Value, size: Shape, step: str) -> ir.Value:
+    return site.reshape(last_as_image(site, x, step), size, f"{step}.sized")
+
+
+def _first(shape: Shape) -> Shape | None:
+    return (shape[0], shape[3], *shape[1:3]) if len(shape) == 4 else None
 
 
 def _constant_first(array: Array) -> Array | None:
@@ -83,6 +119,19 @@ def _constant_first(array: Array) -> Array | None:
     if array.ndim > 4:
         return None
     return array.reshape((1,) * (4 - array.ndim) + array.shape).transpose(CHANNELS_FIRST)
+
+
+def _constant_like(array: Array, shape: Shape, size: Shape) -> Array | None:
+    """Give a constant for rows of a shape, channels last, as one for images of a size."""
+    if array.size == 1:
+        return array
+    if array.ndim > len(shape) or any(
+        n not in (1, m) for n, m in zip(array.shape[::-1], shape[::-1], strict=False)
+    ):
+        return None
+    if array.size == array.shape[-1]:
+        return array.reshape(1, -1, 1, 1)
+    return np.broadcast_to(array, shape).reshape(1, *size[2:], size[1]).transpose(CHANNELS_FIRST)
 
 
 def _image(value: ir.Value) -> ir.Value | None:

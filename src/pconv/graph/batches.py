@@ -16,7 +16,7 @@ import onnx_ir as ir
 from ..errors import UnsupportedError
 from .as_images import ELEMENTWISE
 from .ops import arg_max, identity, reduce, reshape, softmax
-from .site import Operand
+from .site import Operand, shape_of
 
 Drop = Literal["", "here", "in outputs"]
 
@@ -26,6 +26,8 @@ _ALONG = {
     *(*softmax.CONVERTERS, *arg_max.CONVERTERS, *reduce.CONVERTERS, *reshape.CONVERTERS),
 }
 _ROWS = {"Gemm", "MatMul", *softmax.CONVERTERS}
+_LAST = {"BatchNormalization", "Gemm", "LayerNormalization", "MatMul", "Shape", "Size", "Transpose"}
+"""Operators of what comes last, or of all dimensions."""
 
 
 class Batches:
@@ -52,11 +54,16 @@ class Batches:
         read = list(zip(node.inputs, operands, strict=True))
         computed = [value for value, operand in read if value is not None and isinstance(operand, ir.Value)]
         kinds = {self._dropped.get(value, "") for value in computed}
-        single = all(operand.size == 1 for _, operand in read if isinstance(operand, np.ndarray))
+        rank = max(
+            (len(shape_of(operand)) for _, operand in read if isinstance(operand, ir.Value)), default=0
+        )
+        constants = [operand for _, operand in read if isinstance(operand, np.ndarray)]
+        narrow = all(operand.ndim < rank for operand in constants)
+        single = all(operand.size == 1 for operand in constants)
         if "here" not in kinds:
             return "in outputs" if kinds == {"in outputs"} and node.op_type in _ALIKE | _ROWS else ""
-        alike = node.op_type in _ALIKE | {"Concat"} and single
-        if kinds == {"here"} and (alike or node.op_type in _ALONG):
+        alike = (node.op_type in _ALIKE and narrow) or (node.op_type == "Concat" and single)
+        if kinds == {"here"} and (alike or node.op_type in _ALONG | _LAST):
             return "here"
         raise UnsupportedError(
             f"{name} ({node.op_type}): it reads what has no batch any more; allowed: operators that work element by "

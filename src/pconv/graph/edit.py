@@ -60,6 +60,21 @@ def source(node: ir.Node, i: int = 0) -> ir.Value:
     return value
 
 
+def line_of(node: ir.Node) -> tuple[float, float] | None:
+    """Give scale and shift of an Affine that has one of each for all channels, and no activation."""
+    if not is_op(node, "Affine") or get(node, "activation") != "none":
+        return None
+    scale, shift = weight(node, 1), weight(node, 2)
+    alike = bool((scale == scale[0]).all() and (shift == shift[0]).all())
+    return (float(scale[0]), float(shift[0])) if alike else None
+
+
+def factor_of(node: ir.Node) -> float:
+    """Give what a node multiplies by, if it does nothing else; else 0."""
+    found = line_of(node)
+    return found[0] if found and found[1] == 0 else 0.0
+
+
 def make_node(
     graph: ir.Graph,
     op: str,

@@ -1,6 +1,6 @@
 """What cannot be translated is refused before any work is done."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import onnx_ir as ir
 
@@ -25,37 +25,13 @@ _INSTEAD = {
 
 
 def refuse(source: ir.Graph, names: Mapping[ir.Node, str]) -> None:
-    """Refuse what no converter can do, before any is asked: attention first, then operators that have none.
+    """Refuse operators that have no converter, before any is asked.
 
     Raises: UnsupportedError.
     """
-    matrices = [node for node in products(source) if _says_matrices(node)]
-    if matrices:
-        raise refused_products(matrices, names)
     for node in _computed(source):
         if converter_of(node) is None:
             raise unknown(node, names[node], source)
-
-
-def products(source: ir.Graph) -> list[ir.Node]:
-    """Find the products of two computed operands; all but those with a vector are as in attention."""
-    computed = {value for value in source.inputs if value.name not in source.initializers}
-    found = []
-    for node in _computed(source):
-        computed.update(node.outputs)
-        if node.op_type in ("MatMul", "Einsum") and all(value in computed for value in node.inputs[:2]):
-            found.append(node)
-    return found
-
-
-def refused_products(nodes: Sequence[ir.Node], names: Mapping[ir.Node, str]) -> UnsupportedError:
-    """Make the error for products of two computed matrices."""
-    first, more = nodes[0], len(nodes) - 1
-    also = f" (and in {more} more places)" if more else ""
-    return UnsupportedError(
-        f"{names[first]} ({first.op_type}): it multiplies two computed matrices, as in attention{also}; allowed: a "
-        "constant matrix, or a vector. Compile the part before this node, or a network of convolutions alone."
-    )
 
 
 def converter_of(node: ir.Node) -> Converter | None:
@@ -85,13 +61,6 @@ def unknown(node: ir.Node, name: str, source: ir.Graph) -> UnsupportedError:
         f"{name} ({_kind(node)}): this operator is unsupported{hint}{also}; allowed: the {len(CONVERTERS)} that "
         f"docs/operators.md lists. {instead}"
     )
-
-
-def _says_matrices(node: ir.Node) -> bool:
-    """Tell whether the file gives both operands of a product sizes, and by these no one is a vector."""
-    shapes = [None if value is None else value.shape for value in node.inputs[:2]]
-    sizes = [shape[side] for shape, side in zip(shapes, (-2, -1), strict=False) if shape and len(shape) > 1]
-    return len(sizes) == 2 and 1 not in sizes
 
 
 def _computed(source: ir.Graph) -> Iterator[ir.Node]:

@@ -118,7 +118,7 @@ class Site:
         `reads_unbatched` says that the source has no batch in them: its axis 0 is our axis 1 (see `batches.py`).
         """
         self.node = node
-        self.operands = operands
+        self.operands: Sequence[Operand | None] = operands
         self.types = types
         self.opset = opset
         self.builder = builder

@@ -18,7 +18,7 @@ from .batches import Batches
 from .folding import fold, is_foldable
 from .naming import node_names
 from .reason import reason
-from .refusal import converter_of, products, refuse, refused_products, unknown
+from .refusal import converter_of, refuse, unknown
 from .shapes import input_shape, is_for_one_sample, source_batch
 from .site import Array, Builder, Operand, Site, shape_of
 from .types import Types
@@ -58,14 +58,8 @@ def translate(model: ir.Model) -> ir.Model:
     _know_constants(source, known)
     names = node_names(source)
     refuse(source, names)
-    try:
-        for node, name in names.items():
-            _convert(node, name, state)
-    except UnsupportedError as error:
-        attention = [node for node in products(source) if node.outputs[0] not in known]
-        if attention:
-            raise refused_products(attention, names) from error
-        raise
+    for node, name in names.items():
+        _convert(node, name, state)
     _finish(state)
     return ir.Model(
         builder.graph,
@@ -113,19 +107,12 @@ def _convert(node: ir.Node, name: str, state: _State) -> None:
     state.types.check(node, name, operands)
     dropped = state.batches.inherited(node, name, operands)
     try:
-        images, read = as_images(node, operands), state.types.read(node, operands)
-        site = Site(
-            node,
-            name,
-            operands if images is None else images[0],
-            read,
-            state.opset,
-            state.builder,
-            dropped == "here",
-        )
+        read = state.types.read(node, operands)
+        site = Site(node, name, operands, read, state.opset, state.builder, dropped == "here")
+        change = as_images(site)
         made = converter(site)
-        if images is not None and isinstance(made, ir.Value):
-            made = site.named(made, images[1](site, made))
+        if change is not None and isinstance(made, ir.Value):
+            made = site.named(made, change(made))
         state.types.note(node, read)
         state.batches.note(node, dropped if site.drops_batch is None else site.drops_batch)
     except PconvError:

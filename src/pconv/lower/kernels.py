@@ -401,15 +401,49 @@ class ConstantKernel:
 
 @dataclass(frozen=True, slots=True)
 class SoftmaxKernel:
-    """Softmax over the channels of each position of a dense NCHW tensor."""
+    """Softmax along the middle one of three dimensions that a dense tensor is seen as."""
 
-    channels: int
-    positions: int
+    outer: int
+    length: int
+    inner: int
+    lanes: int
 
     @property
     def name(self) -> str:
         """The C function's name."""
-        return f"f32_softmax_{self.channels}x{self.positions}"
+        return f"f32_softmax_{self.outer}x{self.length}x{self.inner}_v{self.lanes}"
+
+
+@dataclass(frozen=True, slots=True)
+class MatMulKernel:
+    """Products of dense matrices, one a plane: [m, k] @ [k, n] * scale; `transposed` says which of both lie as [k, m]
+    and [n, k].
+
+    A tile of `rows` x `vectors` sums stays in registers; `parts` of the rows are tasks of their own, each of which
+    packs what it reads of the second matrix.
+    """
+
+    m: int
+    k: int
+    n: int
+    transposed: tuple[bool, bool]
+    scale: float
+    lanes: int
+    rows: int = 1
+    vectors: int = 1
+    parts: int = 1
+
+    @property
+    def columns(self) -> int:
+        """Columns of the second matrix that are packed together."""
+        return self.vectors * self.lanes
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        marks = "".join("t" if flag else "n" for flag in self.transposed)
+        what = f"matmul_{marks}_{self.m}x{self.k}x{self.n}_{self.rows}x{self.vectors}"
+        return _named(self, what, self.lanes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,6 +471,7 @@ Kernel = (
     | ElementwiseKernel
     | ConstantKernel
     | SoftmaxKernel
+    | MatMulKernel
     | ArgMaxKernel
     | WinogradInputKernel
     | WinogradOutputKernel

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from pconv.lower.kernels import Kernel
-from pconv.lower.layout import Layout
+from pconv.lower.layout import LINE_BYTES, Layout
 from pconv.targets import Target
 
 Space = Literal["arena", "prepared", "input", "output", "scratch"]
@@ -76,7 +76,7 @@ class Step:
     Winograd's transforms where these and the multiplications take turns: each task is a strip of tiles, on which all
     three work in the thread's scratch. What is `within` has no tasks of its own: those of the step before it are blocks
     of channels, on which both work in turns, the output of the first in the thread's scratch. `over` names the input
-    whose place the output takes, "" where it has its own.
+    whose place the output takes, "" where it has its own. `room` is what a task keeps in the thread's scratch.
     """
 
     name: str
@@ -92,6 +92,7 @@ class Step:
     around: "tuple[Step, Step] | None" = None
     within: bool = False
     over: str = ""
+    room: Tensor | None = None
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -101,15 +102,13 @@ class Step:
     @property
     def scratch_bytes(self) -> int:
         """What each thread needs for itself, a multiple of 64."""
-        return max(
-            (
-                t.offset + t.nbytes
-                for s in (self, *(self.around or ()))
-                for t in (*s.inputs, s.output)
-                if t.space == "scratch"
-            ),
-            default=0,
-        )
+        ends = [
+            t.offset + t.nbytes
+            for s in (self, *(self.around or ()))
+            for t in (*s.inputs, s.output, s.room)
+            if t and t.space == "scratch"
+        ]
+        return -(-max(ends, default=0) // LINE_BYTES) * LINE_BYTES
 
 
 @dataclass(frozen=True, slots=True, eq=False)

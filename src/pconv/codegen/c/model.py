@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pconv.codegen.c import conv, gemm, interleave, planes, resize, winograd
+from pconv.codegen.c import conv, gemm, interleave, matmul, planes, resize, softmax, winograd
 from pconv.codegen.c.prelude import ctype
-from pconv.lower.kernels import ConvKernel, GemmKernel, Kernel
+from pconv.lower.kernels import ConvKernel, GemmKernel, Kernel, MatMulKernel
 from pconv.lower.plan import Plan, Step, Tensor
 from pconv.lower.schedule import tiles
 from pconv.targets.dtype import FP32
@@ -20,6 +20,7 @@ _FIELDS = {
         ("groups", "parts", "planes", "channels"),
     ),
     GemmKernel: (("index", "offset", "weight", "bias"), ("features", "outputs", "units", "tasks")),
+    MatMulKernel: ((), ("planes", "tasks")),
 }
 _PLANE_FIELDS = (
     ("base", "table", "holes", "scale", "shift", "shape", "value"),
@@ -102,7 +103,9 @@ def render_kernel(kernel: Kernel) -> str:
         case k.ConstantKernel():
             return planes.render_constant(kernel)
         case k.SoftmaxKernel():
-            return planes.render_softmax(kernel)
+            return softmax.render(kernel)
+        case k.MatMulKernel():
+            return matmul.render(kernel)
         case k.ArgMaxKernel():
             return planes.render_arg_max(kernel)
         case k.WinogradInputKernel():
@@ -119,12 +122,19 @@ def _signature(kernel: Kernel) -> str:
             return conv.signature(kernel)
         case GemmKernel():
             return gemm.signature(kernel)
+        case MatMulKernel():
+            return matmul.signature(kernel)
         case _:
             return planes.signature(kernel)
 
 
 def _args_types() -> str:
-    return conv.ARGS.format(weight="void") + gemm.ARGS.format(index="void", weight="void") + planes.ARGS
+    return (
+        conv.ARGS.format(weight="void")
+        + gemm.ARGS.format(index="void", weight="void")
+        + matmul.ARGS
+        + planes.ARGS
+    )
 
 
 def _step(i: int, steps: Sequence[Step], places: Places) -> str:
@@ -153,12 +163,15 @@ def _call(
 ) -> str:
     """Return the call of a step's micro-kernel, with its arguments declared before it."""
     pointers, numbers = _FIELDS.get(type(step.kernel), _PLANE_FIELDS)
-    kind = {ConvKernel: "conv_args", GemmKernel: "gemm_args"}.get(type(step.kernel), "plane_args")
+    kinds = {ConvKernel: "conv_args", GemmKernel: "gemm_args", MatMulKernel: "matmul_args"}
+    kind = kinds.get(type(step.kernel), "plane_args")
     fields = [f".{name} = (const void *)(f->weights + {places[name]})" for name in pointers if name in places]
     fields += [f".{name} = {step.params[name]}" for name in numbers if name in step.params]
     inputs = [*(_address(t, scratch) for t in step.inputs), "0", "0"]
     if isinstance(step.kernel, ConvKernel) and step.kernel.points > 1:
         fields.append(f".weight = {inputs.pop(1)}")
+    if step.room:
+        fields.append(f".panel = {_address(step.room, scratch)}")
     first, second = inputs[:2]
     operands = first if isinstance(step.kernel, GemmKernel) else f"{first}, {second}"
     return (

@@ -1,4 +1,4 @@
-"""Everything that walks plane by plane: gather, pooling, element-wise, softmax."""
+"""Everything that walks plane by plane: gather, pooling, element-wise."""
 
 from pconv.codegen.c.activation import apply_scalar, apply_vector
 from pconv.codegen.c.halo import apply_mask, halo, has_halo, masks
@@ -303,24 +303,6 @@ def render_constant(kernel: ConstantKernel) -> str:
     const plane_args *a = args;
     (void)in, (void)other, (void)begin, (void)end;
     memcpy(out, a->value, {kernel.output.plane_bytes} * (size_t)a->planes);
-}}
-"""
-
-
-def render_softmax(kernel: SoftmaxKernel) -> str:
-    """Return the C file of a softmax over channels."""
-    n, step = kernel.channels, kernel.positions
-    return f"""\
-/* {kernel.name} */
-{prelude(4, transcendental=True)}\
-{signature(kernel)} {{
-    (void)other, (void)args, (void)begin, (void)end;
-    for (int32_t i = 0; i < {step}; i++) {{
-        float top = in[i], sum = 0;
-        for (int32_t c = 1; c < {n}; c++) top = in[c * {step} + i] > top ? in[c * {step} + i] : top;
-        for (int32_t c = 0; c < {n}; c++) sum += out[c * {step} + i] = exp_f32(in[c * {step} + i] - top);
-        for (int32_t c = 0; c < {n}; c++) out[c * {step} + i] /= sum;
-    }}
 }}
 """
 

@@ -48,6 +48,12 @@ typedef float wf __attribute__((vector_size(4 * LANES), may_alias)); /* sums of 
 #define NARROW(v) __builtin_convertvector(v, vf)
 """
 
+UNALIGNED = """\
+typedef float uf __attribute__((vector_size(4 * LANES), aligned(4), may_alias)); /* floats that lie anywhere */
+#define LDU(p) (*(const uf *)(p))
+#define STU(p, v) (*(uf *)(p) = (v))
+"""
+
 _TYPES = {"float32": "float", "float16": "_Float16"}
 
 _EXP = """\
@@ -141,6 +147,17 @@ def prelude(lanes: int, dtype: DType = FP32, transcendental: bool = False) -> st
 def widened(dtype: DType, vector: str) -> tuple[str, str]:
     """Return the type of a vector of floats, and an expression of it: what sums of many are kept in."""
     return ("vf", vector) if dtype.computed == "float32" else ("wf", f"WIDE({vector})")
+
+
+def over_lanes(name: str, combine: str, lanes: int) -> str:
+    """Return the function that combines all lanes of a vector; all of its result are that."""
+    text = f"FN vf {name}(vf v) {{\n"
+    half = lanes // 2
+    while half:
+        order = ", ".join(str(i ^ half) for i in range(lanes))
+        text += f"    v = {combine.format('v', f'__builtin_shufflevector(v, v, {order})')};\n"
+        half //= 2
+    return f"{text}    return v;\n}}\n"
 
 
 def needs_exp(kind: str) -> bool:

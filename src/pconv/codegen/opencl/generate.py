@@ -12,7 +12,7 @@ from typing import Any
 
 from pconv.codegen.constants import pack_constants
 from pconv.codegen.manifest import manifest
-from pconv.codegen.opencl import conv, gemm, planes
+from pconv.codegen.opencl import conv, gemm, matmul, planes
 from pconv.codegen.opencl.frame import Text, render_kernel
 from pconv.codegen.opencl.numeric import NUMERICS, Numeric
 from pconv.codegen.program import Program
@@ -90,6 +90,8 @@ def _text(step: Step, name: str) -> Text:
             return planes.constant_planes(kernel, params["planes"])
         case k.GlobalAverageKernel():
             return planes.global_average(kernel, params["planes"])
+        case k.MatMulKernel():
+            return matmul.text(kernel, params["planes"])
         case k.SoftmaxKernel():
             return planes.softmax(kernel)
         case k.ArgMaxKernel():

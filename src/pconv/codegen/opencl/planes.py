@@ -178,12 +178,13 @@ def global_average(kernel: GlobalAverageKernel, planes: int) -> Text:
 
 
 def softmax(kernel: SoftmaxKernel) -> Text:
-    """Return a softmax over channels, each position by one work group, in float."""
-    n, step = kernel.channels, kernel.positions
+    """Return a softmax along an axis, each position by one work group, in float."""
+    n, step = kernel.length, kernel.inner
     body = f"""\
     __local float shared[{SHARED}];
     const uint item = get_local_id(0);
-    in += get_global_id(1), out += get_global_id(1);
+    const uint at = get_global_id(1) / {step} * {n * step} + get_global_id(1) % {step};
+    in += at, out += at;
     float top = -INFINITY;
     for (uint c = item; c < {n}; c += {SHARED}) top = fmax(top, (float)LOAD(in, c * {step}));
     shared[item] = top;
@@ -197,7 +198,7 @@ def softmax(kernel: SoftmaxKernel) -> Text:
     for (uint c = item; c < {n}; c += {SHARED})
         STORE(out, c * {step}, exp((float)LOAD(in, c * {step}) - top) / shared[0]);
 """
-    return Text(body, (), SHARED, step, SHARED, shared=True)
+    return Text(body, (), SHARED, kernel.outer * step, SHARED, shared=True)
 
 
 def arg_max(kernel: ArgMaxKernel) -> Text:

@@ -4,6 +4,7 @@ import numpy as np
 
 from ...errors import ModelError
 from ..site import Operand, Site, shape_of
+from .transpose import last_again, last_as_image
 
 
 def batch_normalization(site: Site) -> Operand:
@@ -12,6 +13,9 @@ def batch_normalization(site: Site) -> Operand:
     if site.attr("training_mode", 0):
         raise site.unsupported("it is in training mode", "inference", "Export the model in eval mode.")
     gamma, beta, mean, variance = (site.weight(i).astype(np.float64) for i in range(1, 5))
+    if site.reads_unbatched and len(shape_of(x)) != 3:
+        raise site.unsupported("what it reads has no batch", "a batch, or rows [n, c]")
+    rows, x = shape_of(x), last_as_image(site, x, "image") if site.reads_unbatched else x
     channels = shape_of(x)[1]
     if any(array.shape != (channels,) for array in (gamma, beta, mean, variance)):
         raise site.malformed(f"its parameters do not have shape [{channels}]")
@@ -24,7 +28,8 @@ def batch_normalization(site: Site) -> Operand:
         )
     scale = gamma / np.sqrt(spread)
     weights = [("scale", scale), ("shift", beta - mean * scale)]
-    return site.emit("Affine", [x], shape_of(x), weights=weights)
+    y = site.emit("Affine", [x], shape_of(x), weights=weights, step="image" if site.reads_unbatched else "")
+    return last_again(site, y, rows) if site.reads_unbatched else y
 
 
 CONVERTERS = {"BatchNormalization": batch_normalization}

@@ -1,6 +1,6 @@
 """Gemm, MatMul with constant weights -> Gemm with weight [out, k] and a bias; of images, channels last, a 1x1 Conv.
 
-A matrix and a vector, both of them computed, are products and their sums.
+MatMul of two computed matrices is in `product`.
 """
 
 from math import prod
@@ -9,9 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from ..site import Array, Operand, Site, shape_of
-from .arithmetic import combined
-from .reduce import added
-from .transpose import last_again, last_as_image, permuted
+from .product import product
+from .transpose import last_again, last_as_image
 
 
 def gemm(site: Site) -> Operand:
@@ -30,48 +29,47 @@ def gemm(site: Site) -> Operand:
         raise site.malformed(
             f"its bias {list(bias.shape)} does not broadcast to {weight.shape[0]} outputs"
         ) from None
-    return _emit(site, _times(weight, site.attr("alpha", 1.0)), _times(bias, site.attr("beta", 1.0)))
+    weight, bias = _times(weight, site.attr("alpha", 1.0)), _times(bias, site.attr("beta", 1.0))
+    if site.reads_unbatched:
+        return _pointwise(site, site.tensor(), weight.T, bias)
+    return _emit(site, weight, bias)
 
 
 def matmul(site: Site) -> Operand:
-    """Convert MatMul of activations and a constant matrix, on either side, or of a matrix and a vector."""
+    """Convert MatMul of activations and a constant matrix, on either side, or of two computed ones."""
     first, second = site.operand(0), site.operand(1)
-    if isinstance(first, ir.Value) and isinstance(second, ir.Value):
-        return _matrix_times_vector(site, first, second)
+    rank = max(len(shape_of(x)) for x in (first, second) if isinstance(x, ir.Value))
+    if not any(isinstance(x, np.ndarray) and _is_one(x, rank) for x in (first, second)):
+        y = product(site, *(_matrices(site, i, rank) for i in (0, 1)))
+        return site.last(y, shape_of(y))
     if isinstance(second, ir.Value):
-        return _left(site, second, _matrix(site, 0, len(shape_of(second))))
+        return _left(site, second, _matrix(site, 0))
     x = site.tensor()
-    weight = _matrix(site, 1, len(shape_of(x)))
+    weight = _matrix(site, 1)
     if len(shape_of(x)) > 2:
         return _pointwise(site, x, weight)
     return _emit(site, weight.T, np.zeros(weight.shape[1], np.float32))
 
 
-def _matrix(site: Site, i: int, rank: int) -> Array:
-    """Give a constant matrix, which may stand alone in more dimensions."""
+def _is_one(weight: Array, rank: int) -> bool:
+    """Tell whether a constant is one matrix, which may stand alone in more dimensions."""
+    return 2 <= weight.ndim <= rank and weight.size == weight.shape[-1] * weight.shape[-2]
+
+
+def _matrices(site: Site, i: int, rank: int) -> ir.Value:
+    """Give an operand of a product; a constant has as many dimensions as the other one."""
+    operand = site.operand(i)
+    if not isinstance(operand, np.ndarray):
+        return site.tensor(i)
+    if not 2 <= operand.ndim <= rank or rank < 3:
+        raise site.unsupported(f"its weight has shape {list(operand.shape)}", "one matrix [k, out]")
+    return site.constant_value(operand, (1,) * (rank - operand.ndim) + operand.shape, f"constant{i}")
+
+
+def _matrix(site: Site, i: int) -> Array:
+    """Give a constant that is one matrix."""
     weight = site.weight(i)
-    if not 2 <= weight.ndim <= rank or weight.size != weight.shape[-1] * weight.shape[-2]:
-        raise site.unsupported(f"its weight has shape {list(weight.shape)}", "one matrix [k, out]")
     return weight.reshape(weight.shape[-2:])
-
-
-def _matrix_times_vector(site: Site, a: ir.Value, b: ir.Value) -> Operand:
-    """Append the products of two computed operands, one of which is a vector, and their sums, as in global context."""
-    rank, (one, other) = len(shape_of(a)), (shape_of(a), shape_of(b))
-    if rank < 3 or rank != len(other) or one[-1] != other[-2] or 1 not in (one[-2], other[-1]):
-        raise site.unsupported(
-            f"it multiplies two computed matrices, {list(one)} and {list(other)}, as in attention",
-            "a constant matrix, or a vector",
-            "Compile the part before this node, or a network of convolutions alone.",
-        )
-    swapped = (*range(rank - 2), rank - 1, rank - 2)
-    if other[-1] == 1:
-        b, axis = permuted(site, b, swapped, "vector"), rank - 1
-    else:
-        a, axis = permuted(site, a, swapped, "vector"), rank - 2
-    product = combined(site, "Mul", a, b, "product")
-    total = added(site, product, (axis,))
-    return site.last(total, shape_of(total))
 
 
 def _left(site: Site, x: ir.Value, weight: Array) -> Operand:
@@ -90,13 +88,14 @@ def _left(site: Site, x: ir.Value, weight: Array) -> Operand:
     return site.last(mixed, shape_of(mixed))
 
 
-def _pointwise(site: Site, x: ir.Value, weight: Array) -> Operand:
+def _pointwise(site: Site, x: ir.Value, weight: Array, bias: Array | None = None) -> Operand:
     """Append a 1x1 convolution of what has its channels last: an image, or rows of tokens."""
     *before, channels = shape_of(x)
     if weight.shape[0] != channels:
         raise site.malformed(f"its weight takes {weight.shape[0]} features, its input has {channels}")
     image, filters = last_as_image(site, x, "image"), weight.shape[1]
-    weights = [("weight", weight.T[:, :, None, None]), ("bias", np.zeros(filters, np.float32))]
+    bias = np.zeros(filters, np.float32) if bias is None else bias
+    weights = [("weight", weight.T[:, :, None, None]), ("bias", bias)]
     done = site.emit("Conv", [image], (1, filters, *shape_of(image)[2:]), weights=weights, step="conv")
     return last_again(site, done, (*before, filters))
 

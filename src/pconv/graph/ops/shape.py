@@ -9,7 +9,7 @@ from ..site import Operand, Site, shape_of
 
 def shape(site: Site) -> Operand:
     """Convert Shape, with the start and end of opset 15."""
-    sizes = shape_of(site.tensor())
+    sizes = shape_of(site.tensor())[int(site.reads_unbatched) :]
     return np.array(sizes[site.attr("start", 0) : site.attr("end", None)], dtype=np.int64)
 
 

@@ -8,7 +8,7 @@ from math import isclose
 
 import onnx_ir as ir
 
-from ..edit import absorb, get, is_op, put, sole_consumer, source, weight
+from ..edit import absorb, factor_of, get, is_op, line_of, put, sole_consumer, source
 
 
 def fuse_gate(graph: ir.Graph) -> None:
@@ -22,7 +22,7 @@ def fuse_gate(graph: ir.Graph) -> None:
             continue
         kind, factor, i = found
         after = sole_consumer(node)
-        scaled = after is not None and _is_one(factor * _factor(after))
+        scaled = after is not None and _is_one(factor * factor_of(after))
         if not scaled and not _is_one(factor):
             continue
         x = source(node, i)
@@ -38,7 +38,7 @@ def _gate(value: ir.Value, x: ir.Value) -> tuple[str, float] | None:
     """Give the activation and the factor f of a gate g, so that x * g(x) = f * activation(x)."""
     factor = 1.0
     node = value.producer()
-    if node is not None and (scale := _factor(node)):
+    if node is not None and (scale := factor_of(node)):
         factor, node = scale, source(node).producer()
     if node is None or not is_op(node, "Activation"):
         return None
@@ -47,25 +47,10 @@ def _gate(value: ir.Value, x: ir.Value) -> tuple[str, float] | None:
     before = source(node).producer()
     if get(node, "activation") != "clip" or before is None or source(before) is not x:
         return None
-    low, high, line = node.attributes["act_min"].value, node.attributes["act_max"].value, _line(before)
+    low, high, line = node.attributes["act_min"].value, node.attributes["act_max"].value, line_of(before)
     if low or line is None or not isclose(6 * line[0], high, rel_tol=1e-5):
         return None
     return ("hardswish", factor * high) if isclose(2 * line[1], high, rel_tol=1e-5) else None
-
-
-def _line(node: ir.Node) -> tuple[float, float] | None:
-    """Give scale and shift of an Affine that has one of each for all channels, and no activation."""
-    if not is_op(node, "Affine") or get(node, "activation") != "none":
-        return None
-    scale, shift = weight(node, 1), weight(node, 2)
-    alike = bool((scale == scale[0]).all() and (shift == shift[0]).all())
-    return (float(scale[0]), float(shift[0])) if alike else None
-
-
-def _factor(node: ir.Node) -> float:
-    """Give what a node multiplies by, if it does nothing else; else 0."""
-    line = _line(node)
-    return line[0] if line and line[1] == 0 else 0.0
 
 
 def _is_one(factor: float) -> bool:

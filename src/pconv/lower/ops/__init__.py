@@ -7,6 +7,7 @@ from pconv.lower.ops.conv import CONV
 from pconv.lower.ops.elementwise import ELEMENTWISE
 from pconv.lower.ops.gather import CHANNEL_SHUFFLE, CONCAT, DEPTH_TO_SPACE, FLATTEN, PAD, SUBSAMPLE
 from pconv.lower.ops.gemm import GEMM
+from pconv.lower.ops.matmul import MATMUL
 from pconv.lower.ops.pool import POOL
 from pconv.lower.ops.resize import RESIZE
 from pconv.lower.ops.softmax import SOFTMAX
@@ -30,6 +31,7 @@ OPERATORS: dict[str, Operator] = {
     "PRelu": ELEMENTWISE,
     "Constant": CONSTANT,
     "Concat": CONCAT,
+    "MatMul": MATMUL,
     "Softmax": SOFTMAX,
     "ArgMax": ARG_MAX,
     "Flatten": FLATTEN,

@@ -1,0 +1,70 @@
+"""Take the channels that a slice takes later, after its image was moved: as of queries, keys and values.
+
+Conv -> [1, n, 3, heads, d] -> [3, 1, heads, n, d] -> Subsample (one of three)
+    =>    Conv -> Subsample (a third of the channels) -> [1, heads, n, d]
+"""
+
+import onnx_ir as ir
+
+from ..edit import ints, is_op, make_node, source
+from ..moves import Dims, behind, moved, whole, write
+from ..site import shape_of
+
+
+def hoist_slice(graph: ir.Graph) -> None:
+    """Move every slice of one range up to an image of which it is one of channels."""
+    for node in list(graph):
+        if not is_op(node, "Subsample") or any(ints(node, "channel_pad")) or ints(node, "steps") != (1, 1):
+            continue
+        image, chain = behind(source(node))
+        before = shape_of(image)
+        dims = moved(whole(before), chain)
+        if len(before) != 4 or not chain or dims is None:
+            continue
+        taken = _taken(dims, ints(node, "starts"), ints(node, "sizes"))
+        if taken is None:
+            continue
+        dims, stride, start, size, most = taken
+        plane = before[2] * before[3]
+        if stride * most != before[1] * plane or stride % plane:
+            continue
+        each = stride // plane
+        sizes = (size * each, *before[2:])
+        part = make_node(
+            graph,
+            "Subsample",
+            f"{node.name}.channels",
+            [image],
+            (1, *sizes),
+            starts=(start * each, 0, 0),
+            sizes=sizes,
+        )
+        graph.insert_before(node, part)
+        write(graph, node, part.outputs[0], dims)
+
+
+def _taken(
+    dims: Dims, starts: tuple[int, ...], sizes: tuple[int, ...]
+) -> tuple[Dims, int, int, int, int] | None:
+    """Give the dimensions that are left, and the one part that is cut: its stride, where from, how many, of how many.
+
+    None where that is not one range of one part.
+    """
+    cut = [i for i, dim in enumerate(dims[1:]) if sizes[i] != _size(dim)]
+    if len(cut) != 1 or any(start for i, start in enumerate(starts) if i not in cut):
+        return None
+    (axis,) = cut
+    (most, stride), *inner = dims[axis + 1]
+    each = _size(inner)
+    if starts[axis] % each or sizes[axis] % each:
+        return None
+    start, size = starts[axis] // each, sizes[axis] // each
+    left = [*dims[: axis + 1], [*([(size, stride)] if size > 1 else []), *inner], *dims[axis + 2 :]]
+    return left, stride, start, size, most
+
+
+def _size(dim: list[tuple[int, int]]) -> int:
+    total = 1
+    for size, _ in dim:
+        total *= size
+    return total
