@@ -77,12 +77,13 @@ def test_a_row_is_split_by_columns_alone():
         ((33, 40), {"apart": (6, 8)}, (41, 47)),
         ((30, 31), {"size": (5, 5), "apart": (6, 6)}, (40, 46)),
         ((16, 64), {"size": (1, 3), "apart": (1, 16)}, (16, 79)),
+        ((16, 64), {"size": (1, 3), "apart": (5, 16)}, (16, 79)),
         ((33, 33), {"group": 2}, (47, 47)),
         ((20, 13), {"channels": 16, "filters": 16, "group": 16}, (35, 35)),
         ((60, 20), {"channels": 16, "apart": (1, 12)}, (60, 35)),
         ((1, 200), {"size": (1, 3), "apart": (1, 32), "pads": [0, 64, 0, 0]}, (1, 286)),
     ],
-    ids=["aspp", "two_dilations", "5x5", "columns", "groups", "depthwise", "rows_together", "causal"],
+    ids=["aspp", "two_dilations", "5x5", "columns", "single_rows", "groups", "depthwise", "rows", "causal"],
 )
 def test_phases_of_an_image_stand_side_by_side(image, options, places):
     view = check(dilated(image, after=[node("Sigmoid", "y", "z")], **options))

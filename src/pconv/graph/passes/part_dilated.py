@@ -75,9 +75,9 @@ def part_dilated(graph: ir.Graph) -> None:
     for node in list(graph):
         if not is_op(node, "Conv") or ints(node, "strides") != (1, 1) or max(ints(node, "dilations")) == 1:
             continue
-        pads, dilations = ints(node, "pads"), ints(node, "dilations")
-        image, taps = shape_of(source(node))[2:], weight(node, 1).shape[2:]
-        axes = [_Axis(image[i], taps[i], dilations[i], pads[i], pads[i + 2]) for i in (0, 1)]
+        pads, image, taps = ints(node, "pads"), shape_of(source(node))[2:], weight(node, 1).shape[2:]
+        apart = [one if count > 1 else 1 for one, count in zip(ints(node, "dilations"), taps, strict=True)]
+        axes = [_Axis(image[i], taps[i], apart[i], pads[i], pads[i + 2]) for i in (0, 1)]
         alone = len(node.inputs) == 3 and not get(node, "pool")
         if alone and all(axis.parts and axis.size * axis.parted.size < LONG for axis in axes):
             down = min(BLOCKS, image[0])
