@@ -189,3 +189,11 @@ def test_layers_are_called_after_their_weights():
 def test_nodes_of_one_name_are_told_apart():
     nodes = [node("Relu", "x", "r", name="n"), node("Tanh", "r", "y", name="n")]
     assert [n.name for n in normalise(make(nodes, X, ["y"])).nodes] == ["n", "n_1"]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("size", "pads"), [([3, 3], [1, 1, 1, 1]), ([2, 5], [1, 0, 0, 3])])
+def test_padding_that_does_not_count_is_made_up_for_where_the_image_keeps_its_blocks(size, pads, stride):
+    pool = node("AveragePool", "x", "y", kernel_shape=size, pads=pads, strides=[stride, stride])
+    view = check(make([pool], {"x": (1, 3, 6, 7)}, ["y"]))
+    assert ops(view) == ["AveragePool", "Constant", "Mul"][: 1 if stride > 1 else 3]

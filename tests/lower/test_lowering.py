@@ -283,3 +283,15 @@ def test_an_image_too_large_for_a_table_of_places_is_refused() -> None:
         UnsupportedError, match=r"y:output \(Relayout\): reads 600 planes of 2100x2100; allowed are"
     ):
         lower(view, V4)
+
+
+def test_dense_values_change_their_shape_without_a_copy_and_add_up_dense() -> None:
+    nodes = [
+        *(node("MatMul", "x x", "m"), node("Reshape", "m rows", "r"), node("Softmax", "r", "s")),
+        *(node("Reshape", "s image", "i"), node("Add", "i w", "y")),
+    ]
+    weights = {"rows": np.array([1, 20, 9]), "image": np.array([1, 5, 6, 6]), "w": rand(1, 5, 6, 6)}
+    plan = lower(normalise(make(nodes, {"x": [1, 5, 6, 6]}, ["y"], weights)), V4)
+    assert ops(plan) == ["MatMul", "Softmax", "Add"]
+    assert [step.op for step in plan.preparation] == ["Constant"]
+    assert all(t.layout.planar for s in plan.all_steps for t in (*s.inputs, s.output))

@@ -67,7 +67,7 @@ Emit = Callable[[NodeView, Context, Sequence[Tensor], Tensor], list[Step]]
 @dataclass(frozen=True, slots=True)
 class Operator:
     """How one operator is lowered. `planar_output` says that it writes dense NCHW whatever comes next, `planar_result`
-    that it does so where nobody reads it in blocks, `planar_through` that it then writes what its one tensor is.
+    that it does so where nobody reads it in blocks, `planar_through` that it does where all of its tensors are.
     """
 
     wants: Wants

@@ -1,6 +1,8 @@
 """Normalised graph -> Plan. Two walks: layouts from end to start, steps from start to end; then the arena."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 from pconv.graph.nodes import GraphView, NodeView, is_image
 from pconv.lower.arena import plan_arena
@@ -63,8 +65,11 @@ class _Lowering:
                 self._tensor(name, want) for name, want in zip(node.tensors, wants[node.name], strict=True)
             ]
             output = self._output_tensor(node.output)
+            same = node.op == "Flatten" and _is_view(inputs[0], output)
+            if same:
+                output = replace(inputs[0], channels=output.channels, layout=output.layout)
             self.tensors[node.output, self.main[node.output]] = output
-            self.steps += OPERATORS[node.op].emit(node, self.ctx, inputs, output)
+            self.steps += [] if same else OPERATORS[node.op].emit(node, self.ctx, inputs, output)
         outputs = [self._model_output(i, name) for i, name in enumerate(graph.outputs)]
         target = self.ctx.target
         steps, arena_bytes, prepared_bytes = plan_arena(
@@ -162,23 +167,36 @@ class _Lowering:
 
 def _written_dense(nodes: Sequence[NodeView]) -> set[str]:
     """Name the nodes' outputs that are dense, as what a resize, or a sigmoid after one, writes for the caller."""
+    able: set[str] = set()
+    for node in nodes:
+        operator = OPERATORS[node.op]
+        if operator.planar_output or operator.planar_result or _goes_through(node, able):
+            able.add(node.output)
     in_blocks: set[str] = set()
     for node in reversed(nodes):
-        operator = OPERATORS[node.op]
-        if not operator.planar_output and (not _goes_through(node) or node.output in in_blocks):
+        through = _goes_through(node, able) and node.output not in in_blocks
+        if not OPERATORS[node.op].planar_output and not through:
             in_blocks.update(node.tensors)
     dense: set[str] = set()
     for node in nodes:
         operator = OPERATORS[node.op]
-        follows = _goes_through(node) and node.tensors[0] in dense
-        if operator.planar_output or (node.output not in in_blocks and (operator.planar_result or follows)):
+        follows = operator.planar_result or _goes_through(node, dense)
+        if operator.planar_output or (node.output not in in_blocks and follows):
             dense.add(node.output)
     return dense
 
 
-def _goes_through(node: NodeView) -> bool:
-    """Tell whether a node's one tensor and its output may both be dense."""
-    return OPERATORS[node.op].planar_through and len(node.tensors) == 1
+def _goes_through(node: NodeView, dense: AbstractSet[str]) -> bool:
+    """Tell whether a node can write dense memory because all that it reads is."""
+    return OPERATORS[node.op].planar_through and all(name in dense for name in node.tensors)
+
+
+def _is_view(source: Tensor, output: Tensor) -> bool:
+    """Tell whether what has another shape is the same memory: dense, and not the caller's."""
+    bare = all(
+        t.layout.planar and t.layout.plane_elems == t.layout.height * t.layout.width for t in (source, output)
+    )
+    return bare and source.layout.dtype == output.layout.dtype and output.space == "arena"
 
 
 def _dense(shape: tuple[int, ...]) -> Layout:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from .check_normalised import check_normalised
+from .count_padding import count_padding
 from .drop_padding_taps import drop_padding_taps
 from .fold_batch_norm import fold_batch_norm
 from .fold_pad import fold_pad
@@ -39,6 +40,7 @@ PASSES: tuple[Callable[[ir.Graph], None], ...] = (
     remove_identity,
     merge_subsample,
     fold_pad,
+    count_padding,
     remove_dead_code,
     fold_batch_norm,
     regrid_pointwise,

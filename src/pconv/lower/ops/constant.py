@@ -26,4 +26,4 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
     return [Step(node.name, "Constant", kernel, (), output, work, {"value": values}, params, once=once)]
 
 
-CONSTANT = Operator(_wants, _emit)
+CONSTANT = Operator(_wants, _emit, planar_result=True)

@@ -182,7 +182,7 @@ def _shuffle(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Ten
 
 FLATTEN = Operator(_as_it_is, _flatten, planar_output=True)
 CONCAT = Operator(_want_output, _concat)
-SUBSAMPLE = Operator(_as_it_is, _subsample)
+SUBSAMPLE = Operator(_as_it_is, _subsample, planar_result=True)
 PAD = Operator(_as_it_is, _pad)
 DEPTH_TO_SPACE = Operator(_as_it_is, _depth_to_space)
 CHANNEL_SHUFFLE = Operator(_as_it_is, _shuffle)

@@ -60,4 +60,4 @@ def _sums(axes: Offsets) -> NDArray[np.int64]:
     return total
 
 
-TRANSPOSE = Operator(_wants, _emit)
+TRANSPOSE = Operator(_wants, _emit, planar_result=True)
