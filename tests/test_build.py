@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pconv import toolchain
-from pconv.build import build, build_executable, call_compiler, compiled, program_key
+from pconv.build import RUNTIME_SOURCES, build, build_executable, call_compiler, compiled, program_key
 from pconv.cache import Cache
 from pconv.codegen.program import Program
 from pconv.errors import BuildError
@@ -166,7 +166,7 @@ def test_generated_text_compiles_clean(make_program: Maker, tmp_path: Path, name
     compiler = toolchain.choose(None, program.target)
     flags = (*compiler.base_flags(program.target), *compiler.cpu_flags(program.target), "-Wextra", "-Werror")
     native = Path(toolchain.__file__).parent / "runtime" / "native"
-    for source in ("pool.c", "runtime.c", "cpu.c"):
+    for source in RUNTIME_SOURCES:
         arguments = [*flags, "-c", str(native / source), "-o", str(tmp_path / "o")]
         done = subprocess.run([*compiler.command, *arguments], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")

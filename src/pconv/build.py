@@ -27,7 +27,7 @@ from pconv.runtime.seal import seal
 from pconv.toolchain import Toolchain
 
 NATIVE = Path(__file__).parent / "runtime" / "native"
-RUNTIME_SOURCES = ("runtime.c", "pool.c", "cpu.c")
+RUNTIME_SOURCES = ("runtime.c", "pool.c", "sharing.c", "cpu.c")
 
 # Where no C library is linked (native/bare/bare.h says why), these take its place.
 BARE_LIBRARY = ("bare/bare.c", "bare/threads.c", "bare/text.c")

@@ -103,7 +103,7 @@ def _write_sources(program: Program, name: str, folder: Path) -> None:
     folder.mkdir()
     for file, text in program.files.items():
         (folder / file).write_text(text)
-    for file in (*RUNTIME_SOURCES, "model.h", "pool.h", "weights.c", "bench.h", "bench.c"):
+    for file in (*RUNTIME_SOURCES, "model.h", "pool.h", "sharing.h", "weights.c", "bench.h", "bench.c"):
         shutil.copyfile(NATIVE / file, folder / file)
     for file, new in (("names.h", names.renames(program, name)), ("static_names.h", names.interface(name))):
         (folder / file).write_text("".join(f"#define {old} {new[old]}\n" for old in new))

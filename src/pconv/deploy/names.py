@@ -12,7 +12,8 @@ from pconv.codegen.program import Program
 from pconv.errors import BuildError
 
 _HEADER = NATIVE / "pconv.h"
-_OURS = re.compile(r"\b(?:pconv|pool)_\w+")
+_PREFIXES = ("pconv", "pool", "sharing")
+_OURS = re.compile(rf"\b(?:{'|'.join(_PREFIXES)})_\w+")
 _TAKEN = {"all", "clean", "depend", "edit_cache", "help", "install", "package", "rebuild_cache", "test"}
 """What CMake and its generators call targets of their own."""
 _FUNCTION = re.compile(r"^PCONV_API [^;]*?\b(pconv_\w+)\([^;]*;", re.MULTILINE)
@@ -25,7 +26,7 @@ def identifier(name: str) -> str:
     """
     made = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower()
     made = f"model_{made}" if made[:1].isdigit() or made in _TAKEN else made
-    if not made or made in ("pconv", "pool"):
+    if not made or made in _PREFIXES:
         raise BuildError(f"name {name!r}: no name for a C library; allowed letters and digits. Use --name.")
     return made
 

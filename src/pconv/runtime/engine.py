@@ -65,7 +65,10 @@ class Engine:
 
     @property
     def threads(self) -> int:
-        """How many threads a run uses, the calling one included; may be set between runs."""
+        """How many threads a run may use, the calling one included; may be set between runs.
+
+        Where single samples were seen to be faster on the calling thread alone, they run there.
+        """
         return self._threads
 
     @threads.setter

@@ -1,10 +1,11 @@
 /* The functions of pconv.h on top of a generated model (model.h). No globals: all state is in pconv_model.
 
-   A sample alone is run by all threads, a step at a time. Of a batch every thread runs whole samples, in memory of
-   its own: no barriers, and no thread reads what another core wrote. */
+   A sample alone is run by all threads, a step at a time, where that is faster than on the caller's alone. Of a batch
+   every thread runs whole samples, in memory of its own: no barriers, and no thread reads what another core wrote. */
 #define _GNU_SOURCE
 #include "model.h"
 #include "pool.h"
+#include "sharing.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -37,6 +38,7 @@ struct pconv_model {
     slot slots[PCONV_MAX_THREADS]; /* of each thread; all but the first are there from the first batch on */
     block scratch;                 /* of all threads */
     block prepared;                /* for all samples */
+    sharing sharing;               /* of single samples */
     int64_t *ns;                   /* per step; NULL unless profiling */
 };
 
@@ -187,15 +189,32 @@ static void point(slot *s, const batch *all, size_t sample) {
         s->outputs[i] = all->outputs[i] + sample * elems(&pconv_outputs[i]);
 }
 
-/* Run one sample, a step at a time by all threads. */
-static void run_together(pconv_model *m, const batch *all, size_t sample) {
-    point(&m->slots[0], all, sample);
-    pconv_frame frame = frame_of(m, &m->slots[0], 0);
+/* Run one sample, a step at a time by all threads; the time of each step may be asked for. */
+static void run_together(pconv_model *m, const pconv_frame *frame) {
     for (int32_t i = 0; i < m->plan->step_count; i++) {
         int64_t begin = m->ns ? now_ns() : 0;
-        run_step(m, &m->plan->steps[i], &frame);
+        run_step(m, &m->plan->steps[i], frame);
         if (m->ns) m->ns[i] += now_ns() - begin;
     }
+}
+
+/* Run one sample on this thread. */
+static void run_alone(const pconv_plan *plan, const pconv_frame *frame) {
+    for (int32_t i = 0; i < plan->step_count; i++) plan->steps[i].run(frame, 0, plan->steps[i].tasks);
+}
+
+/* Run one sample the way that is faster. Profiles are of steps that all threads share. */
+static void run_sample(pconv_model *m, const batch *all, size_t sample) {
+    point(&m->slots[0], all, sample);
+    pconv_frame frame = frame_of(m, &m->slots[0], 0);
+    if (m->ns || pool_threads(m->pool) == 1) {
+        run_together(m, &frame);
+        return;
+    }
+    int64_t begin = now_ns();
+    if (m->sharing.alone) run_alone(m->plan, &frame);
+    else run_together(m, &frame);
+    sharing_took(&m->sharing, now_ns() - begin);
 }
 
 /* Run samples that no thread has begun, until there are none. */
@@ -206,10 +225,7 @@ static void run_samples(const void *context, int thread, int32_t begin, int32_t 
     for (size_t sample; (sample = atomic_fetch_add(job->next, 1)) < job->count;) {
         point(own, job->all, sample);
         pconv_frame frame = frame_of(job->model, own, thread);
-        for (int32_t i = 0; i < job->model->plan->step_count; i++) {
-            const pconv_step *step = &job->model->plan->steps[i];
-            step->run(&frame, 0, step->tasks);
-        }
+        run_alone(job->model->plan, &frame);
     }
 }
 
@@ -218,7 +234,7 @@ static void run_samples(const void *context, int thread, int32_t begin, int32_t 
 static size_t run_apart(pconv_model *m, const batch *all, size_t count) {
     size_t threads = (size_t)pool_threads(m->pool), rest = count % threads;
     if (4 * rest < 3 * threads) count -= rest;
-    if (threads == 1 || m->ns || !count) return 0; /* profiles are of steps that all threads share */
+    if (threads == 1 || m->ns || !count) return 0;
     for (size_t i = 0; i < threads; i++)
         if (!open_slot(m, &m->slots[i])) return 0;
     atomic_size_t next = 0;
@@ -233,17 +249,19 @@ int pconv_run(pconv_model *m, const float *const *inputs, float *const *outputs,
     for (int32_t i = 0; m->ns && i < m->plan->step_count; i++) m->ns[i] = 0;
     batch all = {inputs, outputs};
     for (size_t sample = run_apart(m, &all, (size_t)count); sample < (size_t)count; sample++)
-        run_together(m, &all, sample);
+        run_sample(m, &all, sample);
     return 0;
 }
 
 int pconv_set_threads(pconv_model *m, int threads) {
     if (!m || threads < 1 || threads > PCONV_MAX_THREADS || !reserve_scratch(m, threads)) return -1;
+    m->sharing = (sharing){0};
     return pool_resize(m->pool, threads);
 }
 
 int pconv_set_affinity(pconv_model *m, const int32_t *cores, int count) {
     if (!m || count < 0 || count > PCONV_MAX_THREADS || (count && !cores)) return -1;
+    m->sharing = (sharing){0};
     return pool_pin(m->pool, cores, count);
 }
 
