@@ -2,7 +2,7 @@
 
 from pconv.codegen.c.activation import apply_scalar, apply_vector
 from pconv.codegen.c.halo import apply_mask, halo, has_halo, masks
-from pconv.codegen.c.prelude import ctype, needs_exp, prelude, widened
+from pconv.codegen.c.prelude import UNALIGNED, ctype, needs_exp, prelude, widened
 from pconv.lower.kernels import (
     ArgMaxKernel,
     ConstantKernel,
@@ -31,6 +31,8 @@ typedef struct {
     int64_t first;
 } plane_args;
 """
+
+_DENSE_LANES = 16
 
 PlaneKernel = (
     ArgMaxKernel
@@ -193,21 +195,35 @@ int32_t t = table[i];
 
 
 def render_global_average(kernel: GlobalAverageKernel) -> str:
-    """Return the C file of the mean of each plane; the surplus lanes of the blocks are zero and add nothing."""
+    """Return the C file of the mean of each plane; the surplus lanes of the blocks are zero and add nothing.
+
+    What is dense is added up by vectors that may be several registers.
+    """
     src, out, (read, written) = kernel.source, kernel.output, _types(kernel)
+    pixels = src.height * src.width
     vector, load = widened(src.dtype, f"LD(p + (y * {src.row_vectors} + x) * LANES)")
+    sums = f"""\
+        for (int y = 0; y < {src.block_h}; y++)
+            for (int x = 0; x < {src.block_w}; x++) sum += {load};
+"""
+    rest = ""
+    if src.planar:
+        whole = pixels // _DENSE_LANES * _DENSE_LANES
+        sums = f"        for (int i = 0; i < {whole}; i += LANES) sum += LDU(p + i);\n"
+        rest = f"        for (int i = {whole}; i < {pixels}; i++) total += p[i];\n"
     body = f"""\
         const {read} *p = in + (size_t)c * {src.plane_elems} + {src.base_elems};
         {written} *o = out + (size_t)c * {out.plane_elems};
         {vector} sum = {{0}};
-        for (int y = 0; y < {src.block_h}; y++)
-            for (int x = 0; x < {src.block_w}; x++) sum += {load};
+{sums}\
         float total = 0;
         for (int i = 0; i < LANES; i++) total += sum[i];
+{rest}\
         memset(o, 0, sizeof({written}) * {out.plane_elems});
-        o[{out.base_elems}] = total / {src.height * src.width};
+        o[{out.base_elems}] = total / {pixels};
 """
-    return walk(kernel, src.lanes, "", body, src.dtype)
+    helpers, lanes = (UNALIGNED, _DENSE_LANES) if src.planar else ("", src.lanes)
+    return walk(kernel, lanes, helpers, body, src.dtype)
 
 
 def render_pool(kernel: PoolKernel) -> str:
