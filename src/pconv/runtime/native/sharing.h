@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { SHARING_RUNS = 15, SHARING_TRIAL = 3, SHARING_PATIENCE = 64 };
+enum { SHARING_RUNS = 15, SHARING_TRIAL = 3, SHARING_PATIENCE = 24 };
 
 /* All zero at first. */
 typedef struct {
