@@ -90,6 +90,14 @@ def test_two_geometries_need_one_copy() -> None:
     assert step(plan, "b").inputs[0] == step(plan, "c").inputs[0] == copy.output
 
 
+def test_a_convolution_never_writes_dense_memory() -> None:
+    """Of an image of one pixel that only rows are made of, dense memory would be the smallest."""
+    plan = plan_of(
+        [conv("a", "x", "u"), node("Softmax", "u", "y", axis=1)], "y", image=(1, 1), sizes={"a": 1}
+    )
+    assert not step(plan, "a").output.layout.planar and ops(plan)[-2:] == ["Relayout", "Softmax"]
+
+
 def test_a_geometry_that_all_readers_want_is_written_at_once() -> None:
     nodes = [conv("a", "x", "u", **SAME), conv("b", "u", "y", strides=[3, 3])]
     plan = plan_of(nodes, "y", image=(31, 31))

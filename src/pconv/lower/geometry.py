@@ -26,7 +26,7 @@ CONVOLVE = 1.4
 def cheapest(
     node: NodeView, ctx: Context, wants: Wants, natural: Layout, wanted: Sequence[Layout], known: Geometries
 ) -> Layout:
-    """Return which layout a convolution best writes: its natural one, or one of those that its readers want.
+    """Return which layout a convolution best writes: its natural one, or one in blocks that its readers want.
 
     `known` holds the geometries in which its inputs are there or wanted: a copy to one of those is paid for already.
     """
@@ -40,4 +40,5 @@ def cheapest(
                 copies.append((name, want))
         return float(cycles) + sum(COPY * ctx.channels(name) * copy.plane_elems for name, copy in copies)
 
-    return min((natural, *(layout for layout in wanted if layout.whole)), key=cost)
+    blocks = (layout for layout in wanted if layout.whole and not layout.planar)
+    return min((natural, *blocks), key=cost)
