@@ -197,6 +197,18 @@ def test_extremes(op, inputs):
     )
 
 
+@pytest.mark.parametrize("operands", ["p m", "m p"])
+@pytest.mark.parametrize("axes, perm", [([1], [0, 1, 2]), ([1], [0, 2, 1]), ([1, 2], [0, 1, 2])])
+def test_a_pixel_with_channels_last_beside_another(operands, axes, perm):
+    """That has its channels, as many of another dimension, or a single one."""
+    nodes = [
+        *(node("ReduceMean", "x", "first", axes=[1]), node("MatMul", "first w", "p")),
+        *(node("ReduceMean", "x", "mean", axes=axes), node("Transpose", "mean", "m", perm=perm)),
+        node("Sub", operands, "y"),
+    ]
+    check(make(nodes, {"x": (1, 7, 5)}, ["y"], {"w": rand(5, 5)}))
+
+
 @pytest.mark.parametrize("shape", [IMAGE, (1, 3, 6), (1, 8)])
 def test_constants_of_any_shape(shape):
     weights = {"c": rand(*shape), "row": rand(shape[-1])}

@@ -88,21 +88,26 @@ def _channels_first(site: Site) -> Change | None:
             return None
         site.operands = before
         return lambda y: permuted(site, y, CHANNELS_LAST, "last")
-    shape = max((shape_of(x) for x in values), key=prod)
+    shape = max((shape_of(x) for x in values), key=lambda shape: (prod(shape), len(shape)))
     sizes = [shape_of(image) for x, image in images.items() if shape_of(x) == shape]
-    if not sizes or any(shape_of(x) != shape and prod(shape_of(x)[:-1]) != 1 for x in values):
+    if not sizes or not all(shape_of(x) == shape or _is_pixel(shape_of(x), shape) for x in values):
         return None
     size = max(sizes, key=lambda size: size[2])
     constants = _each(site.operands, lambda x: x, lambda array: _constant_like(array, shape, size))
     if constants is None:
         return None
     site.operands = [
-        _sized(site, x, (*size[:2], *(size[2:] if shape_of(x) == shape else (1, 1))), f"image{i}")
+        _sized(site, x, size if shape_of(x) == shape else (1, shape_of(x)[-1], 1, 1), f"image{i}")
         if isinstance(x, ir.Value)
         else x
         for i, x in enumerate(constants)
     ]
     return lambda y: last_again(site, y, shape)
+
+
+def _is_pixel(less: Shape, shape: Shape) -> bool:
+    """Tell whether a shape has no rows and columns, and the channels of another one, or a single one."""
+    return len(less) <= len(shape) and prod(less[:-1]) == 1 and less[-1] in (1, shape[-1])
 
 
 def _sized(site: Site, x: ir.Value, size: Shape, step: str) -> ir.Value:
