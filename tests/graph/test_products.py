@@ -147,6 +147,15 @@ def test_rows_without_a_batch_are_normalised_and_shaped_by_their_shape():
     assert set(ops(view)) <= {"Flatten", "Transpose", "Conv", "MatMul"}
 
 
+def test_an_output_without_a_batch_behind_two_transposes():
+    nodes = [
+        *(node("Transpose", "x", "t", perm=[0, 1, 3, 2]), node("Transpose", "t", "u", perm=[0, 3, 1, 2])),
+        node("Gather", "u zero", "y", axis=0),
+    ]
+    view = check(make(nodes, {"x": (1, 4, 5, 3)}, ["y"], {"zero": np.array(0, INT)}))
+    assert ops(view).count("Transpose") == 1
+
+
 MOVES = {
     "there and back": [[0, 2, 3, 1], (1, 12, 5), [0, 2, 1], (1, 5, 3, 4)],
     "a window": [(1, 5, 3, 2, 2), [0, 3, 1, 2, 4], (1, 2, 15, 2), [0, 3, 2, 1]],

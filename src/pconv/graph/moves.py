@@ -111,12 +111,13 @@ def write(graph: ir.Graph, node: ir.Node, value: ir.Value, dims: Dims) -> None:
 def _directly(shape: Shape, dims: Dims) -> tuple[int, ...] | None:
     """Give the order of the dimensions of a shape that are moved as they are; None where some are cut.
 
-    Those of size 1 go where the result has such, as far as they last.
+    Those of size 1 go where the result has such, as far as they last; the batch stays in front, also of an output that
+    lacks it.
     """
     own = [dim[0] if dim else None for dim in whole(shape)]
-    ones = [axis for axis, part in enumerate(own) if part is None]
-    perm: list[int] = []
-    for dim in dims:
+    _, *ones = (axis for axis, part in enumerate(own) if part is None)
+    perm = [0]
+    for dim in dims if dims[0] else dims[1:]:
         at = {stride: axis for axis, part in enumerate(own) if part for stride in (part[1],)}
         if not dim and ones:
             perm.append(ones.pop(0))
