@@ -21,7 +21,7 @@ OPERATORS = (
     *("Resize", "Transpose", "ChannelShuffle"),
     *("Add", "Sub", "Mul", "Mul", "Affine", "PRelu", "Activation"),
 )
-ACTIVATIONS = ("none", "relu", "clip", "tanh", "sigmoid", "leaky", "hardswish", "silu", "elu")
+ACTIVATIONS = ("none", "relu", "clip", "tanh", "sigmoid", "leaky", "hardswish", "silu", "gelu", "elu")
 
 
 def random_network(seed: int, nodes: int) -> GraphView:

@@ -35,7 +35,8 @@ from .harness import (
 ONE_OF_EACH = (
     "group4_s2 free_pool dense_pool_partial pointwise_deep depthwise_3x3s2 gemm_odd gemm_sparse_odd maxpool3s2_pads "
     "maxpool3s2_ceil avgpool3s2_exclude global_average_inner flatten_inner pad_inner concat_inner softmax_planes "
-    "affine_inner tanh_inner add_inner gate_inner linear_inner silu_inner elu_inner argmax_inner keep_inner round_inner"
+    "affine_inner tanh_inner add_inner gate_inner linear_inner silu_inner gelu_inner elu_inner argmax_inner "
+    "keep_inner round_inner"
 )
 
 
@@ -89,7 +90,9 @@ def test_the_oldest_core_refuses_halves(session_cache: Cache, tmp_path: Path) ->
     assert said in str(refused.value)
 
 
-ACTIVATED = [f"{kind}{where}" for kind in ("relu", "clip", "leaky", "silu") for where in ("", "_inner")]
+ACTIVATED = [
+    f"{kind}{where}" for kind in ("relu", "clip", "leaky", "silu", "gelu") for where in ("", "_inner")
+]
 
 
 @pytest.mark.cc
@@ -101,6 +104,16 @@ def test_what_is_no_number_stays_that(target: Target, session_cache: Cache) -> N
     with Engine(build(generate(lower(view, target)), cache=session_cache)) as engine:
         for name, result in zip(view.outputs, engine(*feeds.values()), strict=True):
             assert np.isnan(result).all(), name
+
+
+@pytest.mark.cc
+@pytest.mark.parametrize("target", HOSTS)
+def test_gelu_of_what_is_infinite(target: Target, session_cache: Cache) -> None:
+    view = network(_cases("gelu"))
+    with Engine(build(generate(lower(view, target)), cache=session_cache)) as engine:
+        for x, wanted in ((np.inf, np.inf), (-np.inf, 0), (-1e30, 0), (1e30, np.float32(1e30))):
+            (shape,) = (view.shapes[name] for name in view.inputs)
+            assert (engine(np.full(shape, x, np.float32)) == wanted).all()
 
 
 @pytest.mark.cc
@@ -157,7 +170,7 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
     assert {c.uniform for c in points} == {c.block > 0 for c in points} == {False, True}
     assert {min(c.group, 4) for c in convs} >= {1, 2, 4}
     assert max(len(c.patterns) for c in convs) > 64
-    assert {c.activation.kind for c in convs} >= {"none", "relu", "clip", "tanh", "silu", "elu"}
+    assert {c.activation.kind for c in convs} >= {"none", "relu", "clip", "tanh", "silu", "gelu", "elu"}
     assert {e.activation.kind for e in kernels if isinstance(e, k.ElementwiseKernel)} == set(ACTIVATIONS)
     gemms = [kernel for kernel in kernels if isinstance(kernel, k.GemmKernel)]
     assert {g.index_bits for g in gemms} == {16, 32}

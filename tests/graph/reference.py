@@ -1,6 +1,6 @@
 """Execute a normalised graph by numpy: slow, and plain enough to be believed."""
 
-from math import erf
+from math import erf, erfc
 
 import numpy as np
 
@@ -48,6 +48,8 @@ def activate(node: NodeView, x: np.ndarray) -> np.ndarray:
         return np.log(x)
     if kind == "erf":
         return np.vectorize(erf, otypes=[x.dtype])(x)
+    if kind == "gelu":
+        return x / 2 * np.vectorize(erfc, otypes=[x.dtype])(-x / np.sqrt(2))
     if kind in ("above", "atleast"):
         low = node.attrs["act_min"]
         return (x > low if kind == "above" else x >= low).astype(x.dtype)

@@ -34,7 +34,26 @@ GATES = {
         *(node("Add", "x three", "a"), node("Clip", "a zero six", "c")),
         *(node("Div", "c six", "g"), node("Mul", "x g", "y")),
     ],
+    "gelu": [node("Gelu", "x", "y")],
+    "gelu as torch writes it": [
+        *(node("Div", "x root", "d"), node("Erf", "d", "e"), node("Add", "e one", "a")),
+        *(node("Mul", "x a", "m"), node("Mul", "m half", "y")),
+    ],
+    "gelu halved first": [
+        *(node("Div", "x root", "d"), node("Erf", "d", "e"), node("Add", "one e", "a")),
+        *(node("Mul", "half x", "h"), node("Mul", "h a", "y")),
+    ],
+    "gelu whose gate is halved": [
+        *(node("Div", "x root", "d"), node("Erf", "d", "e"), node("Add", "e one", "a")),
+        *(node("Div", "a two", "g"), node("Mul", "g x", "y")),
+    ],
+    "gelu whose gate is a line": [
+        *(node("Mul", "x half", "h"), node("Mul", "h root", "d"), node("Erf", "d", "e")),
+        *(node("Mul", "e half", "l"), node("Add", "l half", "g"), node("Mul", "x g", "y")),
+    ],
 }
+NUMBERS = {"zero": 0, "half": 0.5, "one": 1, "root": 2**0.5, "two": 2, "three": 3, "six": 6}
+CONSTANTS = {name: floats(value)[0] for name, value in NUMBERS.items()}
 
 
 @pytest.mark.parametrize("shape", [IMAGE, (1, 9), (1, 3, 4)])
@@ -58,10 +77,32 @@ def test_prelu(slope, wanted):
 
 @pytest.mark.parametrize("gate", GATES)
 def test_gates_become_one_activation_of_the_convolution(gate):
-    weights = {"w": rand(4, 3, 3, 3), "zero": floats(0)[0], "three": floats(3)[0], "six": floats(6)[0]}
     conv = node("Conv", "i w", "x", name="conv", pads=[1, 1, 1, 1])
-    view = check(make([conv, *GATES[gate]], {"i": IMAGE}, ["y"], weights))
+    weights = {"w": rand(4, 3, 3, 3), **CONSTANTS}
+    view = check(make([conv, *GATES[gate]], {"i": IMAGE}, ["y"], weights, opset=20))
     assert [(n.op, n.attrs["activation"]) for n in view.nodes] == [("Conv", gate.split()[0])]
+
+
+@pytest.mark.parametrize("gate", [gate for gate in GATES if "gelu" in gate])
+@pytest.mark.parametrize("shape, op", [((1, 6), "Gemm"), ((1, 5, 6), "Conv")])
+def test_gelu_of_linear_layers(gate, shape, op):
+    nodes = [node("MatMul", "i w", "p"), node("Add", "p b", "x"), *GATES[gate]]
+    view = check(make(nodes, {"i": shape}, ["y"], {"w": rand(6, 9), "b": rand(9), **CONSTANTS}, opset=20))
+    assert [n.attrs["activation"] for n in view.nodes if n.op == op] == ["gelu"]
+    assert not {"Activation", "Affine", "Mul"} & {*ops(view)}
+
+
+@pytest.mark.parametrize(
+    "inner, shift, factor", [("two", "one", "half"), ("root", "two", "half"), ("root", "one", "two")]
+)
+def test_what_is_almost_gelu_stays_a_product(inner, shift, factor):
+    nodes = [
+        *(node("Div", f"x {inner}", "d"), node("Erf", "d", "e"), node("Add", f"e {shift}", "a")),
+        *(node("Mul", "x a", "m"), node("Mul", f"m {factor}", "y")),
+    ]
+    view = check(make(nodes, {"x": IMAGE}, ["y"], CONSTANTS))
+    assert (view.nodes[0].op, view.nodes[0].attrs["activation"]) == ("Affine", "erf")
+    assert "Mul" in ops(view)
 
 
 def test_other_gates_stay_products():

@@ -25,7 +25,7 @@ TOLERANCE = {"opencl": 1e-5, "opencl-fp16": 2e-2}
 HALF = (  # noqa: SIM905
     "free group4_s2 dense_pool dense_residual kernels_7x7s2 pointwise_group4 depthwise_3x3s2 gemm_sparse gemm_odd "
     "maxpool3s2_pads avgpool3s2_exclude global_average flatten dcr concat softmax add tanh affine gate linear silu "
-    "prelu constant argmax keep above round"
+    "gelu prelu constant argmax keep above round"
 ).split()
 
 
@@ -95,7 +95,7 @@ def test_every_kind_and_switch_occurs(plans: list[Plan]) -> None:
     assert {conv.residual is None for conv in convs} == {False, True}
     assert {conv.passes > 1 for conv in convs} == {False, True}
     assert {conv.group for conv in convs} >= {1, 2, 4, 8}
-    assert {conv.activation.kind for conv in convs} >= {"none", "relu", "clip", "tanh", "silu", "elu"}
+    assert {conv.activation.kind for conv in convs} >= {"none", "relu", "clip", "tanh", "silu", "gelu", "elu"}
 
 
 def test_blocks_are_images(plans: list[Plan]) -> None:

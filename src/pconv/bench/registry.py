@@ -130,7 +130,7 @@ _DENSE = (
     conv("dense_11x11s4_no_pads", 1, 4, WIDE, 11, stride=4, pads=0),
     conv("dense_residual", 6, 6, ODD, residual=True, act="relu"),
     conv("dense_sigmoid", 4, 5, SMALL, act="sigmoid"),
-    *(conv(f"dense_{act}", 4, 5, SMALL, act=act) for act in ("leaky", "hardswish", "silu", "elu")),
+    *(conv(f"dense_{act}", 4, 5, SMALL, act=act) for act in ("leaky", "hardswish", "silu", "gelu", "elu")),
     conv("dense_pool", 4, 6, EVEN, pool=True, act="relu"),
     conv("dense_pool_apart", 4, 6, (6, 6), pool=True, act="tanh"),
     conv("dense_pool_partial", 4, 6, (26, 10), pool=True),
@@ -227,7 +227,7 @@ _ROWS = (
     gemm("gemm_one_input", 1, 19, act="tanh"),
     gemm("gemm_one_output", 37, 1, act="sigmoid"),
     gemm("gemm_odd", 37, 10, act="relu"),
-    gemm("gemm_silu", 37, 10, act="silu"),
+    *(gemm(f"gemm_{act}", 37, 10, act=act) for act in ("silu", "gelu")),
     gemm("gemm_32", 20, 32),
     gemm("gemm_64", 30, 128, act="clip"),
     gemm("gemm_sparse", 64, 48, Sparsity(4.0, None, 16), act="relu"),
@@ -310,7 +310,7 @@ _PLANES = (
     *(
         case
         for kind in (
-            *("leaky", "hardswish", "silu", "elu", "erf", "softplus", "exp"),
+            *("leaky", "hardswish", "silu", "gelu", "elu", "erf", "softplus", "exp"),
             *("above", "atleast", "floor", "round", "trunc"),
         )
         for case in planes(kind, "Activation", 3, SMALL, act=kind)

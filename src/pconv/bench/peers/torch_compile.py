@@ -174,7 +174,7 @@ def _activated(node: "NodeView", y: "torch.Tensor") -> "torch.Tensor":
             return (y > low).to(y)
         case "atleast":
             return (y >= low).to(y)
-        case "hardswish" | "silu" | "softplus" as kind:
+        case "hardswish" | "silu" | "gelu" | "softplus" as kind:
             made: torch.Tensor = getattr(functional, kind)(y)
             return made
         case kind:

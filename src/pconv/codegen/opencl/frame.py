@@ -76,6 +76,9 @@ def activate(activation: Activation, v: str) -> str:
             return f"{v} * clamp({v} / (real)6 + (real)0.5f, (real)0, (real)1)"
         case "silu":
             return f"{v} / ((real)1 + exp(-{v}))"
+        case "gelu":
+            half = f"{v} * (real)0.5f * erfc({v} * (real)-0.70710678f)"
+            return f"({v} < (real)-14 ? (real)0 : {half})"
         case "softplus":
             return f"(fmax({v}, (real)0) + log1p(exp(-fabs({v}))))"
         case "above":

@@ -61,16 +61,14 @@ def hard_sigmoid(site: Site) -> Operand:
 
 
 def gelu(site: Site) -> Operand:
-    """Convert Gelu: x * (erf(x / sqrt 2) + 1) / 2, or the same with a tanh of a cubic."""
+    """Convert Gelu, or its approximation x * (tanh(cubic of x) + 1) / 2."""
+    if site.attr("approximate", "none") != "tanh":
+        return _activation(site, "gelu")
     x = site.tensor()
-    if site.attr("approximate", "none") == "tanh":
-        square = site.emit("Mul", [x, x], shape_of(x), step="square")
-        inner = _scaled(site, square, 0.044715 * (2 / np.pi) ** 0.5, (2 / np.pi) ** 0.5, step="line")
-        kind, inner = "tanh", site.emit("Mul", [x, inner], shape_of(x), step="inner")
-    else:
-        kind, inner = "erf", _scaled(site, x, 0.5**0.5, step="inner")
-    gate = _activation(site, kind, step=kind, x=inner)
-    half = _scaled(site, gate, 0.5, 0.5, step="gate")
+    square = site.emit("Mul", [x, x], shape_of(x), step="square")
+    inner = _scaled(site, square, 0.044715 * (2 / np.pi) ** 0.5, (2 / np.pi) ** 0.5, step="line")
+    cubic = site.emit("Mul", [x, inner], shape_of(x), step="inner")
+    half = _scaled(site, _activation(site, "tanh", step="tanh", x=cubic), 0.5, 0.5, step="gate")
     return site.emit("Mul", [x, half], shape_of(x))
 
 
