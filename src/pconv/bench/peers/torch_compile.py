@@ -205,7 +205,7 @@ _OPERATORS: Mapping[str, Callable[["NodeView", "list[torch.Tensor]"], "torch.Ten
     "PRelu": lambda node, x: _activated(node, x[0].where(x[0] > 0, _along(x[1], x[0]) * x[0])),
     "Constant": lambda node, x: x[0],
     "Concat": _concat,
-    "Softmax": lambda node, x: x[0].softmax(1),
+    "Softmax": lambda node, x: x[0].softmax(node.integer("axis")),
     "ArgMax": lambda node, x: x[0].argmax(1, keepdim=True).to(x[0]),
     "Flatten": lambda node, x: x[0].reshape(node.out_shape),
     "Subsample": _subsample,
