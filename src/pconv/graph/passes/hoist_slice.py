@@ -4,6 +4,8 @@ Conv -> [1, n, 3, heads, d] -> [3, 1, heads, n, d] -> Subsample (one of three)
     =>    Conv -> Subsample (a third of the channels) -> [1, heads, n, d]
 """
 
+from math import prod
+
 import onnx_ir as ir
 
 from ..edit import ints, is_op, make_node, source
@@ -53,7 +55,7 @@ def _taken(
     cut = [i for i, dim in enumerate(dims[1:]) if sizes[i] != _size(dim)]
     if len(cut) != 1 or any(start for i, start in enumerate(starts) if i not in cut):
         return None
-    (axis,) = cut
+    axis = cut[0]
     (most, stride), *inner = dims[axis + 1]
     each = _size(inner)
     if starts[axis] % each or sizes[axis] % each:
@@ -64,7 +66,4 @@ def _taken(
 
 
 def _size(dim: list[tuple[int, int]]) -> int:
-    total = 1
-    for size, _ in dim:
-        total *= size
-    return total
+    return prod(size for size, _ in dim)
