@@ -21,7 +21,10 @@ OPERATORS = (
     *("Resize", "Transpose", "ChannelShuffle"),
     *("Add", "Sub", "Mul", "Mul", "Affine", "PRelu", "Activation"),
 )
-ACTIVATIONS = ("none", "relu", "clip", "tanh", "sigmoid", "leaky", "hardswish", "silu", "gelu", "elu")
+ACTIVATIONS = (
+    *("none", "relu", "clip", "tanh", "sigmoid", "leaky", "hardswish", "silu", "elu"),
+    *("gelu", "gelutanh", "quickgelu"),
+)
 
 
 def random_network(seed: int, nodes: int) -> GraphView:

@@ -35,8 +35,8 @@ from .harness import (
 ONE_OF_EACH = (
     "group4_s2 free_pool dense_pool_partial pointwise_deep depthwise_3x3s2 gemm_odd gemm_sparse_odd maxpool3s2_pads "
     "maxpool3s2_ceil avgpool3s2_exclude global_average_inner flatten_inner pad_inner concat_inner softmax_planes "
-    "affine_inner tanh_inner add_inner gate_inner linear_inner silu_inner gelu_inner elu_inner argmax_inner "
-    "keep_inner round_inner"
+    "affine_inner tanh_inner add_inner gate_inner linear_inner silu_inner gelu_inner elu_inner "
+    "gelutanh_inner quickgelu_inner argmax_inner keep_inner round_inner"
 )
 
 
@@ -91,7 +91,9 @@ def test_the_oldest_core_refuses_halves(session_cache: Cache, tmp_path: Path) ->
 
 
 ACTIVATED = [
-    f"{kind}{where}" for kind in ("relu", "clip", "leaky", "silu", "gelu") for where in ("", "_inner")
+    f"{kind}{where}"
+    for kind in ("relu", "clip", "leaky", "silu", "gelu", "gelutanh", "quickgelu")
+    for where in ("", "_inner")
 ]
 
 
@@ -108,8 +110,9 @@ def test_what_is_no_number_stays_that(target: Target, session_cache: Cache) -> N
 
 @pytest.mark.cc
 @pytest.mark.parametrize("target", HOSTS)
-def test_gelu_of_what_is_infinite(target: Target, session_cache: Cache) -> None:
-    view = network(_cases("gelu"))
+@pytest.mark.parametrize("kind", ["gelu", "gelutanh"])
+def test_gelu_of_what_is_infinite(target: Target, kind: str, session_cache: Cache) -> None:
+    view = network(_cases(kind))
     with Engine(build(generate(lower(view, target)), cache=session_cache)) as engine:
         for x, wanted in ((np.inf, np.inf), (-np.inf, 0), (-1e30, 0), (1e30, np.float32(1e30))):
             (shape,) = (view.shapes[name] for name in view.inputs)

@@ -50,6 +50,10 @@ def activate(node: NodeView, x: np.ndarray) -> np.ndarray:
         return np.vectorize(erf, otypes=[x.dtype])(x)
     if kind == "gelu":
         return x / 2 * np.vectorize(erfc, otypes=[x.dtype])(-x / np.sqrt(2))
+    if kind == "gelutanh":
+        return x / 2 * (np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)) + 1)
+    if kind == "quickgelu":
+        return x / (1 + np.exp(-1.702 * x))
     if kind in ("above", "atleast"):
         low = node.attrs["act_min"]
         return (x > low if kind == "above" else x >= low).astype(x.dtype)

@@ -51,8 +51,35 @@ GATES = {
         *(node("Mul", "x half", "h"), node("Mul", "h root", "d"), node("Erf", "d", "e")),
         *(node("Mul", "e half", "l"), node("Add", "l half", "g"), node("Mul", "x g", "y")),
     ],
+    "gelutanh": [node("Gelu", "x", "y", approximate="tanh")],
+    "gelutanh as torch writes it": [
+        *(node("Mul", "x x", "s"), node("Mul", "s x", "c"), node("Mul", "kappa c", "k")),
+        *(node("Add", "x k", "q"), node("Mul", "beta q", "u"), node("Tanh", "u", "t")),
+        *(node("Add", "one t", "a"), node("Mul", "half x", "h"), node("Mul", "h a", "y")),
+    ],
+    "gelutanh by a power": [
+        *(node("Pow", "x three", "c"), node("Mul", "c kappa", "k"), node("Add", "x k", "q")),
+        *(node("Mul", "q beta", "u"), node("Tanh", "u", "t"), node("Add", "t one", "a")),
+        *(node("Mul", "x a", "m"), node("Mul", "m half", "y")),
+    ],
+    "gelutanh with x outside": [
+        *(node("Mul", "x x", "s"), node("Mul", "s kappa", "k"), node("Add", "k one", "q")),
+        *(node("Mul", "x beta", "v"), node("Mul", "v q", "u"), node("Tanh", "u", "t")),
+        *(node("Add", "t one", "a"), node("Mul", "a half", "g"), node("Mul", "x g", "y")),
+    ],
+    "gelutanh by a sigmoid": [
+        *(node("Pow", "x three", "c"), node("Mul", "c kappa", "k"), node("Add", "x k", "q")),
+        *(node("Mul", "q beta", "v"), node("Mul", "v two", "u")),
+        *(node("Sigmoid", "u", "g"), node("Mul", "x g", "y")),
+    ],
+    "quickgelu": [node("Mul", "x quick", "q"), node("Sigmoid", "q", "g"), node("Mul", "x g", "y")],
+    "quickgelu by a tanh": [
+        *(node("Mul", "x quick", "q"), node("Div", "q two", "h"), node("Tanh", "h", "t")),
+        *(node("Add", "t one", "a"), node("Mul", "a x", "m"), node("Div", "m two", "y")),
+    ],
 }
 NUMBERS = {"zero": 0, "half": 0.5, "one": 1, "root": 2**0.5, "two": 2, "three": 3, "six": 6}
+NUMBERS |= {"kappa": 0.044715, "beta": (2 / np.pi) ** 0.5, "quick": 1.702}
 CONSTANTS = {name: floats(value)[0] for name, value in NUMBERS.items()}
 
 
@@ -88,7 +115,7 @@ def test_gates_become_one_activation_of_the_convolution(gate):
 def test_gelu_of_linear_layers(gate, shape, op):
     nodes = [node("MatMul", "i w", "p"), node("Add", "p b", "x"), *GATES[gate]]
     view = check(make(nodes, {"i": shape}, ["y"], {"w": rand(6, 9), "b": rand(9), **CONSTANTS}, opset=20))
-    assert [n.attrs["activation"] for n in view.nodes if n.op == op] == ["gelu"]
+    assert [n.attrs["activation"] for n in view.nodes if n.op == op] == [gate.split()[0]]
     assert not {"Activation", "Affine", "Mul"} & {*ops(view)}
 
 
@@ -103,6 +130,17 @@ def test_what_is_almost_gelu_stays_a_product(inner, shift, factor):
     view = check(make(nodes, {"x": IMAGE}, ["y"], CONSTANTS))
     assert (view.nodes[0].op, view.nodes[0].attrs["activation"]) == ("Affine", "erf")
     assert "Mul" in ops(view)
+
+
+@pytest.mark.parametrize("cubic, power", [("half", "three"), ("kappa", "two")])
+def test_what_is_almost_gelu_by_tanh_stays_a_product(cubic, power):
+    nodes = [
+        *(node("Pow", f"x {power}", "c"), node("Mul", f"c {cubic}", "k"), node("Add", "x k", "p")),
+        *(node("Mul", "p beta", "i"), node("Tanh", "i", "t"), node("Add", "t one", "a")),
+        *(node("Mul", "x a", "m"), node("Mul", "m half", "y")),
+    ]
+    view = check(make(nodes, {"x": IMAGE}, ["y"], CONSTANTS))
+    assert "tanh" in {n.attrs.get("activation") for n in view.nodes}
 
 
 def test_other_gates_stay_products():

@@ -25,7 +25,7 @@ TOLERANCE = {"opencl": 1e-5, "opencl-fp16": 2e-2}
 HALF = (  # noqa: SIM905
     "free group4_s2 dense_pool dense_residual kernels_7x7s2 pointwise_group4 depthwise_3x3s2 gemm_sparse gemm_odd "
     "maxpool3s2_pads avgpool3s2_exclude global_average flatten dcr concat softmax add tanh affine gate linear silu "
-    "gelu prelu constant argmax keep above round"
+    "gelu gelutanh quickgelu prelu constant argmax keep above round"
 ).split()
 
 

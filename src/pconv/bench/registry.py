@@ -130,7 +130,10 @@ _DENSE = (
     conv("dense_11x11s4_no_pads", 1, 4, WIDE, 11, stride=4, pads=0),
     conv("dense_residual", 6, 6, ODD, residual=True, act="relu"),
     conv("dense_sigmoid", 4, 5, SMALL, act="sigmoid"),
-    *(conv(f"dense_{act}", 4, 5, SMALL, act=act) for act in ("leaky", "hardswish", "silu", "gelu", "elu")),
+    *(
+        conv(f"dense_{act}", 4, 5, SMALL, act=act)
+        for act in ("leaky", "hardswish", "silu", "gelu", "gelutanh", "quickgelu", "elu")
+    ),
     conv("dense_pool", 4, 6, EVEN, pool=True, act="relu"),
     conv("dense_pool_apart", 4, 6, (6, 6), pool=True, act="tanh"),
     conv("dense_pool_partial", 4, 6, (26, 10), pool=True),
@@ -310,7 +313,7 @@ _PLANES = (
     *(
         case
         for kind in (
-            *("leaky", "hardswish", "silu", "gelu", "elu", "erf", "softplus", "exp"),
+            *("leaky", "hardswish", "silu", "gelu", "gelutanh", "quickgelu", "elu", "erf", "softplus", "exp"),
             *("above", "atleast", "floor", "round", "trunc"),
         )
         for case in planes(kind, "Activation", 3, SMALL, act=kind)

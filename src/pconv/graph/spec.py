@@ -11,7 +11,7 @@ RISING = (
     *("none", "relu", "clip", "tanh", "sigmoid", "elu", "erf", "softplus", "exp", "sqrt", "log"),
     *("above", "atleast", "floor", "round", "trunc"),
 )
-ACTIVATIONS = (*RISING, "leaky", "hardswish", "silu", "gelu")
+ACTIVATIONS = (*RISING, "leaky", "hardswish", "silu", "gelu", "gelutanh", "quickgelu")
 
 
 def never_falls(activation: str, act_min: float) -> bool:

@@ -174,6 +174,10 @@ def _activated(node: "NodeView", y: "torch.Tensor") -> "torch.Tensor":
             return (y > low).to(y)
         case "atleast":
             return (y >= low).to(y)
+        case "gelutanh":
+            return functional.gelu(y, approximate="tanh")
+        case "quickgelu":
+            return y * (1.702 * y).sigmoid()
         case "hardswish" | "silu" | "gelu" | "softplus" as kind:
             made: torch.Tensor = getattr(functional, kind)(y)
             return made

@@ -126,6 +126,12 @@ FN float gelu_f32(float x) {
     union { int32_t i; float f; } scale = {(127 - (int32_t)n) << 23};
     return (x < 0 ? 0 : x) - a * (p * scale.f);
 }
+/* The approximation x * (tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)) + 1) / 2 = x * sigmoid(...): below -10 it is 0. */
+FN float gelutanh_f32(float x) {
+    float y = x < -10.0f ? 0 : x;
+    return y * sigmoid_f32(y * (1.59576912f + 7.13548163e-2f * (y * y)));
+}
+FN float quickgelu_f32(float x) { return x * sigmoid_f32(1.702f * x); }
 /* log(1 + exp(x)), the logarithm by the series of atanh, within 1e-7: its argument lies in 1..2. */
 FN float softplus_f32(float x) {
     float z = exp_f32(x < 0 ? x : -x), r = z / (2.0f + z), s = r * r;
@@ -188,8 +194,9 @@ def over_lanes(name: str, combine: str, lanes: int) -> str:
 
 def needs_exp(kind: str) -> bool:
     """Tell whether an activation is a function of floats."""
-    smooth = ("tanh", "sigmoid", "silu", "gelu", "elu", "erf", "softplus", "exp", "sqrt", "log")
-    return kind in (*smooth, "floor", "round", "trunc")
+    gated = ("silu", "gelu", "gelutanh", "quickgelu")
+    smooth = ("tanh", "sigmoid", "elu", "erf", "softplus", "exp", "sqrt", "log")
+    return kind in (*gated, *smooth, "floor", "round", "trunc")
 
 
 def prefetch_weights(dtype: DType, count: int, step: int = 0, w: str = "w", stream: bool = False) -> str:

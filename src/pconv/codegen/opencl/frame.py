@@ -79,6 +79,11 @@ def activate(activation: Activation, v: str) -> str:
         case "gelu":
             half = f"{v} * (real)0.5f * erfc({v} * (real)-0.70710678f)"
             return f"({v} < (real)-14 ? (real)0 : {half})"
+        case "gelutanh":
+            cubic = f"{v} * ((real)-1.59576912f - (real)0.0713548163f * {v} * {v})"
+            return f"({v} < (real)-10 ? (real)0 : {v} / ((real)1 + exp({cubic})))"
+        case "quickgelu":
+            return f"{v} / ((real)1 + exp((real)-1.702f * {v}))"
         case "softplus":
             return f"(fmax({v}, (real)0) + log1p(exp(-fabs({v}))))"
         case "above":

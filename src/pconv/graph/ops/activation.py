@@ -62,14 +62,7 @@ def hard_sigmoid(site: Site) -> Operand:
 
 def gelu(site: Site) -> Operand:
     """Convert Gelu, or its approximation x * (tanh(cubic of x) + 1) / 2."""
-    if site.attr("approximate", "none") != "tanh":
-        return _activation(site, "gelu")
-    x = site.tensor()
-    square = site.emit("Mul", [x, x], shape_of(x), step="square")
-    inner = _scaled(site, square, 0.044715 * (2 / np.pi) ** 0.5, (2 / np.pi) ** 0.5, step="line")
-    cubic = site.emit("Mul", [x, inner], shape_of(x), step="inner")
-    half = _scaled(site, _activation(site, "tanh", step="tanh", x=cubic), 0.5, 0.5, step="gate")
-    return site.emit("Mul", [x, half], shape_of(x))
+    return _activation(site, "gelutanh" if site.attr("approximate", "none") == "tanh" else "gelu")
 
 
 def mish(site: Site) -> Operand:
