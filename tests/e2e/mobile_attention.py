@@ -141,8 +141,35 @@ class Separable(nn.Module):
         return (shares.softmax(-1) @ v).reshape(n, c, h, w)
 
 
+class Windows(nn.Module):
+    """EfficientViT: windows of an image in place of the batch; heads whose inputs are added up one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.out = nn.Conv2d(3, 24, 3, 2, 1), nn.Conv2d(24, 24, 1)
+        self.qkvs = nn.ModuleList(nn.Conv2d(12, 20, 1) for _ in range(2))
+        self.mixers = nn.ModuleList(nn.Conv2d(4, 4, size, 1, size // 2, groups=4) for size in (5, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        n, c, h, w = x.shape
+        x = functional.pad(x.permute(0, 2, 3, 1), (0, 0, 0, -w % 5, 0, -h % 5))
+        rows, columns = x.shape[1] // 5, x.shape[2] // 5
+        x = x.view(n, rows, 5, columns, 5, c).transpose(2, 3).reshape(n * rows * columns, 5, 5, c)
+        parts: list[Tensor] = []
+        for part, qkv, mixer in zip(x.permute(0, 3, 1, 2).chunk(2, 1), self.qkvs, self.mixers, strict=True):
+            fed = part if not parts else part + parts[-1]
+            q, k, v = qkv(fed).split([4, 4, 12], 1)
+            shares = (mixer(q).flatten(2).transpose(-2, -1) * 0.5) @ k.flatten(2)
+            parts.append((v.flatten(2) @ shares.softmax(-1).transpose(-2, -1)).view(-1, 12, 5, 5))
+        x = self.out(torch.cat(parts, 1).relu()).permute(0, 2, 3, 1)
+        x = x.view(n, rows, columns, 5, 5, c).transpose(2, 3).reshape(n, rows * 5, columns * 5, c)
+        return x[:, :h, :w].permute(0, 3, 1, 2)
+
+
 ATTENTION: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "c2psa": (Partial, (1, 3, 26, 22)),
+    "efficientvit": (Windows, (1, 3, 23, 30)),
     "mobilevit": (Unfolded, (1, 3, 24, 20)),
     "vision_transformer": (Tokens, (1, 3, 20, 16)),
     "multihead_attention": (Sequence, (1, 3, 17, 21)),

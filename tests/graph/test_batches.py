@@ -6,7 +6,7 @@ from onnx import TensorProto, helper
 
 from pconv.errors import UnsupportedError
 
-from .models import FLOAT, IMAGE, INT, check, floats, make, node, normalise, ops
+from .models import FLOAT, IMAGE, INT, check, floats, make, node, normalise, ops, rand
 
 LAST = node("Transpose", "x", "l", perm=[0, 2, 3, 1])
 DROPS = {
@@ -86,10 +86,103 @@ def test_an_open_batch_stays_where_all_that_is_one_goes():
     assert normalise(model(nodes, ["y"], ("n", 6, 1, 1))).nodes[-1].out_shape == (1, 6)
 
 
-def test_what_counts_dimensions_otherwise_is_refused():
-    nodes = [*DROPS["turned"][0], node("GlobalMaxPool", "d", "y")]
+WINDOWS = [
+    node("Reshape", "x parts", "p"),
+    node("Transpose", "p", "q", perm=[0, 2, 4, 1, 3, 5]),
+    node("Reshape", "q windows", "w"),
+]
+BACK = [
+    node("Reshape", "v apart", "r"),
+    node("Transpose", "r", "t", perm=[0, 3, 1, 4, 2, 5]),
+    node("Reshape", "t whole", "y"),
+]
+
+
+def windows(nodes, channels, size, before=WINDOWS, back=BACK):
+    """Make a model of an image [1, 4, 6, 8] in four windows [4, 4, 3, 4], and of what comes of them."""
+    h, w = size
+    shapes = {"parts": (1, 4, 2, 3, 2, 4), "windows": (-1, 4, 3, 4), "rows": (-1, 4, 12)}
+    shapes |= {"apart": (1, 2, 2, channels, h, w), "whole": (1, channels, 2 * h, 2 * w)}
+    arrays = {name: np.array(shape, INT) for name, shape in shapes.items()}
+    arrays |= {"k1": rand(6, 4, 1, 1), "k3": rand(6, 4, 3, 3), "deep": rand(4, 1, 5, 5), "bias": rand(6)}
+    arrays |= {"pair": rand(6, 2, 3, 2), "row": rand(6, 4, 3)}
+    used = {name for it in (*before, *nodes, *back) for name in it.input}
+    weights = {name: array for name, array in arrays.items() if name in used}
+    return make([*before, *nodes, *back], {"x": (1, 4, 6, 8)}, ["y"], weights, opset=17)
+
+
+@pytest.mark.parametrize(
+    "layer, channels, size",
+    [
+        (node("Conv", "w k1 bias", "v"), 6, (3, 4)),
+        (node("Conv", "w k1", "v", strides=[2, 2]), 6, (2, 2)),
+        (node("Conv", "w k3 bias", "v", pads=[1, 1, 1, 1]), 6, (3, 4)),
+        (node("Conv", "w k3", "v", pads=[2, 0, 1, 2]), 6, (4, 4)),
+        (node("Conv", "w k3", "v", pads=[1, 1, 1, 1], strides=[2, 3]), 6, (2, 2)),
+        (node("Conv", "w k3", "v"), 6, (1, 2)),
+        (node("Conv", "w k3", "v", pads=[2, 2, 2, 2], dilations=[2, 2]), 6, (3, 4)),
+        (node("Conv", "w deep", "v", pads=[2, 2, 2, 2], group=4), 4, (3, 4)),
+        (node("Conv", "w deep", "v", pads=[2, 2, 2, 2], group=4, strides=[2, 2]), 4, (2, 2)),
+        (node("Conv", "w pair", "v", auto_pad="SAME_UPPER", group=2), 6, (3, 4)),
+        (node("MaxPool", "w", "v", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1), 4, (2, 2)),
+        (node("AveragePool", "w", "v", kernel_shape=[3, 3], pads=[1, 1, 1, 1]), 4, (3, 4)),
+        (node("GlobalAveragePool", "w", "v"), 4, (1, 1)),
+        (node("GlobalMaxPool", "w", "v"), 4, (1, 1)),
+        (node("ReduceMean", "w", "v", axes=[2, 3]), 4, (1, 1)),
+        (node("Pad", "w", "v", mode="reflect"), 4, (5, 6)),
+    ],
+)
+def test_windows_of_an_image(layer, channels, size):
+    """As in EfficientViT."""
+    if layer.op_type == "Pad":
+        layer.input.append("pads")
+        nodes = [helper.make_node("Constant", [], ["pads"], value_ints=[0, 0, 1, 1, 0, 0, 1, 1]), layer]
+    else:
+        nodes = [layer]
+    check(windows(nodes, channels, size))
+
+
+@pytest.mark.parametrize(
+    "layer, channels",
+    [
+        (node("Conv", "w row bias", "u", pads=[1, 1]), 6),
+        (node("GlobalAveragePool", "w", "u"), 4),
+        (node("MaxPool", "w", "u", kernel_shape=[3], pads=[1, 1], strides=[1]), 4),
+    ],
+)
+def test_rows_of_several_windows(layer, channels):
+    before = [*WINDOWS[:2], node("Reshape", "q rows", "w")]
+    size = (1, 1) if layer.op_type == "GlobalAveragePool" else (3, 4)
+    reshaped = helper.make_node("Constant", [], ["sizes"], value_ints=[-1, channels, *size])
+    nodes = [layer, reshaped, node("Reshape", "u sizes", "v")]
+    check(windows(nodes, channels, size, before))
+
+
+@pytest.mark.parametrize("shape", [[4, 4, 3, 4], [1, 1, 3, 4], [3, 4]])
+def test_expand_of_windows(shape):
+    wanted = helper.make_node("Constant", [], ["wanted"], value_ints=shape)
+    nodes = [node("ReduceL2", "w", "n", axes=[3]), wanted, node("Expand", "n wanted", "e")]
+    check(windows([*nodes, node("Div", "w e", "v")], 4, (3, 4)))
+
+
+def test_convolutions_of_windows_keep_their_names():
+    layer = node("Conv", "w k1 bias", "v", name="attention.qkv")
+    view = normalise(windows([layer], 6, (3, 4)))
+    assert [n.name for n in view.nodes if n.op == "Conv"] == ["attention.qkv"]
+
+
+def test_windows_padded_by_more_than_a_kernel_are_refused():
+    layer = node("Conv", "w k1", "v", name="n", pads=[1, 0, 0, 0])
     with pytest.raises(
-        UnsupportedError, match=r"\(GlobalMaxPool\): it reads what has no batch any more; allowed: op"
+        UnsupportedError, match=r"n \(Conv\): pads \[1, 0, 0, 0\] of images that have no batch; al"
+    ):
+        normalise(windows([layer], 6, (4, 4)))
+
+
+def test_what_counts_dimensions_otherwise_is_refused():
+    nodes = [*DROPS["turned"][0], node("DepthToSpace", "d", "y", blocksize=1)]
+    with pytest.raises(
+        UnsupportedError, match=r"\(DepthToSpace\): it reads what has no batch any more; allowed: op"
     ):
         normalise(model(nodes, ["y"]))
     nodes = [*DROPS["first"][0], node("Add", "d x", "y")]

@@ -2,9 +2,9 @@
 
     Reshape(-1, 1) -> Sigmoid -> output    =>    Flatten [1, 128, 1] -> Sigmoid -> Flatten [128, 1]
 
-What works element by element keeps that, and what works along an axis, which is one further here; a change of shape
-may bring the batch back. Anything else is refused. A Squeeze of all that is 1 is an exception: what it leaves is read
-as if the batch was there, and only an output loses it.
+What works element by element keeps that, and what works along an axis, which is one further here; a change of shape may
+bring the batch back. So do convolutions and pools of windows [n, c, h, w]. Anything else is refused. A Squeeze of all
+that is 1 is an exception: what it leaves is read as if the batch was there, and only an output loses it.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from ..errors import UnsupportedError
 from .as_images import ELEMENTWISE
-from .ops import arg_max, identity, reduce, reshape, softmax
+from .ops import arg_max, global_pool, identity, pool, reduce, reshape, softmax
 from .site import Operand, shape_of
 
 Drop = Literal["", "here", "in outputs"]
@@ -28,6 +28,8 @@ _ALONG = {
 _ROWS = {"Gemm", "MatMul", *softmax.CONVERTERS}
 _LAST = {"BatchNormalization", "Gemm", "LayerNormalization", "MatMul", "Shape", "Size", "Transpose"}
 """Operators of what comes last, or of all dimensions."""
+_IMAGES = {"Conv", "Expand", "Pad", *global_pool.CONVERTERS, *pool.CONVERTERS}
+"""Operators of several images, as the windows of attention are."""
 
 
 class Batches:
@@ -63,11 +65,11 @@ class Batches:
         if "here" not in kinds:
             return "in outputs" if kinds == {"in outputs"} and node.op_type in _ALIKE | _ROWS else ""
         alike = (node.op_type in _ALIKE and narrow) or (node.op_type == "Concat" and single)
-        if kinds == {"here"} and (alike or node.op_type in _ALONG | _LAST):
+        if kinds == {"here"} and (alike or node.op_type in _ALONG | _LAST | _IMAGES):
             return "here"
         raise UnsupportedError(
             f"{name} ({node.op_type}): it reads what has no batch any more; allowed: operators that work element by "
-            "element or along an axis, and outputs. Keep the batch as the first dimension up to the outputs."
+            "element, along an axis or on images, and outputs. Keep the batch as the first dimension up to the outputs."
         )
 
     def note(self, node: ir.Node, dropped: Drop) -> None:

@@ -169,18 +169,28 @@ class Site:
         return operand
 
     def image(self) -> ir.Value:
-        """Give the first operand as an image; rows [n, c, l] become [n, c, 1, l]."""
+        """Give the first operand as an image; rows [n, c, l] become [n, c, 1, l].
+
+        Of several images, which have no batch, planes [1, n * c, h, w].
+        """
         shape = shape_of(self.tensor())
+        if self.reads_unbatched and len(shape) in (4, 5):
+            rows = shape[3:-1] or (1,)
+            return self.reshape(self.tensor(), (1, shape[1] * shape[2], *rows, shape[-1]), step="image")
         if len(shape) != 3:
             return self.tensor(rank=4)
         return self.reshape(self.tensor(), (*shape[:2], 1, shape[2]), step="image")
 
     def like_operand(self, image: ir.Value) -> ir.Value:
-        """Make rows of an image again, where the first operand is rows."""
-        if len(shape_of(self.tensor())) == 4:
+        """Make rows of an image again, where the first operand is rows; or several images."""
+        before, after = shape_of(self.tensor()), shape_of(image)
+        if self.reads_unbatched:
+            shape = (*before[:3], *after[2 if len(before) == 5 else 3 :])
+        elif len(before) == 4:
             return image
-        shape = shape_of(image)
-        return self.named(image, self.reshape(image, (*shape[:2], shape[3]), step="row"))
+        else:
+            shape = (*after[:2], after[3])
+        return self.named(image, self.reshape(image, shape, step="row"))
 
     def named(self, before: ir.Value, after: ir.Value) -> ir.Value:
         """Give a value the name of the node's output, where what it was made of has it."""

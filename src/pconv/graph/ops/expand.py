@@ -19,7 +19,7 @@ def expand(site: Site) -> Operand:
     if asked is None:
         raise site.malformed("its shape is missing")
     old, sizes = shape_of(x), list(asked)
-    if len(sizes) == len(old) and sizes[0] == site.builder.source_batch:
+    if len(sizes) == len(old) and sizes[0] == site.builder.source_batch and not site.reads_unbatched:
         sizes[0] = 1
     sizes = [1] * (len(old) - len(sizes)) + sizes
     if len(sizes) != len(old) or sizes[0] != 1:

@@ -1,4 +1,9 @@
-"""Pad: over the image -> Pad, over channels -> Subsample that takes all and pads."""
+"""Pad: over the image -> Pad, over channels -> Subsample that takes all and pads.
+
+What has more dimensions is an image of its last two.
+"""
+
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
@@ -10,25 +15,29 @@ _MODES = ("constant", "reflect", "edge")
 
 def pad(site: Site) -> Operand:
     """Convert Pad; pads and value are attributes before opset 11, axes an input from opset 18 on."""
-    x, rank = site.image(), len(shape_of(site.tensor()))
+    x = site.tensor()
+    shape, rank = shape_of(x), len(shape_of(x))
     pads = site.ints("pads", 1)
     if pads is None:
         raise site.malformed("its pads are missing")
-    axes = [site.axis(axis, rank) for axis in site.ints("axes", 3) or range(rank)]
+    axes = [site.axis(axis, rank) for axis in site.ints("axes", 3) or range(rank - site.reads_unbatched)]
     if len(pads) != 2 * len(axes):
         raise site.malformed(f"{len(pads)} pads for {len(axes)} axes")
     if not any(pads):
-        return site.tensor()
-    before, after = [0] * 4, [0] * 4
+        return x
+    ends = [[0] * rank, [0] * rank]
     for i, axis in enumerate(axes):
-        axis += axis == 2 and rank == 3
-        before[axis], after[axis] = pads[i], pads[i + len(axes)]
+        ends[0][axis], ends[1][axis] = pads[i], pads[i + len(axes)]
     mode, value = _mode(site), _value(site)
-    if before[0] or after[0] or (min(pads) < 0 and mode != "constant"):
+    outside = any(end[0] or (rank > 4 and any(end[1:-2])) for end in ends)
+    if rank < 3 or outside or (min(pads) < 0 and mode != "constant"):
         raise site.unsupported(
             f"pads {list(pads)}",
             "pads over channels, rows and columns, of at least 0 where the mode is not constant",
         )
+    rows = shape[2:-1][-1:] or (1,)
+    x = site.reshape(x, (1, prod(shape[1 : max(2, rank - 2)]), *rows, shape[-1]), "image")
+    before, after = ([0, *(end[1:2] if rank < 5 else [0]), *(end[2:-1][-1:] or [0]), end[-1]] for end in ends)
     x = _cropped(site, x, before, after)
     before, after = [max(pad, 0) for pad in before], [max(pad, 0) for pad in after]
     image, channels = (before[2], before[3], after[2], after[3]), (before[1], after[1])
@@ -36,7 +45,13 @@ def pad(site: Site) -> Operand:
         raise site.unsupported(f"mode {mode!r} over channels", "'constant' there")
     if mode == "reflect" and any(pad >= shape_of(x)[2 + i % 2] for i, pad in enumerate(image)):
         raise site.malformed(f"mode 'reflect' with pads {list(image)} of an image {list(shape_of(x)[2:])}")
-    return site.like_operand(_pad(site, x, channels, image, mode, value if mode == "constant" else 0.0))
+    y = _pad(site, x, channels, image, mode, value if mode == "constant" else 0.0)
+    if rank == 4:
+        return y
+    done = shape_of(y)
+    return site.named(
+        y, site.reshape(y, (1, done[1], done[3]) if rank == 3 else (*shape[:-2], *done[2:]), "shaped")
+    )
 
 
 def _cropped(site: Site, x: ir.Value, before: list[int], after: list[int]) -> ir.Value:
