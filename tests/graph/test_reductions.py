@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from .models import IMAGE, INT, check, floats, make, node, rand
+from .models import IMAGE, INT, check, floats, make, node, ops, rand
 
 REDUCTIONS = (
     *("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"),
@@ -67,6 +67,24 @@ def test_reductions(op, axes, keepdims):
 def test_reductions_of_any_rank(op, shape, axes, keepdims):
     reduction = node(op, "x a", "y", keepdims=keepdims)
     check(make([reduction], {"x": shape}, ["y"], {"a": np.array(axes, INT)}, opset=18))
+
+
+@pytest.mark.parametrize("op", ["ReduceL2", "ReduceSum", "ReduceMean", "ReduceSumSquare"])
+@pytest.mark.parametrize("order", ["t e", "e t"])
+def test_tokens_divided_by_what_is_reduced_over_their_channels(op, order):
+    """As torch normalises queries and keys: nothing is moved, and nothing repeated."""
+    axes = {"axes": [-1]} if op != "ReduceSum" else {}
+    nodes = [
+        *(node("Reshape", "x flat", "r"), node("Transpose", "r", "t", perm=[0, 2, 1])),
+        *(node(op, "t" if axes else "t last", "n", **axes), node("Clip", "n least", "c")),
+        *(node("Expand", "c wide", "e"), node("Mul" if order == "e t" else "Div", order, "d")),
+        *(node("Transpose", "d", "b", perm=[0, 2, 1]), node("Reshape", "b image", "y")),
+    ]
+    shapes = {"flat": (1, 3, 35), "wide": (1, 35, 3), "image": IMAGE, "last": [-1]}
+    weights = {"least": np.float32(0.1), **{name: np.array(shape, INT) for name, shape in shapes.items()}}
+    view = check(make(nodes, {"x": IMAGE}, ["y"], weights))
+    assert not {"Transpose", "Resize", "GlobalAveragePool"} & {*ops(view)}
+    assert [n.out_shape for n in view.nodes if n.op == "Conv"] == [(1, 1, 5, 7)]
 
 
 def test_global_max_pool():

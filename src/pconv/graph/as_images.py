@@ -39,9 +39,12 @@ Change = Callable[[ir.Value], ir.Value]
 
 def as_images(site: Site) -> Change | None:
     """Let a node read its operands as they were; return what changes its result, None where they were no images."""
-    operands, op = site.operands, site.op
-    if not any(isinstance(operand, ir.Value) for operand in operands):
+    op = site.op
+    if not any(isinstance(operand, ir.Value) for operand in site.operands):
         return None
+    if op in ELEMENTWISE:
+        site.operands = _narrowed(site)
+    operands = site.operands
     if op in ELEMENTWISE and (change := _channels_first(site)) is not None:
         return change
     parameters = op in _PER_CHANNEL and not site.reads_unbatched
@@ -51,6 +54,17 @@ def as_images(site: Site) -> Change | None:
             site.operands = before
             return lambda y: site.reshape(y, _row(shape_of(y)), "row")
     return None
+
+
+def _narrowed(site: Site) -> Operands:
+    """Give what was repeated to the shape of another operand as it was before."""
+    narrow = site.builder.narrow
+    whole = [x for x in site.operands if x is not None and not (isinstance(x, ir.Value) and x in narrow)]
+    shapes = {shape_of(x) if isinstance(x, ir.Value) else x.shape for x in whole}
+    return [
+        narrow[x] if isinstance(x, ir.Value) and x in narrow and shape_of(x) in shapes else x
+        for x in site.operands
+    ]
 
 
 def _each(
@@ -90,24 +104,29 @@ def _channels_first(site: Site) -> Change | None:
         return lambda y: permuted(site, y, CHANNELS_LAST, "last")
     shape = max((shape_of(x) for x in values), key=lambda shape: (prod(shape), len(shape)))
     sizes = [shape_of(image) for x, image in images.items() if shape_of(x) == shape]
-    if not sizes or not all(shape_of(x) == shape or _is_pixel(shape_of(x), shape) for x in values):
+    size = max(sizes, key=lambda size: size[2], default=(1, 1, 1, 1))
+    less = {x: fit for x in values if (fit := _less(shape_of(x), shape, size)) is not None}
+    if not sizes or len(less) < len(set(values)):
         return None
-    size = max(sizes, key=lambda size: size[2])
     constants = _each(site.operands, lambda x: x, lambda array: _constant_like(array, shape, size))
     if constants is None:
         return None
     site.operands = [
-        _sized(site, x, size if shape_of(x) == shape else (1, shape_of(x)[-1], 1, 1), f"image{i}")
-        if isinstance(x, ir.Value)
-        else x
+        _sized(site, x, less[x], f"image{i}") if isinstance(x, ir.Value) else x
         for i, x in enumerate(constants)
     ]
     return lambda y: last_again(site, y, shape)
 
 
-def _is_pixel(less: Shape, shape: Shape) -> bool:
-    """Tell whether a shape has no rows and columns, and the channels of another one, or a single one."""
-    return len(less) <= len(shape) and prod(less[:-1]) == 1 and less[-1] in (1, shape[-1])
+def _less(own: Shape, shape: Shape, size: Shape) -> Shape | None:
+    """Give the image of something that has all of a shape, which is an image of a size, or no rows and columns, or a
+    single channel; None where it is neither.
+    """
+    if own == shape:
+        return size
+    if len(own) <= len(shape) and prod(own[:-1]) == 1 and own[-1] in (1, shape[-1]):
+        return (1, own[-1], 1, 1)
+    return (1, 1, *size[2:]) if own == (*shape[:-1], 1) else None
 
 
 def _sized(site: Site, x: ir.Value, size: Shape, step: str) -> ir.Value:

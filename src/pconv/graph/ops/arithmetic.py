@@ -86,11 +86,6 @@ def combined(site: Site, op: str, a: ir.Value, b: ir.Value, step: str = "") -> i
     """Append an operator of two activations, each of which may lack dimensions that the other has."""
     shape = _common(site, a, b)
     a, b = (_aligned(site, x, shape, f"{step or 'both'}.{i}") for i, x in enumerate((a, b)))
-    narrow = site.builder.narrow
-    if shape_of(b) == shape and a in narrow and op not in _ORDERED:
-        a = narrow[a]
-    elif shape_of(a) == shape and b in narrow:
-        b = narrow[b]
     if shape_of(a) != shape and shape_of(b) == shape and op not in _ORDERED:
         if op == "Sub":  # a - b = -b + a
             ones = np.ones(shape[1])

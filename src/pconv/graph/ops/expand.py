@@ -14,7 +14,7 @@ from ..site import Operand, Site, shape_of
 
 
 def expand(site: Site) -> Operand:
-    """Convert Expand; the arithmetic that reads it goes back to what was there before (see `site.Builder.narrow`)."""
+    """Convert Expand; arithmetic that reads it goes back to what was there before (see `as_images`)."""
     x, asked = site.tensor(), site.ints("shape", 1)
     if asked is None:
         raise site.malformed("its shape is missing")

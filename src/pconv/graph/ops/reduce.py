@@ -1,7 +1,7 @@
 """Reductions over any axes but the batch: of what is brought into one plane by pooling, of channels by a convolution.
 
 [1, a, gone]         -> [1, a, rows, columns]   -> means or maxima of planes
-[1, gone, h, w]      -> a 1x1 convolution with equal weights
+[1, gone, h, w]      -> a 1x1 convolution with equal weights, also where these channels were moved last
 [1, a, gone, b]      -> transposed to the first
 """
 
@@ -12,36 +12,38 @@ import onnx_ir as ir
 
 from ..site import Operand, Site, shape_of
 from .global_pool import average, maximum
+from .transpose import image_behind
 
 Axes = tuple[int, ...]
 
 
 def reduce_mean(site: Site) -> Operand:
     """Convert ReduceMean."""
-    return _result(site, added(site, site.tensor(), _axes(site), mean=True, step="mean"))
+    return _result(site, added(site, *_read(site), mean=True, step="mean"))
 
 
 def reduce_sum(site: Site) -> Operand:
     """Convert ReduceSum."""
-    return _result(site, added(site, site.tensor(), _axes(site)))
+    return _result(site, added(site, *_read(site)))
 
 
 def reduce_max(site: Site) -> Operand:
     """Convert ReduceMax."""
-    return _result(site, largest(site, site.tensor(), _axes(site)))
+    return _result(site, largest(site, *_read(site)))
 
 
 def reduce_min(site: Site) -> Operand:
     """Convert ReduceMin: the largest of what is negated, negated."""
-    top = largest(site, _scaled(site, site.tensor(), -1.0, "minus"), _axes(site))
+    x, axes = _read(site)
+    top = largest(site, _scaled(site, x, -1.0, "minus"), axes)
     return _result(site, _scaled(site, top, -1.0, "least"))
 
 
 def reduce_l1(site: Site) -> Operand:
     """Convert ReduceL1: the sum of what is positive, and of the rest negated."""
-    x = site.tensor()
+    x, axes = _read(site)
     size = site.emit("Activation", [x], shape_of(x), step="abs", activation="leaky", act_min=-1.0)
-    return _result(site, added(site, size, _axes(site)))
+    return _result(site, added(site, size, axes))
 
 
 def reduce_sum_square(site: Site) -> Operand:
@@ -58,8 +60,15 @@ def reduce_l2(site: Site) -> Operand:
 
 
 def _squares(site: Site) -> ir.Value:
-    x = site.tensor()
-    return added(site, site.emit("Mul", [x, x], shape_of(x), step="square"), _axes(site))
+    x, axes = _read(site)
+    return added(site, site.emit("Mul", [x, x], shape_of(x), step="square"), axes)
+
+
+def _read(site: Site) -> tuple[ir.Value, Axes]:
+    """Give what is reduced, and over which axes: channels that come last, as those of the image that they were."""
+    x, axes = site.tensor(), _axes(site)
+    image = image_behind(x) if axes == (len(shape_of(x)) - 1,) else None
+    return (x, axes) if image is None else (image, (1,))
 
 
 def _axes(site: Site) -> Axes:
@@ -73,11 +82,10 @@ def _axes(site: Site) -> Axes:
 
 
 def _result(site: Site, value: ir.Value) -> Operand:
-    """Give what was reduced, all of whose axes are kept, the shape that the node has, and its name."""
-    shape, axes = shape_of(value), _axes(site)
-    if not site.attr("keepdims", 1):
-        shape = tuple(size for i, size in enumerate(shape) if i not in axes)
-    return site.last(value, shape)
+    """Give what was reduced the shape that the node has, and its name."""
+    shape, axes = shape_of(site.tensor()), _axes(site)
+    kept = dict.fromkeys(axes, 1) if site.attr("keepdims", 1) else {}
+    return site.last(value, [kept.get(i, size) for i, size in enumerate(shape) if i in kept or i not in axes])
 
 
 def added(site: Site, x: ir.Value, axes: Axes, *, mean: bool = False, step: str = "sum") -> ir.Value:
