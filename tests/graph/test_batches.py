@@ -171,6 +171,31 @@ def test_convolutions_of_windows_keep_their_names():
     assert [n.name for n in view.nodes if n.op == "Conv"] == ["attention.qkv"]
 
 
+@pytest.mark.parametrize("op", ("Add", "Sub", "Mul", "Less"))
+@pytest.mark.parametrize("order", ("d m", "m d"))
+@pytest.mark.parametrize(
+    "drop, axes",
+    [("first", [1]), ("first", [2, 3]), ("first", [1, 2, 3]), ("turned", [2, 3]), ("reshape", [1, 2, 3])],
+)
+def test_what_has_a_batch_beside_what_has_none(op, order, drop, axes):
+    nodes = [*DROPS[drop][0], node("ReduceMean", "x", "m", axes=axes), node(op, order, "y")]
+    check(model(nodes, {"y": TensorProto.BOOL if op == "Less" else FLOAT}))
+
+
+def test_windows_times_one_matrix():
+    """As of a batch of matrices with one that was computed."""
+    square = helper.make_node("Constant", [], ["square"], value_ints=[1, 12, 4])
+    nodes = [
+        *(node("ReduceMean", "x", "m", axes=[1]), square, node("Reshape", "m square", "g")),
+        *(
+            node("Transpose", "g", "h", perm=[0, 2, 1]),
+            node("MatMul", "h g", "s"),
+            node("MatMul", "w s", "v"),
+        ),
+    ]
+    check(windows(nodes, 4, (3, 4)))
+
+
 def test_windows_padded_by_more_than_a_kernel_are_refused():
     layer = node("Conv", "w k1", "v", name="n", pads=[1, 0, 0, 0])
     with pytest.raises(
@@ -185,8 +210,8 @@ def test_what_counts_dimensions_otherwise_is_refused():
         UnsupportedError, match=r"\(DepthToSpace\): it reads what has no batch any more; allowed: op"
     ):
         normalise(model(nodes, ["y"]))
-    nodes = [*DROPS["first"][0], node("Add", "d x", "y")]
-    with pytest.raises(UnsupportedError, match=r"\(Add\): it reads what has no batch any more"):
+    nodes = [*DROPS["first"][0], node("Concat", "d x", "y", axis=0)]
+    with pytest.raises(UnsupportedError, match=r"\(Concat\): it reads what has no batch any more"):
         normalise(model(nodes, ["y"]))
 
 

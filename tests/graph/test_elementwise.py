@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from pconv.errors import PconvError, UnsupportedError
 
-from .models import IMAGE, INT, check, floats, make, node, normalise, ops, rand
+from .models import FLOAT, IMAGE, INT, check, floats, make, node, normalise, ops, rand
 
 FUNCTIONS = {
     "LeakyRelu": [{}, {"alpha": 0.3}],
@@ -186,13 +187,52 @@ def test_one_number_of_fewer_dimensions():
     check(make(nodes, {"x": IMAGE}, ["y"]))
 
 
-@pytest.mark.parametrize("other", [(1, 3, 5), (1, 1, 1, 1, 1)])
-def test_operands_that_do_not_fit(other):
-    model = make([node("Add", "b a", "y", name="n")], {"a": IMAGE, "b": other}, ["y"])
-    with pytest.raises(
-        UnsupportedError, match=r"n \(Add\): .*; allowed: one rank, and sizes that are equal or 1"
-    ):
+@pytest.mark.parametrize("op", ("Add", "Div", "Max", "Greater"))
+@pytest.mark.parametrize("order", ("a b", "b a"))
+@pytest.mark.parametrize(
+    "shape, other",
+    [
+        (IMAGE, (1, 5, 7)),
+        (IMAGE, (1, 7)),
+        (IMAGE, (1, 1)),
+        (IMAGE, (1, 1, 1, 1, 1)),
+        ((1, 9), (1, 4, 9)),
+        ((1, 9), (1, 1, 9)),
+        ((1, 4, 1), (1, 2, 4, 6)),
+        ((1, 2, 1, 4, 1), (1, 3, 1, 5)),
+    ],
+)
+def test_operands_of_fewer_dimensions(op, order, shape, other):
+    nodes = [node("Exp", "a", "d"), node(op, order.replace("a", "d"), "y")]
+    check(make(nodes, {"a": shape, "b": other}, {"y": TensorProto.BOOL if op == "Greater" else FLOAT}))
+
+
+@pytest.mark.parametrize("constant", [(2, 1, 1, 1, 7), (1, 1, 1, 1, 1), (5, 7), (1, 2, 3, 5, 7)])
+def test_constants_of_other_ranks(constant):
+    nodes = [node("Exp", "x", "e"), node("Mul", "e c", "y")]
+    model = make(nodes, {"x": IMAGE}, ["y"], {"c": rand(*constant)})
+    if constant[0] == 2:
+        with pytest.raises(UnsupportedError, match="a constant of shape"):
+            normalise(model)
+    else:
+        check(model)
+
+
+@pytest.mark.parametrize(
+    "shape, other, found",
+    [
+        (IMAGE, (1, 3, 5), [[1, 1, 3, 5], [1, 3, 5, 7]]),
+        (("n", 3, 5, 7), ("n", 5, 7), [[1, 5, 7], [1, 3, 5, 7]]),
+    ],
+)
+def test_operands_that_do_not_fit(shape, other, found):
+    model = make([node("Add", "b a", "y", name="n")], {"a": shape, "b": other}, ["y"])
+    with pytest.raises(UnsupportedError) as refused:
         normalise(model)
+    assert str(refused.value).startswith(
+        f"n (Add): activations of shapes {found[0]} and {found[1]}; allowed: sizes that are equal or 1, and one rank "
+        "where the batch is open."
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,23 +14,12 @@ import onnx_ir as ir
 
 from .edit import is_op, source
 from .nodes import Shape
-from .ops import (
-    activation,
-    arithmetic,
-    batch_normalization,
-    comparison,
-    extremes,
-    identity,
-    logic,
-    prelu,
-    where,
-)
+from .ops import activation, batch_normalization, identity, prelu
 from .ops.transpose import CHANNELS_FIRST, CHANNELS_LAST, image_behind, last_again, last_as_image, permuted
+from .ranks import COMBINING
 from .site import Array, Operand, Site, shape_of
 
-ELEMENTWISE = {
-    op for room in (activation, arithmetic, comparison, extremes, logic, where) for op in room.CONVERTERS
-}
+ELEMENTWISE = {*activation.CONVERTERS, *COMBINING}
 _PER_CHANNEL = {*batch_normalization.CONVERTERS, *prelu.CONVERTERS, *identity.CONVERTERS}
 
 Operands = list[Operand | None]

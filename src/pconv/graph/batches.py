@@ -16,6 +16,7 @@ import onnx_ir as ir
 from ..errors import UnsupportedError
 from .as_images import ELEMENTWISE
 from .ops import arg_max, global_pool, identity, pool, reduce, reshape, softmax
+from .ranks import COMBINING
 from .site import Operand, shape_of
 
 Drop = Literal["", "here", "in outputs"]
@@ -56,8 +57,14 @@ class Batches:
         read = list(zip(node.inputs, operands, strict=True))
         computed = [value for value, operand in read if value is not None and isinstance(operand, ir.Value)]
         kinds = {self._dropped.get(value, "") for value in computed}
+        mixed = kinds == {"here", ""}
         rank = max(
-            (len(shape_of(operand)) for _, operand in read if isinstance(operand, ir.Value)), default=0
+            (
+                len(shape_of(operand)) + (mixed and value is not None and not self.lacks(value))
+                for value, operand in read
+                if isinstance(operand, ir.Value)
+            ),
+            default=0,
         )
         constants = [operand for _, operand in read if isinstance(operand, np.ndarray)]
         narrow = all(operand.ndim < rank for operand in constants)
@@ -67,10 +74,21 @@ class Batches:
         alike = (node.op_type in _ALIKE and narrow) or (node.op_type == "Concat" and single)
         if kinds == {"here"} and (alike or node.op_type in _ALONG | _LAST | _IMAGES):
             return "here"
+        if mixed and ((node.op_type in COMBINING and narrow) or node.op_type == "MatMul"):
+            return "here"
         raise UnsupportedError(
             f"{name} ({node.op_type}): it reads what has no batch any more; allowed: operators that work element by "
             "element, along an axis or on images, and outputs. Keep the batch as the first dimension up to the outputs."
         )
+
+    def batched(self, node: ir.Node, operands: Sequence[Operand | None]) -> list[int]:
+        """Give the operands that have a batch, of a node that reads some without."""
+        read = enumerate(zip(node.inputs, operands, strict=True))
+        return [
+            i
+            for i, (value, x) in read
+            if value is not None and isinstance(x, ir.Value) and not self.lacks(value)
+        ]
 
     def note(self, node: ir.Node, dropped: Drop) -> None:
         """Note it of a node's outputs, "" where they have one."""

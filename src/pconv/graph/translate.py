@@ -17,6 +17,7 @@ from .as_images import as_images
 from .batches import Batches
 from .folding import fold, is_foldable
 from .naming import node_names
+from .ranks import align
 from .reason import reason
 from .refusal import converter_of, refuse, unknown
 from .shapes import input_shape, is_for_one_sample, source_batch
@@ -109,6 +110,7 @@ def _convert(node: ir.Node, name: str, state: _State) -> None:
     try:
         read = state.types.read(node, operands)
         site = Site(node, name, operands, read, state.opset, state.builder, dropped == "here")
+        align(site, state.batches.batched(node, operands) if site.reads_unbatched else ())
         change = as_images(site)
         made = converter(site)
         if change is not None and isinstance(made, ir.Value):

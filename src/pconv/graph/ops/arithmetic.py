@@ -85,7 +85,6 @@ def _tensors(site: Site) -> Operand:
 def combined(site: Site, op: str, a: ir.Value, b: ir.Value, step: str = "") -> ir.Value:
     """Append an operator of two activations, each of which may lack dimensions that the other has."""
     shape = _common(site, a, b)
-    a, b = (_aligned(site, x, shape, f"{step or 'both'}.{i}") for i, x in enumerate((a, b)))
     if shape_of(a) != shape and shape_of(b) == shape and op not in _ORDERED:
         if op == "Sub":  # a - b = -b + a
             ones = np.ones(shape[1])
@@ -103,20 +102,12 @@ def combined(site: Site, op: str, a: ir.Value, b: ir.Value, step: str = "") -> i
 def _common(site: Site, a: ir.Value, b: ir.Value) -> Shape:
     """Give the shape that two activations are brought to."""
     one, other = shape_of(a), shape_of(b)
-    rank = max(len(one), len(other))
-    sizes = [size for size in (one, other) if len(size) == rank or prod(size) > 1]
-    if len({len(size) for size in sizes}) > 1 or any(
-        len({size[i] for size in sizes} - {1}) > 1 for i in range(len(sizes[0]))
-    ):
+    if len(one) != len(other) or any(x != y and 1 not in (x, y) for x, y in zip(one, other, strict=True)):
         raise site.unsupported(
-            f"activations of shapes {list(one)} and {list(other)}", "one rank, and sizes that are equal or 1"
+            f"activations of shapes {list(one)} and {list(other)}",
+            "sizes that are equal or 1, and one rank where the batch is open",
         )
-    return tuple(max(size) for size in zip(*sizes, strict=True))
-
-
-def _aligned(site: Site, x: ir.Value, shape: Shape, step: str) -> ir.Value:
-    """Give an activation of one element as many dimensions as a shape has."""
-    return x if len(shape_of(x)) == len(shape) else site.reshape(x, (1,) * len(shape), step)
+    return tuple(max(size) for size in zip(one, other, strict=True))
 
 
 def _as_images(site: Site, a: ir.Value, b: ir.Value, step: str) -> tuple[ir.Value, ir.Value]:

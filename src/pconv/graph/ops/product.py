@@ -19,7 +19,8 @@ def product(site: Site, a: ir.Value, b: ir.Value) -> ir.Value:
     one, other = shape_of(a), shape_of(b)
     if len(one) != len(other) or len(one) < 3:
         raise site.unsupported(
-            f"it multiplies computed matrices {list(one)} and {list(other)}", "one rank of 3 and more"
+            f"it multiplies computed matrices {list(one)} and {list(other)}",
+            "3 dimensions and more, as many of either where the batch is open",
         )
     pairs = list(zip(one[:-2], other[:-2], strict=True))
     if one[-1] != other[-2] or any(x != y and 1 not in (x, y) for x, y in pairs):
