@@ -264,7 +264,7 @@ def test_expand_that_does_not_fit(sizes, problem):
         normalise(
             make(
                 [node("Expand", "x s", "y", name="n")],
-                {"x": (1, 2, 5, 1)},
+                {"x": ("n", 2, 5, 1)},
                 ["y"],
                 {"s": np.array(sizes, INT)},
             )

@@ -69,8 +69,8 @@ CASES = {
         node("Softmax", "x", "y", name="n", axis=0), X4, {},
         "n (Softmax): axis 0; allowed: any axis but the batch."),
     "concat of samples": (
-        node("Concat", "x x", "y", name="n", axis=0), X4, {},
-        "n (Concat): axis 0; allowed: any axis but the batch."),
+        node("Concat", "x x", "y", name="n", axis=0), ("n", 4, 6, 6), {},
+        "n (Concat): axis 0; allowed: any axis but the batch where that is open. Export the model for one sample."),
     "split of samples": (
         node("Split", "x", "y", name="n", axis=0), X4, {},
         "n (Split): it splits the batch; allowed: any other axis."),

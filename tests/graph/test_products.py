@@ -51,6 +51,22 @@ def test_einsum(equation, a, b):
     assert ops(view).count("MatMul") == 1
 
 
+@pytest.mark.parametrize(
+    "equation, shape, first",
+    [
+        ("byhwc,hkc->byhwk", (4, 6, 5), False),
+        ("byhwc,wkc->byhwk", (2, 6, 5), False),
+        ("hkc,byhwc->byhkw", (4, 6, 5), True),
+        ("byhwc,ck->bkyhw", (5, 6), False),
+        ("byhwc,bkc->bykhw", (1, 6, 5), False),
+    ],
+)
+def test_einsum_with_a_constant(equation, shape, first):
+    """As MViT's positions relative to rows and columns."""
+    einsum = node("Einsum", "w x" if first else "x w", "y", equation=equation)
+    check(make([einsum], {"x": (1, 3, 4, 2, 5)}, ["y"], {"w": rand(*shape)}))
+
+
 @pytest.mark.parametrize("opset", [11, 17])
 @pytest.mark.parametrize("axis", [1, 2, 3, -1])
 @pytest.mark.parametrize("turned", [False, True])

@@ -29,8 +29,11 @@ _ALONG = {
 _ROWS = {"Gemm", "MatMul", *softmax.CONVERTERS}
 _LAST = {"BatchNormalization", "Gemm", "LayerNormalization", "MatMul", "Shape", "Size", "Transpose"}
 """Operators of what comes last, or of all dimensions."""
-_IMAGES = {"Conv", "Expand", "Pad", *global_pool.CONVERTERS, *pool.CONVERTERS}
+_IMAGES = {"Conv", "Einsum", "Expand", "Pad", "Tile", *global_pool.CONVERTERS, *pool.CONVERTERS}
 """Operators of several images, as the windows of attention are."""
+
+_TOGETHER = {"Concat", "Einsum", "MatMul"}
+"""Operators, beside those that work element by element, of what has a batch and what has none."""
 
 
 class Batches:
@@ -74,7 +77,7 @@ class Batches:
         alike = (node.op_type in _ALIKE and narrow) or (node.op_type == "Concat" and single)
         if kinds == {"here"} and (alike or node.op_type in _ALONG | _LAST | _IMAGES):
             return "here"
-        if mixed and ((node.op_type in COMBINING and narrow) or node.op_type == "MatMul"):
+        if mixed and ((node.op_type in COMBINING and narrow) or node.op_type in _TOGETHER):
             return "here"
         raise UnsupportedError(
             f"{name} ({node.op_type}): it reads what has no batch any more; allowed: operators that work element by "

@@ -20,7 +20,7 @@ _TRUTHS = {*comparison.CONVERTERS, *logic.CONVERTERS}
 _MOVES = {
     *("Cast", "Dropout", "Identity", "Shape", "Size", "Where", *arg_max.CONVERTERS, "TopK"),
     *("Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Reshape", "Slice"),
-    *("SpaceToDepth", "Split", "Squeeze", "Transpose", "Unsqueeze"),
+    *("SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
     *("Max", "Min", "ReduceMax", "ReduceMin"),
 }
 _COUNTS = {"Abs", "Add", "Mul", "Neg", "ReduceSum", "Sub", "Sum"}

@@ -8,12 +8,17 @@ from ..site import Operand, Site, shape_of
 
 
 def concat(site: Site) -> Operand:
-    """Convert Concat of activations."""
+    """Convert Concat of activations; along the batch of one sample, which is none then."""
     parts = [site.either(i) for i in range(len(site.operands))]
-    shapes = [shape_of(part) for part in parts]
-    axis = site.axis(int(site.attr("axis", 1)), len(shapes[0]))
+    axis = site.axis(int(site.attr("axis", 1)), len(shape_of(parts[0])))
     if axis == 0:
-        raise site.unsupported("axis 0", "any axis but the batch")
+        if not site.builder.one_sample:
+            raise site.unsupported(
+                "axis 0", "any axis but the batch where that is open", "Export the model for one sample."
+            )
+        parts = [site.reshape(part, (1, *shape_of(part)), f"part{i}.whole") for i, part in enumerate(parts)]
+        axis, site.drops_batch = 1, "here"
+    shapes = [shape_of(part) for part in parts]
     if len({(shape[:axis], shape[axis + 1 :]) for shape in shapes}) != 1:
         raise site.malformed(f"its inputs {[list(shape) for shape in shapes]} differ beside axis {axis}")
     return joined(site, parts, axis)

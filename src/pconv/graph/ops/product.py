@@ -4,8 +4,10 @@
 Einsum bhid,bhjd->bhij                 letters of both, of the first, of the second and of the sum, in this order
 """
 
+from collections.abc import Sequence
 from math import prod
 
+import numpy as np
 import onnx_ir as ir
 
 from ..nodes import Shape
@@ -38,41 +40,37 @@ def product(site: Site, a: ir.Value, b: ir.Value) -> ir.Value:
 
 
 def einsum(site: Site) -> Operand:
-    """Convert Einsum of two computed operands that is one product of matrices."""
+    """Convert Einsum of two operands that is one product of matrices; a constant one may lack the batch."""
     equation = str(site.attr("equation", "")).replace(" ", "")
     terms, _, result = equation.partition("->")
     parts = terms.split(",")
     simple = len(parts) == 2 and all(len(set(term)) == len(term) for term in (*parts, result))
     letters = set("".join(parts))
     shared = set(parts[0]) & set(parts[-1])
-    if (
-        not simple
-        or "." in equation
-        or site.reads_unbatched
-        or not letters - shared <= set(result) <= letters
-    ):
+    if not simple or "." in equation or not letters - shared <= set(result) <= letters:
         raise site.unsupported(f"the equation {equation}", "one product of two matrices")
+    operands = [_whole(site, i) for i in (0, 1)]
+    sizes: dict[str, int] = {}
+    for term, operand in zip(parts, operands, strict=True):
+        if len(term) != len(shape_of(operand)) - 1 or any(
+            sizes.setdefault(x, size) != size for x, size in zip(term, shape_of(operand)[1:], strict=True)
+        ):
+            raise site.malformed(
+                f"the equation {equation} does not fit {[list(shape_of(x)[1:]) for x in operands]}"
+            )
+    computed = [term for term, x in zip(parts, site.operands, strict=True) if isinstance(x, ir.Value)]
+    if not site.reads_unbatched and {term[:1] for term in computed} != {result[:1] or None}:
+        raise site.unsupported(f"the equation {equation}", "the batch first in all of it")
     one, other = parts
     both, summed = [x for x in one if x in shared and x in result], [x for x in one if x not in result]
     rows, columns = [x for x in one if x not in shared], [x for x in other if x not in shared]
-    operands = site.tensor(0), site.tensor(1)
-    sizes: dict[str, int] = {}
-    for term, operand in zip(parts, operands, strict=True):
-        if len(term) != len(shape_of(operand)) or any(
-            sizes.setdefault(x, size) != size for x, size in zip(term, shape_of(operand), strict=True)
-        ):
-            raise site.malformed(
-                f"the equation {equation} does not fit {[list(shape_of(x)) for x in operands]}"
-            )
-    if not (both[:1] == [one[0]] == [other[0]] == [result[0]]):
-        raise site.unsupported(f"the equation {equation}", "the batch first in all of it")
 
     def size(*kinds: list[str]) -> Shape:
         return tuple(prod(sizes[x] for x in kind) for kind in kinds)
 
     a, b = (
         site.reshape(
-            permuted(site, operand, [term.index(x) for kind in kinds for x in kind], f"{step}.moved"),
+            permuted(site, operand, _order(term, [x for kind in kinds for x in kind]), f"{step}.moved"),
             (1, *size(*kinds)),
             f"{step}.matrices",
         )
@@ -82,9 +80,22 @@ def einsum(site: Site) -> Operand:
         )
     )
     order = [*both, *rows, *columns]
-    y = site.reshape(product(site, a, b), [sizes[x] for x in order], "parts")
-    y = permuted(site, y, [order.index(x) for x in result], "ordered")
-    return site.last(y, shape_of(y))
+    y = site.reshape(product(site, a, b), [1, *(sizes[x] for x in order)], "parts")
+    y = permuted(site, y, _order(order, result), "ordered")
+    return site.last(y, shape_of(y)[not site.reads_unbatched :])
+
+
+def _whole(site: Site, i: int) -> ir.Value:
+    """Give an operand with one dimension more in front than its equation has letters."""
+    operand = site.operand(i)
+    if isinstance(operand, np.ndarray):
+        return site.constant_value(operand, (1, *operand.shape), f"constant{i}")
+    x = site.tensor(i)
+    return x if site.reads_unbatched else site.reshape(x, (1, *shape_of(x)), f"operand{i}")
+
+
+def _order(letters: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    return [0, *(letters.index(x) + 1 for x in wanted)]
 
 
 CONVERTERS = {"Einsum": einsum}
