@@ -124,6 +124,29 @@ def test_attention_moves_nothing_but_heads():
     assert [n.attrs["scale"] for n in view.nodes if n.op == "MatMul"] == [0.125, 1.0]
 
 
+def test_attention_whose_heads_have_their_own_parts():
+    """As in LeViT: each head's queries, keys and values are neighbours, and what it gives is activated."""
+    split = [
+        *(node("Reshape", "a parts", "p4"), node("Split", "p4", "q1 k1 v1", axis=3)),
+        *(node("Transpose", f"{it}1", it, perm=[0, 2, 1, 3]) for it in "qkv"),
+    ]
+    nodes = attention(split)
+    at = next(i for i, it in enumerate(nodes) if it.input[0] == "r")
+    nodes[at:at] = [node("HardSwish", "r", "h")]
+    nodes[at + 1].input[0] = "h"
+    weights = {
+        "w": rand(8, 3, 3, 3),
+        "qkv": rand(8, 24),
+        "bias": rand(24),
+        "out": rand(8, 8),
+        "root": floats(0.5),
+        "four": floats(4.0),
+        **ints(flat=[1, 8, -1], parts=[1, -1, 2, 12], rows=[1, -1, 8], image=[1, 8, 4, 5]),
+    }
+    view = check(make(nodes, {"x": (1, 3, 6, 7)}, ["y"], weights))
+    assert set(ops(view)) == {"Conv", "Subsample", "Flatten", "MatMul", "Softmax", "Activation"}
+
+
 def test_attention_whose_sequence_comes_first():
     """As nn.MultiheadAttention has it: what has no batch in front is as good."""
     nodes = [

@@ -23,6 +23,7 @@ from .part_dilated import part_dilated
 from .regrid_pointwise import regrid_pointwise
 from .remove_dead_code import remove_dead_code
 from .remove_identity import remove_identity
+from .sink_activation import sink_activation
 from .split_dilated import split_dilated
 from .split_max_pool import split_max_pool
 from .turn_matmul import turn_matmul
@@ -33,6 +34,7 @@ PASSES: tuple[Callable[[ir.Graph], None], ...] = (
     fuse_channel_shuffle,
     fold_scale,
     hoist_slice,
+    sink_activation,
     turn_matmul,
     merge_transpose,
     remove_dead_code,

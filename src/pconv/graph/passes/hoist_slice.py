@@ -2,6 +2,8 @@
 
 Conv -> [1, n, 3, heads, d] -> [3, 1, heads, n, d] -> Subsample (one of three)
     =>    Conv -> Subsample (a third of the channels) -> [1, heads, n, d]
+
+Where each head has its own third, they are rows of an image whose channels are the heads.
 """
 
 from math import prod
@@ -15,6 +17,7 @@ from ..site import shape_of
 
 def hoist_slice(graph: ir.Graph) -> None:
     """Move every slice of one range up to an image of which it is one of channels."""
+    heads: dict[tuple[ir.Value, tuple[int, ...]], ir.Value] = {}
     for node in list(graph):
         if not is_op(node, "Subsample") or any(ints(node, "channel_pad")) or ints(node, "steps") != (1, 1):
             continue
@@ -28,21 +31,34 @@ def hoist_slice(graph: ir.Graph) -> None:
             continue
         dims, stride, start, size, most = taken
         plane = before[2] * before[3]
-        if stride * most != before[1] * plane or stride % plane:
+        if before[1] * plane % (stride * most) or stride % plane:
             continue
-        each = stride // plane
-        sizes = (size * each, *before[2:])
-        part = make_node(
-            graph,
-            "Subsample",
-            f"{node.name}.channels",
-            [image],
-            (1, *sizes),
-            starts=(start * each, 0, 0),
-            sizes=sizes,
-        )
-        graph.insert_before(node, part)
-        write(graph, node, part.outputs[0], dims)
+        each, outer = stride // plane, before[1] * plane // (stride * most)
+        sizes = (outer * size * each, *before[2:])
+        if outer == 1:
+            image = _before(graph, node, "Subsample", "channels", image, sizes, start * each)
+        else:
+            rows, width = each * before[2], before[3]
+            shape = (outer, most * rows, width)
+            if (image, shape) not in heads:
+                heads[image, shape] = _before(graph, node, "Flatten", "heads", image, shape)
+            image = heads[image, shape]
+            image = _before(
+                graph, node, "Subsample", "rows", image, (outer, size * rows, width), 0, start * rows
+            )
+            image = _before(graph, node, "Flatten", "channels", image, sizes)
+            dims = [[(n, s // most * size if s >= stride * most else s) for n, s in dim] for dim in dims]
+        write(graph, node, image, dims)
+
+
+def _before(
+    graph: ir.Graph, node: ir.Node, op: str, step: str, value: ir.Value, sizes: tuple[int, ...], *starts: int
+) -> ir.Value:
+    """Insert a node that gives an image of some sizes; a slice of it from some channel, some row on."""
+    attrs = {"starts": (*starts, 0, 0)[:3], "sizes": sizes} if op == "Subsample" else {}
+    made = make_node(graph, op, f"{node.name}.{step}", [value], (1, *sizes), {}, **attrs)
+    graph.insert_before(node, made)
+    return made.outputs[0]
 
 
 def _taken(
