@@ -281,6 +281,18 @@ def test_gather_of_some(places, axis):
     check(make([gather], {"x": IMAGE}, ["y"], {"i": np.array(places, INT)}))
 
 
+def test_unfold_as_torch_exports_it():
+    """Rows, then columns, of each tap are every second."""
+    places = {
+        "i": np.arange(0, 20, 2) + np.arange(3)[:, None],
+        "j": np.arange(0, 24, 2) + np.arange(3)[:, None],
+    }
+    nodes = [node("Gather", "x i", "r", axis=2), node("Gather", "r j", "c", axis=4)]
+    nodes.append(node("Transpose", "c", "y", perm=[0, 1, 2, 4, 3, 5]))
+    view = check(make(nodes, {"x": (1, 2, 22, 26)}, ["y"], places))
+    assert ops(view).count("Subsample") == 6
+
+
 def test_gather_of_all_is_nothing():
     view = check(
         make(

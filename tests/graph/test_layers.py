@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from pconv.errors import PconvError
+
 from .models import INT, check, floats, make, node, normalise, ops, rand
 
 TRANSPOSED = [
@@ -58,6 +60,34 @@ def test_conv_transpose_multiplies_no_zeros():
     view = check(make([up], {"x": (1, 4, 5, 7)}, ["y"], {"w": rand(4, 3, 2, 2)}))
     assert ops(view) == ["Conv", "DepthToSpace"]
     assert view.nodes[0].weights[1].shape == (12, 4, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "block, strides, dilations, pads, image, patches",
+    [
+        ((3, 3), (2, 2), (1, 1), (1, 1, 1, 1), (8, 8), 16),
+        ((3, 3), (2, 2), (1, 1), (1, 1, 1, 1), (7, 10), 20),
+        ((3, 2), (1, 1), (1, 1), (0, 0, 0, 0), (5, 6), 15),
+        ((2, 2), (1, 2), (2, 1), (1, 0, 0, 1), (6, 5), 15),
+        ((1, 1), (1, 1), (1, 1), (0, 0, 0, 0), (3, 4), 12),
+        ((2, 2), (2, 2), (1, 1), (0, 0, 0, 0), (4, 6), 6),
+        ((2, 2), (3, 3), (1, 1), (0, 0, 0, 0), (9, 7), 6),
+    ],
+)
+def test_fold(block, strides, dilations, pads, image, patches):
+    """As VOLO adds up what each window gives its pixels."""
+    fold = node("Col2Im", "x i b", "y", strides=strides, dilations=dilations, pads=pads)
+    sizes = {"i": np.array(image, INT), "b": np.array(block, INT)}
+    check(make([fold], {"x": (1, 4 * block[0] * block[1], patches)}, ["y"], sizes, opset=18))
+
+
+def test_folds_that_do_not_fit():
+    for image, problem in (([8, 8, 8], "rows and columns"), ([9, 9], "do not fit an input")):
+        sizes = {"i": np.array(image, INT), "b": np.array([2] * len(image), INT)}
+        with pytest.raises(PconvError, match=rf"n \(Col2Im\): .*{problem}"):
+            normalise(
+                make([node("Col2Im", "x i b", "y", name="n")], {"x": (1, 8, 49)}, ["y"], sizes, opset=18)
+            )
 
 
 @pytest.mark.parametrize("opset", (13, 19))

@@ -35,9 +35,11 @@ def conv_transpose(site: Site) -> Operand:
         raise site.malformed(f"its bias has shape {list(bias.shape)}, not [{filters}]")
     strides = two(site.attr("strides", (1,) * rank), 1)
     dilations = two(site.attr("dilations", (1,) * rank), 1)
-    kernel = _dilated(weight.reshape(*weight.shape[:2], *two(weight.shape[2:], 1)), dilations)
+    kernel = dilated(weight.reshape(*weight.shape[:2], *two(weight.shape[2:], 1)), dilations)
     pads, out = _place(site, shape_of(x)[2:], kernel.shape[2:], strides)
-    return site.like_operand(_emit(site, x, _phases(kernel, group, strides), bias, group, strides, pads, out))
+    return site.like_operand(
+        transposed(site, x, phases_of(kernel, group, strides), bias, group, strides, pads, out)
+    )
 
 
 def _place(
@@ -72,7 +74,7 @@ def _place(
     return pads, out
 
 
-def _dilated(weight: Array, dilations: tuple[int, int]) -> Array:
+def dilated(weight: Array, dilations: tuple[int, int]) -> Array:
     """Put the zeros of a dilation into the kernels."""
     (kh, kw), (dy, dx) = weight.shape[2:], dilations
     kernel = np.zeros((*weight.shape[:2], (kh - 1) * dy + 1, (kw - 1) * dx + 1), np.float32)
@@ -80,7 +82,7 @@ def _dilated(weight: Array, dilations: tuple[int, int]) -> Array:
     return kernel
 
 
-def _phases(kernel: Array, group: int, strides: tuple[int, int]) -> Array:
+def phases_of(kernel: Array, group: int, strides: tuple[int, int]) -> Array:
     """Give the filters [oc * phases, ic / group, mh, mw] of a convolution, those of one output channel together."""
     (sy, sx), (ic, oc) = strides, kernel.shape[:2]
     mh, mw = -(-kernel.shape[2] // sy), -(-kernel.shape[3] // sx)
@@ -90,7 +92,7 @@ def _phases(kernel: Array, group: int, strides: tuple[int, int]) -> Array:
     return parts.transpose(0, 2, 4, 6, 1, 3, 5).reshape(group * oc * sy * sx, ic // group, mh, mw)
 
 
-def _emit(
+def transposed(
     site: Site,
     x: ir.Value,
     filters: Array,

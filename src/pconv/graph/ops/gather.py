@@ -1,6 +1,6 @@
 """Gather of constant places.
 
-x[:, [2, 1, 0]]    =>    a Subsample for each run of neighbours, and Concat
+x[:, [2, 1, 0]]    =>    a Subsample for each run of neighbours, or of every n-th, and Concat
 x[0], of the batch =>    nothing
 
 As torch writes as_strided behind a pooling of channels that come last:
@@ -41,15 +41,27 @@ def gather(site: Site) -> Operand:
 
 def picked(site: Site, x: ir.Value, axis: int, places: Sequence[int], step: str = "") -> ir.Value:
     """Append what takes positions of an axis in any order."""
-    starts = [i for i, place in enumerate(places) if not i or place != places[i - 1] + 1]
-    if len(starts) > _MOST_RUNS:
-        raise site.unsupported(f"it takes {len(starts)} runs of neighbours", f"up to {_MOST_RUNS}")
-    ends = [*starts[1:], len(places)]
-    runs = [range(places[start], places[end - 1] + 1) for start, end in zip(starts, ends, strict=True)]
+    runs = _runs(places)
+    if len(runs) > _MOST_RUNS:
+        raise site.unsupported(f"it takes {len(runs)} runs of neighbours", f"up to {_MOST_RUNS}")
     if len(runs) == 1:
         return site.cut(x, axis, runs[0], step)
     parts = [site.cut(x, axis, run, f"{step}.run{i}".lstrip(".")) for i, run in enumerate(runs)]
     return joined(site, parts, axis, step)
+
+
+def _runs(places: Sequence[int]) -> list[range]:
+    """Split places into runs of neighbours, or of what lies as far apart: those of strided windows."""
+    runs: list[range] = []
+    for place in places:
+        run = runs[-1] if runs else range(0)
+        if len(run) == 1 and place > run[0]:
+            runs[-1] = range(run[0], place + 1, place - run[0])
+        elif len(run) > 1 and place == run[-1] + run.step:
+            runs[-1] = range(run[0], place + 1, run.step)
+        else:
+            runs.append(range(place, place + 1))
+    return runs
 
 
 CONVERTERS = {"Gather": gather}
