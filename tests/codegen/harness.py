@@ -108,7 +108,8 @@ def random_feeds(view: GraphView, seed: int = 0) -> Feeds:
 def lowered(view: GraphView, target: Target) -> Plan:
     """Lower as modelled; the registry's families of that name in Winograd's way, as `_points` picks.
 
-    With a small L2 there are strips in small layers, the last one of which has fewer tiles.
+    With a small L2 there are strips in small layers, the last one of which has fewer tiles. Free filters go in mixed
+    groups there, and alone in the other family.
     """
     if view.outputs[0].startswith("winograd_strips"):
         return lower(view, replace(target, l2_bytes=SMALL_L2), pick=_strips)
@@ -116,17 +117,18 @@ def lowered(view: GraphView, target: Target) -> Plan:
 
 
 def _strips(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
-    """Pick a way in strips, where there is one."""
-    found = [choice for choice in choices if choice.winograd and choice.winograd.strip]
-    return _points(key, found or choices)
+    """Pick a way in strips, where there is one, and of these one with mixed groups of filters."""
+    found = [choice for choice in choices if choice.winograd and choice.winograd.strip] or choices
+    return _points(key, [choice for choice in found if choice.schedule.kernel.mixed] or found)
 
 
 def _points(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
     """Pick the way with the fewest weights, and in blocks of channels where there are enough of these."""
 
-    def rank(choice: Choice) -> tuple[int, bool]:
+    def rank(choice: Choice) -> tuple[int, bool, bool]:
         assert choice.winograd
-        return choice.winograd.weights(choice.shapes), not choice.schedule.kernel.block
+        kernel = choice.schedule.kernel
+        return choice.winograd.weights(choice.shapes), kernel.mixed, not kernel.block
 
     return min((choice for choice in choices if choice.winograd), key=rank, default=choices[0]), ""
 

@@ -24,6 +24,7 @@ BASE = (
     *("dense_wide", "dense_residual", "dense_s2_odd", "dense_dilation2", "dense_pool", "dense_2x2"),
     *("free", "free_pool", "group4", "group4_uneven", "group16_all_alike", "kernels_5x5", "layer_removed"),
     *("depthwise_3x3s2_small", "pointwise_group4", "pointwise_deep"),
+    *("pointwise_free", "pointwise_free_s2", "pointwise_filter_removed"),
 )
 
 
@@ -48,6 +49,8 @@ def any_tile(seed: int) -> Callable[..., tuple[Schedule, ...]]:
             by_table=random.random() < 0.5 and not target.fma_by_lane,
         )
         kernel = replace(kernel, span=random.randint(1, 5) if kernel.block else 1)
+        if bare.size == (1, 1) and len(classes) > 1 and not bare.widen_after and random.random() < 0.5:
+            kernel = replace(kernel, mixed=True, group=random.randint(1, 4), by_table=False)
         if random.random() < 0.3 and target.holds_input and not bare.uniform and kernel.points == 1:
             plain = replace(kernel, block=0, by_table=False, passes=1, copies=1)
             kernel = replace(

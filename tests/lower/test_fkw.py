@@ -1,5 +1,7 @@
 """FKW loses no weight, in any order and any group."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,15 @@ from pconv.bench.case import network
 from pconv.bench.registry import FAMILIES
 from pconv.errors import UnsupportedError
 from pconv.lower.fkw import PLAIN, Fkw, Walk, pack, unpack
-from pconv.lower.reorder import Shapes, classes, dense_shapes, kernel_shapes, order_filters, pattern_shapes
+from pconv.lower.reorder import (
+    Shapes,
+    classes,
+    dense_shapes,
+    kernel_shapes,
+    mix_filters,
+    order_filters,
+    pattern_shapes,
+)
 from pconv.lower.storage import store
 from pconv.targets import FP16
 
@@ -33,7 +43,8 @@ WALKS = (
 
 def packed(weight: np.ndarray, shapes: Shapes, group: int, walk: Walk = PLAIN) -> Fkw:
     bias = np.arange(weight.shape[0], dtype=np.float32)
-    return pack(weight, bias, shapes, order_filters(classes(shapes), group), walk)
+    order = mix_filters(shapes, group) if walk.mixed else order_filters(classes(shapes), group)
+    return pack(weight, bias, shapes, order, walk)
 
 
 def check(weight: np.ndarray, shapes: Shapes, group: int, walk: Walk = PLAIN) -> None:
@@ -65,6 +76,27 @@ def test_weights_survive(drawn: tuple[np.ndarray, int], group: int, walk: Walk) 
     for shapes in ways:
         if shapes is not None:
             check(weight, shapes, group, walk)
+
+
+@given(pruned_weights(), st.integers(1, 4), st.sampled_from([PLAIN, Walk(3, 2), Walk(1, 5), Walk(100, 7)]))
+def test_weights_of_mixed_groups_survive(drawn: tuple[np.ndarray, int], group: int, walk: Walk) -> None:
+    weight, groups = drawn[0][:, :, :1, :1], drawn[1]
+    shapes, walk = kernel_shapes(weight, groups), replace(walk, mixed=True)
+    fkw = packed(weight, shapes, group, walk)
+    np.testing.assert_array_equal(unpack(fkw, shapes, weight.shape, walk), weight)
+    assert fkw.weight.size == shapes.kernels, "not one zero is stored"
+    assert fkw.slot is not None and fkw.slot.size == fkw.offset.size and fkw.slot[-1] == shapes.kernels
+    assert fkw.index.size == fkw.run.sum() <= shapes.kernels
+    assert fkw.run.shape[1] == 2**group - 1
+
+
+def test_what_filters_of_a_mixed_group_share_stands_once() -> None:
+    weight = np.zeros((2, 4, 1, 1), np.float32)
+    weight[0, :3, 0, 0], weight[1, 1:, 0, 0] = (1, 2, 3), (4, 5, 6)
+    fkw = packed(weight, kernel_shapes(weight, 1), 2, Walk(mixed=True))
+    assert fkw.run.tolist() == [[1, 1, 2]]  # of the first alone, of the second alone, of both
+    assert fkw.index.tolist() == [0, 3, 1, 2]
+    assert fkw.weight.tolist() == [1, 6, 2, 4, 3, 5]
 
 
 @pytest.mark.parametrize("family", ["sparse", "depthwise", "pointwise", "layers"])

@@ -16,6 +16,7 @@ from pconv.lower.reorder import (
     dense_shapes,
     expand_groups,
     kernel_shapes,
+    mix_filters,
     order_filters,
     pattern_shapes,
 )
@@ -127,6 +128,22 @@ def test_filters_with_fewer_kernels_come_first() -> None:
     weight[0, :3], weight[1, :1], weight[2, 1:3] = 1, 1, 1
     order = order_filters(classes(kernel_shapes(weight, 1)), 1)
     assert order.filters.tolist() == [1, 2, 0]
+
+
+@given(pruned_weights(), st.integers(1, 4))
+def test_mixed_groups_hold_every_filter_once(drawn: tuple[np.ndarray, int], group: int) -> None:
+    weight, groups = drawn
+    order = mix_filters(kernel_shapes(weight, groups), group)
+    assert order.filters.size % group == 0 and order.filters.size < len(weight) + group
+    assert sorted(order.filters[order.filters >= 0]) == list(range(len(weight)))
+    assert (order.filters[: len(weight)] >= 0).all()
+
+
+def test_mixed_groups_hold_filters_with_channels_in_common() -> None:
+    weight = np.zeros((4, 6, 1, 1), np.float32)
+    for f, channels in enumerate([(0, 1, 2), (3, 4, 5), (0, 1, 5), (2, 3, 4)]):
+        weight[f, channels] = 1
+    assert mix_filters(kernel_shapes(weight, 1), 2).filters.tolist() == [0, 2, 1, 3]
 
 
 def test_groups_are_spread_over_all_channels() -> None:

@@ -13,7 +13,7 @@ from pconv.lower.cost import registers_needed
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import Layout
 from pconv.lower.reorder import all_taps
-from pconv.lower.schedule import rank_schedules, schedules, split, tiles
+from pconv.lower.schedule import MIXED_GROUPS, rank_schedules, schedules, split, tiles
 from pconv.targets import Target
 
 from .test_loads import KERNEL
@@ -157,11 +157,24 @@ def test_single_taps_of_single_filters_may_have_small_tiles_and_large_blocks() -
         KERNEL, size=(1, 1), pads=(0, 0), patterns=(((0, 0),),), output=Layout(112, 112, 4, 4, 28, 28)
     )
     ways = [s.kernel for s in schedules(bare, target, 4096, 16384, (1,) * 64)]
-    blocks = {k.tile: k.block for k in ways if k.block}
+    blocks = {k.tile: k.block for k in ways if k.block and k.group == 1}
     assert min(rows * cols for rows, cols in blocks) == 7
     assert max(rows * cols for rows, cols in blocks) >= 14
     for (rows, cols), block in blocks.items():
         assert 0.7 < block * rows * cols * target.vector_bytes / (target.block_share * target.l1_bytes) <= 1
+
+
+def test_unlike_filters_of_single_taps_may_go_together() -> None:
+    target = targets.get("x86-64-v4")
+    single = replace(KERNEL, size=(1, 1), pads=(0, 0), patterns=(((0, 0),),))
+    mixed = [s.kernel for s in schedules(single, target, 64, 1024, (1,) * 64) if s.kernel.mixed]
+    assert {k.group for k in mixed} == set(MIXED_GROUPS)
+    assert all(k.runs == len(k.sharers) == 2**k.group - 1 for k in mixed)
+    assert mixed[0].sharers[:3] == ((0,), (1,), (0, 1))
+    alike = schedules(replace(single, uniform=True), target, 64, 4096, (64,))
+    with_taps = schedules(KERNEL, target, 64, 1024, (1,) * 64)
+    halves = schedules(replace(single, widen_after=256), target, 64, 1024, (1,) * 64)
+    assert not any(s.kernel.mixed for some in (alike, with_taps, halves) for s in some)
 
 
 def test_shared_filters_are_computed_together() -> None:
@@ -175,3 +188,10 @@ def test_shared_filters_are_computed_together() -> None:
 def test_a_class_that_does_not_fill_its_groups_keeps_the_rest_together() -> None:
     target = targets.get("x86-64-v4")
     assert rank_schedules(KERNEL, target, 64, 1024, (4,) * 15 + (3,))[0].kernel.group > 1
+
+
+@pytest.mark.parametrize(("channels", "most"), [(16, 0), (32, 2), (320, 4)])
+def test_runs_of_mixed_filters_fill_a_turn(channels: int, most: int) -> None:
+    one = replace(KERNEL, size=(1, 1), pads=(0, 0), patterns=(((0, 0),),), by_lane=True)
+    found = schedules(one, targets.get("aarch64"), channels, channels // 4 * 64, (1,) * 64)
+    assert max((s.kernel.group for s in found if s.kernel.mixed), default=0) == most

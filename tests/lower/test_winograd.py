@@ -1,6 +1,7 @@
 """Winograd's transforms are exact but for rounding, and the model takes them where they can serve."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from pconv.bench.registry import FREE, SHARED, conv
 from pconv.lower import lower
 from pconv.lower.fkw import Walk, pack_points
 from pconv.lower.kernels import ConvKernel, WinogradInputKernel
-from pconv.lower.reorder import all_taps, classes, order_filters, pattern_shapes
+from pconv.lower.reorder import all_taps, classes, mix_filters, order_filters, pattern_shapes
 from pconv.lower.winograd import (
     LONG,
     LONG_TRANSFORMS,
@@ -219,27 +220,23 @@ def test_each_point_has_a_list_of_kernels() -> None:
     assert numbers.count(0) == 24 and numbers.count(lists.tolist().index([False, False])) == 7
 
 
-@pytest.mark.parametrize("group", [1, 2])
-def test_lists_leave_kernels_out(group: int) -> None:
+@pytest.mark.parametrize("mixed", [False, True])
+def test_kernels_whose_points_differ_say_their_shapes(mixed: bool) -> None:
     weight = np.zeros((6, 5, 3, 3), np.float32)
-    for f in range(6):
-        for channel in range(5):
-            if channel != f // group:  # one removed kernel; filters of a group are alike
-                for tap in SQUARE if (f // group + channel) % 2 else TEE:
-                    weight[f, channel, *tap] = 1 + f
+    for f, channel in product(range(6), range(5)):
+        if channel != f // 2:  # one removed kernel; two filters are alike
+            for tap in SQUARE if (f // 2 + channel) % 2 else TEE:
+                weight[f, channel, *tap] = 1 + 5 * f + channel
     shapes = pattern_shapes(weight, 1)
     assert shapes is not None
-    order = order_filters(classes(shapes), group)
-    lists, _ = point_lists((4, 4), shapes.patterns)
-    stored = pack_points(weight, shapes, order, Walk(), lists)
-    assert stored.start is not None and stored.shape.size == stored.weight.shape[1]
-    offsets, runs = stored.offset.reshape(len(lists), -1), stored.run.reshape(len(lists), -1)
-    for kept, start, offset, run in zip(lists, stored.start, offsets, runs, strict=True):
-        np.testing.assert_array_equal(np.diff(offset), run)
-        for number, filters in enumerate(order.filters.reshape(-1, group)):
-            ids = shapes.ids[filters[0]]
-            wanted = [c for c, i in enumerate(ids) if i >= 0 and kept[i]]
-            assert stored.index[start + offset[number] :][: run[number]].tolist() == wanted
+    order = mix_filters(shapes, 4) if mixed else order_filters(classes(shapes), 4)
+    stored = pack_points(weight, shapes, order, Walk(mixed=mixed), skips=True)
+    assert stored.shape.size == stored.weight.shape[1] and not stored.uniform
+    kernels = [(int(n) - 1, shape) for n, shape in zip(stored.weight[0], stored.shape, strict=True) if n]
+    assert sorted(n for n, _ in kernels) == np.flatnonzero(shapes.ids >= 0).tolist()
+    assert all(shapes.ids.flat[n] == shape for n, shape in kernels)
+    # Of like filters there are two, and two fillers go where they go.
+    assert (stored.slot is not None) == mixed and stored.index.size == (5 + 4 if mixed else 3 * 4)
 
 
 @pytest.mark.parametrize("sparsity", [FREE, SHARED[4]], ids=["free", "shared"])

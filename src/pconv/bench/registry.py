@@ -177,6 +177,7 @@ _POINTWISE = (
     conv("pointwise_residual", 9, 10, WIDE, 1, residual=True),
     conv("pointwise_free", 16, 12, ODD, 1, sparsity=Sparsity(4.0), act="relu"),
     conv("pointwise_free_s2", 16, 12, ODD, 1, stride=2, sparsity=Sparsity(4.0)),
+    conv("pointwise_free_mixed", 64, 63, (14, 14), 1, sparsity=Sparsity(4.0), act="relu"),
     conv("pointwise_group4", 16, 12, SMALL, 1, sparsity=Sparsity(4.0, None, 4), residual=True, act="relu"),
     conv("pointwise_group4_uneven", 16, 11, SMALL, 1, sparsity=Sparsity(4.0, None, 4)),
     conv("pointwise_filter_removed", 16, 6, SMALL, 1, sparsity=Sparsity(4.0, removed=1)),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pconv.lower import winograd
 from pconv.lower.kernels import ConvKernel, digest
+from pconv.lower.layout import LINE_BYTES
 from pconv.lower.reorder import Shapes, classes, dense_shapes, kernel_shapes, pattern_shapes
 from pconv.lower.schedule import Schedule, rank_schedules
 from pconv.lower.winograd import Winograd
@@ -39,7 +40,7 @@ class Choice:
             self.kind,
             *(["tile {}x{}".format(*self.winograd.size)] if self.winograd else []),
             *([f"strip {self.winograd.strip}"] if self.winograd and self.winograd.strip else []),
-            f"g{kernel.group}",
+            f"{'mixed ' if kernel.mixed else ''}g{kernel.group}",
             f"{kernel.tile[0]}x{kernel.tile[1]}",
             "by channel"
             if kernel.by_channel
@@ -144,11 +145,14 @@ def _winograd(kind: str, bare: ConvKernel, shapes: Shapes, groups: int, target: 
     found = []
     for way in winograd.ways(bare, groups, shapes, target):
         besides = way.cycles(bare, shapes, target)
+        lines, costs = way.weights(shapes) * target.dtype.elem_bytes / LINE_BYTES, target.costs
         pointwise, kernels = way.pointwise(bare, shapes.patterns), way.weights(shapes) // way.points
         members = classes(shapes if way.skips else shapes.pointwise)
         name = "pattern-sparse Winograd" if way.skips and way.stride == 1 else kind
         for choice in _schedules(name, pointwise, shapes.pointwise, target, members, kernels):
             cycles = way.points * way.strips(bare.computed) * choice.schedule.cycles + besides
+            if choice.schedule.kernel.mixed or choice.schedule.kernel.group == 1:
+                cycles = costs.free_points * (cycles + costs.cold * lines)
             schedule = replace(choice.schedule, cycles=cycles)
             found.append(replace(choice, shapes=shapes, winograd=way, schedule=schedule))
     return found

@@ -5,7 +5,7 @@ it) and that of its loads, which overlap in part: (fma^n + memory^n)^(1/n). Memo
 every line of weights, and every input line that has to come from L2 or beyond, more where a tile is narrow and
 neighbours do not come along. Source: ours. The constants are fitted by benchmarks/fit_costs.py to schedules of 71
 layers, timed on one Zen 3 core for AVX2 and on one Sapphire Rapids core for AVX-512, and of 82 on one Zen 4 core for
-that: the model's first choice was 3%, 7% and 2% slower than the best of them on average, 24%, 60% and 18% at worst.
+that: the model's first choice was 3%, 7% and 2% slower than the best of them on average, 27%, 60% and 16% at worst.
 Expect errors of tens of percent elsewhere.
 """
 
@@ -49,7 +49,7 @@ def registers_needed(kernel: ConvKernel, target: Target) -> int:
     alone = kernel.group == 1 and (kernel.by_table or taps == 1)
     if target.text_order and kernel.passes == taps and (alone or vectors < kernel.group):
         held, spare = min(held, vectors), 0
-    return kernel.group * vectors + held + 1 - spare
+    return kernel.group * vectors * (kernel.copies if kernel.mixed else 1) + held + 1 - spare
 
 
 def kernel_cycles(
@@ -117,9 +117,9 @@ def input_lines(kernel: ConvKernel, tile: tuple[int, int], target: Target) -> fl
 def beyond_l1(kernel: ConvKernel, target: Target, channels: int, tile: tuple[int, int] | None = None) -> bool:
     """Tell whether the input under a tile does not stay in L1 from one filter to the next.
 
-    The weights of dense and 1x1 layers take as much of L1 as their input does; those of patterns hardly any.
+    The weights of dense layers take as much of L1 as their input does; those of sparse ones hardly any.
     """
-    share = 0.8 if len(kernel.patterns) > 1 else 0.5
+    share = 0.5 if kernel.uniform else 0.8
     lines = input_lines(kernel, tile or kernel.tile, target)
     return channels * lines * LINE_BYTES > share * target.l1_bytes
 
@@ -154,6 +154,8 @@ def group_cycles(
     runs = visits * kernel.runs
     turns_of_loops = (kernels + runs) * filters / kernel.group * kernel.points
     unknown = 0.0 if kernel.uniform else min(1.0, turns_of_loops / costs.remembered)
+    if kernel.points > 1:
+        unknown *= costs.again
     ends = runs * (costs.run + unknown * costs.surprise * surprises(kernels / runs))
     text = text_bytes(kernel, tile)
     if kernel.runs * text > target.l1_bytes:
@@ -166,7 +168,7 @@ def text_bytes(kernel: ConvKernel, tile: tuple[int, int]) -> float:
 
     By channel, loads and stores of sums alone: with those of a block's input the model ranks schedules worse.
     """
-    sums = kernel.group * tile[0] * tile[1]
+    sums = kernel.group * tile[0] * tile[1] / (2 if kernel.mixed else 1)
     loaded = 2 * sums if kernel.by_channel else loads(kernel, kernel.patterns[0], tile, kernel.passes)
     return 6.0 * sums * len(kernel.patterns[0]) + 8.0 * loaded
 

@@ -59,13 +59,15 @@ def describe_step(step: Step) -> str:
 def _conv(step: Step, kernel: ConvKernel) -> list[str]:
     taps = len(kernel.patterns[0])
     lines = [
-        f"  FKR       {step.params['groups']} groups of {kernel.group} filters that share their kernels; "
+        f"  FKR       {step.params['groups']} groups of {kernel.group} filters that share "
+        f"{'what they load' if kernel.mixed else 'their kernels'}; "
         f"first: {step.data['order'][: kernel.group].tolist()}",
     ]
-    lists = np.split(step.data["run"], len(step.data.get("start", [0])))
-    counts = lists[0].sum(axis=0)
+    counts = step.data["run"].sum(axis=0)
     if kernel.by_table:
         counts = np.bincount(step.data["shape"], minlength=len(kernel.patterns))
+    if kernel.mixed:
+        counts = np.array([sum(n * len(of) for n, of in zip(counts, kernel.sharers, strict=True))])
     for i in range(len(kernel.patterns[:64])):
         loads = len(load_program(kernel, range(taps), i, kernel.tile))
         plain = taps * kernel.tile[0] * kernel.tile[1]
@@ -73,8 +75,9 @@ def _conv(step: Step, kernel: ConvKernel) -> list[str]:
             f"  pattern   {kernel.picture(i)}: {counts[i]} kernels; LRE {loads} loads instead of {plain}"
         )
     if kernel.lists:
-        at = [int(lists[number].sum()) for number in kernel.lists]
-        lines.append(f"  points    {kernel.points}, their kernels: {', '.join(map(str, at))}")
+        lines.append(
+            f"  points    {kernel.points}, with {len(set(kernel.lists))} lists of kernels among them"
+        )
     lines.append(f"  tile      {kernel.tile[0]} x {kernel.tile[1]} vectors, {len(tiles(kernel))} tiles")
     if kernel.by_channel:
         rows, cols = footprint(kernel, kernel.tile)

@@ -6,16 +6,17 @@
     index   input channel of each kernel: visit by visit, in it pattern by pattern, ascending
     weight  [kernel][tap][filter of the group]          in the type that memory holds
     scales  a filter's factor, in execution order         (absent: a stored number is the weight itself)
+    slot    where each span's weights start               (mixed; else each kernel has as many)
     shape   of each kernel, where kernels are not sorted by it: channels ascend, and a visit is one run
-    start   where each list's part of index begins, where Winograd's points have lists of their own; offset and run then
-            have a part for each list, one after another
 
 A *visit* is one group of filters on one block of input channels; a *span* is some groups that take turns on each
 block, so that the block's input stays in L1. Plainly, there is one block with all channels, and a group is a span
 and a visit. `by_channel`, a visit is one channel with all groups of a span, and index has each kernel's group, counted
 from the span's first; or it is one block of channels, and index has group * block + channel of the block. Where all
 groups have the same kernels (`uniform`: dense layers, removed channels), offset, run, index and shape are those of one
-group. Source: PCONV / PatDNN, FKW; visits, spans and weights interleaved over the group: ours.
+group. In groups of unlike filters (`mixed`, one tap), a kernel is a channel with the weights of those that keep it, and
+run r is that of the filters whose bits are in r + 1. Source: PCONV / PatDNN, FKW; visits, spans, mixed groups and
+weights interleaved over the group: ours.
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pconv.lower.kernels import ConvKernel
-from pconv.lower.reorder import REMOVED, Order, Shapes
+from pconv.lower.reorder import Order, Shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +35,19 @@ class Walk:
     """How a micro-kernel goes through the kernels: `block` input channels (0: all) for `span` groups in turns.
 
     `by_table` says that kernels are not sorted by shape, `by_channel` that those of a span's groups are sorted
-    together, for one channel after another, or one block.
+    together, for one channel after another, or one block; `mixed`, that they are sorted by the filters that keep them.
     """
 
     block: int = 0
     span: int = 1
     by_table: bool = False
     by_channel: bool = False
+    mixed: bool = False
 
     @classmethod
     def of(cls, kernel: ConvKernel) -> "Walk":
         """Return how this micro-kernel goes."""
-        return cls(kernel.block, kernel.span, kernel.by_table, kernel.by_channel)
+        return cls(kernel.block, kernel.span, kernel.by_table, kernel.by_channel, kernel.mixed)
 
     def blocks(self, channels: int) -> int:
         """Count the blocks of so many input channels."""
@@ -77,7 +79,7 @@ class Fkw:
     uniform: bool
     group: int
     scales: NDArray[np.float32] | None = None
-    start: NDArray[np.uint32] | None = None
+    slot: NDArray[np.uint32] | None = None
 
     @property
     def weights_bytes(self) -> int:
@@ -88,8 +90,8 @@ class Fkw:
     @property
     def index_bytes(self) -> int:
         """Bytes of everything else."""
-        lists = (self.order, self.offset, self.run, self.index, self.shape)
-        return sum(part.nbytes for part in lists) + (0 if self.start is None else self.start.nbytes)
+        lists = (self.order, self.offset, self.run, self.index, self.shape, self.slot)
+        return sum(part.nbytes for part in lists if part is not None)
 
     @property
     def groups(self) -> int:
@@ -129,14 +131,15 @@ def pack(
     Shapes: `weight` [oc, ic / groups, kh, kw] in the type it is stored in, `bias` and `scales` [oc].
     """
     oc, icg = weight.shape[:2]
-    ids, filters = _ids(shapes, order)
+    ids, filters = _ids(shapes, order, walk)
     kernels = _walked(ids, walk)
     if uniform is None:
-        uniform = not walk.by_channel and bool((ids == ids[0]).all())
+        uniform = not (walk.by_channel or walk.mixed) and bool((ids == ids[0]).all())
     listed = _walked(ids[:1], walk) if uniform else kernels
     of_list = replace(walk, span=1) if uniform else walk
     of_span, visits = of_list.visits(ids.shape[1], 1 if uniform else len(ids))
-    run = np.zeros((visits, 1 if walk.by_table else len(shapes.patterns)), np.uint16)
+    runs = (1 << order.group) - 1 if walk.mixed else 1 if walk.by_table else len(shapes.patterns)
+    run = np.zeros((visits, runs), np.uint16)
     np.add.at(run, (listed.visit, 0 * listed.pattern if walk.by_table else listed.pattern), 1)
     ends = np.concatenate([[0], np.cumsum(run.sum(axis=1, dtype=np.int64))])
 
@@ -144,18 +147,20 @@ def pack(
     bases = np.append((np.arange(oc) * (shapes.ids.shape[1] // icg) // oc) * icg, 0)
     padded = np.concatenate([weight, np.zeros((1, *weight.shape[1:]), weight.dtype)])
     parts = [np.zeros(0, weight.dtype)]
+    served = _served(kernels.pattern, order.group) if walk.mixed else None
     for start in range(0, kernels.group.size, PIECE):
         piece = slice(start, start + PIECE)
         members = filters[kernels.group[piece]]
-        local = np.where(members >= 0, kernels.channel[piece, None] - bases[members], 0)
-        yx = taps[kernels.pattern[piece]]
-        parts.append(
-            padded[members[:, None, :], local[:, None, :], yx[:, :, None, 0], yx[:, :, None, 1]].ravel()
-        )
-    flat = order.filters
+        kept = members >= 0 if served is None else served[piece]
+        local = np.where(kept, kernels.channel[piece, None] - bases[members], 0)
+        yx = taps[0 * kernels.pattern[piece] if walk.mixed else kernels.pattern[piece]]
+        some = padded[members[:, None, :], local[:, None, :], yx[:, :, None, 0], yx[:, :, None, 1]]
+        parts.append(some.ravel() if served is None else some[:, 0][served[piece]])
+    flat, offset = order.filters, np.append(ends[:-1:of_span], ends[-1])
+    slots = None if served is None else np.append(0, np.cumsum(served.sum(axis=1)))[offset]
     return Fkw(
         order=np.where(flat >= 0, flat, oc).astype(np.uint16),
-        offset=np.append(ends[:-1:of_span], ends[-1]).astype(np.uint32),
+        offset=offset.astype(np.uint32),
         run=run,
         index=listed.entry.astype(np.uint16),
         shape=(listed.pattern if walk.by_table else listed.pattern[:0]).astype(np.uint8),
@@ -164,55 +169,38 @@ def pack(
         uniform=uniform,
         group=order.group,
         scales=None if scales is None else np.concatenate([scales, [1.0]])[flat].astype(np.float32),
+        slot=None if slots is None else slots.astype(np.uint32),
     )
 
 
 def pack_points(
-    weight: NDArray[np.float32],
-    shapes: Shapes,
-    order: Order,
-    walk: Walk,
-    lists: NDArray[np.bool_] | None = None,
+    weight: NDArray[np.float32], shapes: Shapes, order: Order, walk: Walk, skips: bool = False
 ) -> Fkw:
     """Store a layer [oc, ic, 3, 3] whose kernels are transformed to the weights of 1x1 layers when the model is opened.
 
     The walk is that of such a layer, the kernels stand side by side: `weight` is [tap][kernel, filter of the group],
-    filled up to whole lines, and `shape` has a number for each of these. `lists` [lists, patterns] tells which
-    patterns' kernels are in each list, all of them in the first; without it there is one list.
+    filled up to whole lines, and `shape` has a number for each of these. With `skips`, points leave kernels out, each
+    some shapes; then it is `uniform` where all filters have kernels of the same shapes.
     """
     oc, ic, _, width = weight.shape
     places = np.arange(1, oc * ic + 1).reshape(oc, ic, 1, 1)
-    uniform = (
-        None if lists is None else bool((_ids(shapes, order)[0] == shapes.ids[order.filters.max()]).all())
-    )
-
-    def listed(some: Shapes) -> Fkw:
-        return pack(places, np.zeros(oc, np.float32), some.pointwise, order, walk, uniform=uniform)
-
-    first = listed(shapes)
-    filler = -first.weight.size % SIDE_BY_SIDE
-    kernels = np.pad(first.weight, (0, filler))
+    uniform = None
+    if skips:
+        uniform = not walk.mixed and bool((_ids(shapes, order)[0] == shapes.ids[order.filters.max()]).all())
+    stored = pack(places, np.zeros(oc, np.float32), shapes.pointwise, order, walk, uniform=uniform)
+    filler = -stored.weight.size % SIDE_BY_SIDE
+    kernels = np.pad(stored.weight, (0, filler))
     taps = np.asarray(shapes.patterns, np.int64) @ (width, 1)
     ids = np.append(0, np.maximum(shapes.ids, 0))[kernels]
     flat = np.concatenate([np.zeros((1, weight[0, 0].size), weight.dtype), weight.reshape(oc * ic, -1)])
-    stored = replace(
-        first,
-        weight=np.ascontiguousarray(flat[kernels[:, None], taps[ids]].T),
-        shape=ids.astype(np.uint8) if len(taps) > 1 else first.shape,
-    )
-    if lists is None:
-        return stored
-    # Fillers of a group belong to the lists of its filters.
-    of_group = ids[: first.weight.size].reshape(-1, order.group).max(axis=1, initial=0)
-    kept = [np.where(np.append(some, False)[shapes.ids], shapes.ids, REMOVED) for some in lists[1:]]
-    parts = [first, *(listed(Shapes(shapes.patterns, some)) for some in kept)]
+    number = ids
+    if skips and not walk.mixed:  # what fills up a group goes where its filters go
+        of_group = ids[: stored.weight.size].reshape(-1, order.group).max(axis=1, initial=0)
+        number = np.pad(of_group.repeat(order.group), (0, filler))
     return replace(
         stored,
-        shape=np.pad(of_group.repeat(order.group), (0, filler)).astype(np.uint8),
-        start=np.cumsum([0, *(part.index.size for part in parts[:-1])]).astype(np.uint32),
-        offset=np.concatenate([part.offset for part in parts]),
-        run=np.concatenate([part.run for part in parts]),
-        index=np.concatenate([part.index for part in parts]),
+        weight=np.ascontiguousarray(flat[kernels[:, None], taps[ids]].T),
+        shape=number.astype(np.uint8) if skips or len(taps) > 1 else stored.shape,
     )
 
 
@@ -228,7 +216,7 @@ def unpack(
     taps = np.asarray(shapes.patterns, np.int64)
     bases = np.append((np.arange(oc) * (shapes.ids.shape[1] // icg) // oc) * icg, 0)
     filters = fkw.order.reshape(-1, fkw.group).astype(np.int64)
-    weights = fkw.weight.reshape(-1, taps.shape[1], fkw.group)
+    weights, kept = _interleaved(fkw, taps.shape[1])
     starts = np.concatenate([[0], np.cumsum(fkw.run.sum(axis=1, dtype=np.int64))])
     position = 0
     for visit, group, channel in _visits(fkw, walk, shapes.ids.shape[1]):
@@ -236,19 +224,36 @@ def unpack(
         entries = fkw.index[span].astype(np.int64)
         here = position + np.arange(entries.size)
         position += entries.size
-        sorted_by = np.repeat(np.arange(fkw.run.shape[1]), fkw.run[visit])
+        sorted_by = np.repeat(np.arange(fkw.run.shape[1]) * (not walk.mixed), fkw.run[visit])
         yx = taps[fkw.shape[span].astype(np.int64) if walk.by_table else sorted_by]
         groups, channels = np.full_like(entries, group), entries
         if walk.by_channel:
             groups, channels = group + entries // (walk.block or 1), channel + entries % (walk.block or 1)
         for lane in range(fkw.group):
-            f = filters[groups, lane]
+            f = np.where(kept[here, lane], filters[groups, lane], oc)
             block = weights[here, :, lane]
             if fkw.scales is not None:
                 block = block * fkw.scales[groups * fkw.group + lane][:, None]
             local = np.where(f < oc, channels - bases[f], 0)
             dense[f[:, None], local[:, None], yx[:, :, 0], yx[:, :, 1]] = block
     return dense[:oc]
+
+
+def _interleaved(fkw: Fkw, taps: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return the weights [kernel, tap, filter of the group], and which filters keep each kernel."""
+    if fkw.slot is None:
+        weights = fkw.weight.reshape(-1, taps, fkw.group)
+        return weights, np.ones((len(weights), fkw.group), bool)
+    numbers = np.tile(np.arange(fkw.run.shape[1]), len(fkw.run))
+    kept = _served(np.repeat(numbers, fkw.run.ravel()), fkw.group)
+    spread = np.zeros(kept.shape, fkw.weight.dtype)
+    spread[kept] = fkw.weight
+    return spread[:, None], kept
+
+
+def _served(runs: NDArray[np.int64], group: int) -> NDArray[np.bool_]:
+    """Tell which filters of a mixed group keep kernels of these runs: [kernel, filter]."""
+    return ((runs[:, None] + 1) >> np.arange(group) & 1).astype(bool)
 
 
 def _visits(fkw: Fkw, walk: Walk, channels: int) -> Iterator[tuple[int, int, int]]:
@@ -265,10 +270,14 @@ def _visits(fkw: Fkw, walk: Walk, channels: int) -> Iterator[tuple[int, int, int
                 yield b if fkw.uniform else first * blocks + b * len(groups) + i, group, 0
 
 
-def _ids(shapes: Shapes, order: Order) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
-    """Return the kernels [group, channel] by shape, and the filters [group, member]."""
+def _ids(shapes: Shapes, order: Order, walk: Walk = PLAIN) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+    """Return the kernels [group, channel] by shape, or by who keeps them, and the filters [group, member]."""
     filters = order.filters.reshape(-1, order.group)
-    return shapes.ids[filters.max(axis=1)], filters
+    if not walk.mixed:
+        return shapes.ids[filters.max(axis=1)], filters
+    kept = np.concatenate([shapes.ids >= 0, np.zeros((1, shapes.ids.shape[1]), bool)])[filters]
+    bits = (kept << np.arange(order.group)[:, None]).sum(axis=1)
+    return (bits - 1).astype(np.int16), filters
 
 
 def _walked(ids: NDArray[np.int16], walk: Walk) -> _Kernels:

@@ -69,6 +69,8 @@ class ConvKernel:
     shape has a loop of its own. `by_channel` says that the input under a tile is held in registers, channel by channel,
     while the filters of `span` groups add to their sums, which wait in L1; with a `block`, that many channels' input
     stays in L1 instead, and their kernels are sorted by shape together, so that runs are longer.
+    `mixed` says that the filters of a group keep 1x1 kernels of their own, with a run for each set of filters that keep
+    the same channels, whose input is loaded once; else they keep the same ones.
     `parts` of the filters are done for all tiles one after another, so that a part's weights stay in L2; else a tile is
     done for all filters before the next.
     `points` convolutions of one kind run one after another, on planes and weights of their own (see `winograd`); where
@@ -103,6 +105,7 @@ class ConvKernel:
     widen_after: int = 0
     by_table: bool = False
     by_channel: bool = False
+    mixed: bool = False
     parts: int = 1
     points: int = 1
     lists: tuple[int, ...] = ()
@@ -116,7 +119,17 @@ class ConvKernel:
     @property
     def runs(self) -> int:
         """Loops over kernels that a group of filters takes."""
+        if self.mixed:
+            return (1 << self.group) - 1
         return 1 if self.by_table else len(self.patterns)
+
+    @property
+    def sharers(self) -> tuple[tuple[int, ...], ...]:
+        """For each run, the filters of a group that it serves: all of them, or where they are mixed, a set of them."""
+        everyone = range(self.group)
+        if not self.mixed:
+            return (tuple(everyone),) * self.runs
+        return tuple(tuple(f for f in everyone if bits >> f & 1) for bits in range(1, 1 << self.group))
 
     @property
     def holds_input(self) -> bool:
@@ -153,7 +166,8 @@ class ConvKernel:
         kh, kw = self.size
         shapes = f"p{len(self.patterns)}x{len(self.patterns[0])}"
         add = "_add" if self.residual else "_maxpool2" if self.pool else ""
-        does = f"conv{kh}x{kw}s{self.stride[0]}_{shapes}_g{self.group}{add}{self.activation.tag}"
+        group = f"{'m' if self.mixed else 'g'}{self.group}"
+        does = f"conv{kh}x{kw}s{self.stride[0]}_{shapes}_{group}{add}{self.activation.tag}"
         what = f"{does}_{self.tile[0]}x{self.tile[1]}"
         return _named(self, what, self.output.lanes, self.output.dtype)
 
@@ -175,6 +189,28 @@ class WinogradWeightsKernel:
     def name(self) -> str:
         """The C function's name."""
         return _named(self, f"winograd{self.size[0]}x{self.size[1]}_weights", self.lanes)
+
+
+@dataclass(frozen=True, slots=True)
+class WinogradListsKernel:
+    """Each point's list of kernels, and the place of each weight in it, from the list of all kernels.
+
+    `groups` and what follows are those of the convolution of the points: see `ConvKernel`.
+    """
+
+    size: tuple[int, int]
+    patterns: tuple[Taps, ...]
+    group: int
+    mixed: bool
+    uniform: bool
+    block: int
+    span: int
+    taps: int = 3
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        return _named(self, f"winograd{self.size[0]}x{self.size[1]}_lists", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -475,5 +511,6 @@ Kernel = (
     | ArgMaxKernel
     | WinogradInputKernel
     | WinogradOutputKernel
+    | WinogradListsKernel
     | WinogradWeightsKernel
 )

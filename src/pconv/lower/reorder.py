@@ -5,7 +5,8 @@
     filter 2: ch1=T ch3=T
     filter 3: ch0=L ch2=T          inside a group one branch-free run per shape
 
-Only filters whose kernels agree in channel and shape may share a group, so grouping never adds work.
+Filters whose kernels agree in channel and shape share a group, so grouping never adds work. Of 1x1 layers, filters that
+agree in some channels may share one too (`mixed`): what a channel brings is loaded once for all that keep it.
 Source: PCONV and PatDNN, filter kernel reorder.
 """
 
@@ -19,6 +20,8 @@ from pconv.lower.kernels import Taps
 MAX_PATTERNS = 126
 """Every choice of four out of nine taps."""
 REMOVED = -1
+NEAR_FILTERS = 3 << 10
+"""Filters among which mixed groups are found: a multiple of all their sizes, and few enough to compare all pairs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,3 +148,23 @@ def order_filters(members: list[NDArray[np.int64]], group: int) -> Order:
     for m in members:
         parts.append(np.concatenate([m, np.full(-m.size % group, REMOVED, np.int64)]))
     return Order(group, np.concatenate(parts))
+
+
+def mix_filters(shapes: Shapes, group: int) -> Order:
+    """Put filters in execution order in groups of any filters, each of those that have most channels in common.
+
+    From the first filter on, a group takes the one of the next `NEAR_FILTERS` that shares most with those it has.
+    Source: ours.
+    """
+    kept, found = (shapes.ids >= 0).astype(np.float32), list[int]()
+    for start in range(0, len(kept), NEAR_FILTERS):
+        some = kept[start : start + NEAR_FILTERS]
+        common, left = some @ some.T, np.ones(len(some), bool)
+        while left.any():
+            chosen, shared = int(np.argmax(left)), np.zeros(len(some), np.float32)
+            for _ in range(min(group, int(left.sum()))):
+                found.append(start + chosen)
+                left[chosen] = False
+                shared += common[chosen]
+                chosen = int(np.argmax(np.where(left, shared, -1)))
+    return Order(group, np.array(found + [REMOVED] * (-len(found) % group), np.int64))

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import comb
 
 from pconv.lower.cost import beyond_l1, footprint, group_cycles, kernel_cycles, kernel_terms, registers_needed
 from pconv.lower.kernels import ConvKernel
@@ -14,6 +15,8 @@ from pconv.lower.layout import LINE_BYTES
 from pconv.targets import Target
 
 GROUPS = (1, 2, 3, 4, 6, 8)
+MIXED_GROUPS = (2, 3, 4)
+"""Filters with kernels of their own: twice as many runs with each more."""
 MAX_ROWS = 8
 MAX_COLS = 16
 TEXT_LIMIT = 20_000
@@ -24,6 +27,8 @@ RANKED = 24
 MAX_FILLED = 1.34
 LONE_VECTORS = 7
 """Vectors of a tile, from which on its own loads are most of what a single tap of a single filter costs."""
+SINGLE_SUMS = 4
+"""How many times as many sums may wait where filters have single taps: each block's input serves each of them less."""
 MANY_WEIGHTS = 8
 """The part of L2 from which on weights are fetched ahead is one in so many."""
 FETCHING_GROUP = 3
@@ -75,11 +80,8 @@ def schedules(
     `classes` are the sizes of the sets of filters that may go together.
     """
     filters = sum(classes)
-    for group in GROUPS:
-        groups = sum(-(-size // group) for size in classes)
-        if group > 1 and len(classes) > 1 and groups * group > MAX_FILLED * filters:
-            continue
-        for kernel in _candidates(bare, target, group, kernels / filters / len(bare.patterns)):
+    for grouped, groups in _grouped(bare, target, channels, kernels, classes):
+        for kernel in _candidates(grouped, target, kernels / filters / grouped.runs):
             near = _prefetch(kernel, target, channels, filters, kernels)
             if kernels <= channels:  # depthwise: no two filters read the same
                 ways = [] if kernel.by_channel else [near]
@@ -91,6 +93,24 @@ def schedules(
             for unparted in dict.fromkeys(ways):
                 way = _parted(unparted, target, channels, kernels, groups)
                 yield Schedule(way, layer_cycles(way, target, channels, kernels, filters, groups))
+
+
+def _grouped(
+    bare: ConvKernel, target: Target, channels: int, kernels: int, classes: tuple[int, ...]
+) -> Iterator[tuple[ConvKernel, int]]:
+    """Give the groups of filters that a layer may have, and how many of them: of like filters, and mixed ones."""
+    filters = sum(classes)
+    for group in GROUPS:
+        groups = sum(-(-size // group) for size in classes)
+        if group == 1 or len(classes) == 1 or groups * group <= MAX_FILLED * filters:
+            yield replace(bare, group=group), groups
+    single = bare.patterns == (((0, 0),),) and bare.size == (1, 1)
+    if single and not bare.widen_after and len(classes) > 1 and kernels > channels:
+        for group in MIXED_GROUPS:
+            mixed = replace(bare, group=group, mixed=True)
+            visits = sum(count for _, count in _served(mixed, channels, kernels, filters))
+            if visits >= mixed.runs * mixed.turn:  # shorter runs would go kernel by kernel
+                yield mixed, -(-filters // group)
 
 
 @lru_cache(maxsize=4096)
@@ -117,6 +137,8 @@ def rank_schedules(
 def bound(schedule: Schedule, target: Target, channels: int, kernels: int) -> str:
     """Name what limits a schedule by the cost model: the larger of multiply-adds and what feeds them."""
     kernel = schedule.kernel
+    if kernel.mixed:
+        kernel = replace(kernel, group=-(-kernel.group // 2), mixed=False)
     weights_bytes = float(target.dtype.elem_bytes * kernels * len(kernel.patterns[0]))
     terms = kernel_terms(kernel, kernel.tile, target, channels, weights_bytes)
     fma = terms.pop("multiply-adds")
@@ -140,7 +162,7 @@ def _prefetch(kernel: ConvKernel, target: Target, channels: int, filters: int, k
         prefetch_output=not kernel.by_lane and filters * kernel.output.plane_bytes > far,
         prefetch_weights=target.fetches_ahead and weights > target.l2_bytes // MANY_WEIGHTS,
         prefetch_kernel=target.fetches_ahead
-        and not (kernel.by_table or kernel.by_channel)
+        and not (kernel.by_table or kernel.by_channel or kernel.mixed)
         and (len(kernel.patterns[0]) > 1 or (kernel.group >= FETCHING_GROUP and not kernel.uniform))
         and beyond_l1(kernel, target, channels),
     )
@@ -151,14 +173,16 @@ def _blocked(kernel: ConvKernel, target: Target, channels: int, groups: int) -> 
     if not (target.text_order or (kernel.uniform and kernel.size == (1, 1))):
         return kernel
     rows, cols = footprint(kernel, kernel.tile)
-    ragged = 0.0 if _lone(kernel) and target.vector_bytes % LINE_BYTES == 0 else 0.5
+    whole = (_lone(kernel) or kernel.mixed) and target.vector_bytes % LINE_BYTES == 0
+    ragged = 0.0 if whole else 0.5
     lines = rows * (cols * target.vector_bytes / LINE_BYTES + ragged)
     fitting = max(4, int(target.block_share * target.l1_bytes / (lines * LINE_BYTES)))
     fitting = min(fitting, kernel.widen_after or fitting)
     if channels <= 1.3 * fitting:
         return kernel
     sums_bytes = kernel.group * kernel.tile[0] * kernel.tile[1] * target.vector_bytes
-    span = max(1, target.kept_bytes // sums_bytes)
+    room = target.kept_bytes * (SINGLE_SUMS if _lone(kernel) or kernel.mixed else 1)
+    span = max(1, room // sums_bytes)
     span = min(span, -(-groups // max(1, SHARES // len(tiles(kernel)))))
     if span == 1:
         return kernel
@@ -199,7 +223,7 @@ def _evenly(total: int, most: int) -> int:
     return -(-total // -(-total // most))
 
 
-def _candidates(bare: ConvKernel, target: Target, group: int, length: float) -> list[ConvKernel]:
+def _candidates(bare: ConvKernel, target: Target, length: float) -> list[ConvKernel]:
     """List what fits the registers: each tile with the fewest passes, and with the taps of all shapes in a table.
 
     `length` is that of a run, on average.
@@ -210,8 +234,8 @@ def _candidates(bare: ConvKernel, target: Target, group: int, length: float) -> 
     for rows in range(unit, min(out.block_h, MAX_ROWS) + 1, unit):
         for cols in range(unit, min(out.block_w, most) + 1, unit):
             tile = (split(out.block_h, rows, unit)[0], split(out.block_w, cols, unit)[0])
-            found |= set(_of_tile(replace(bare, group=group, tile=tile), target, length))
-    if not found and group == 1:
+            found |= set(_of_tile(replace(bare, tile=tile), target, length))
+    if not found and bare.group == 1:
         return [replace(bare, tile=(unit, unit), passes=len(bare.patterns[0]), copies=_copies(unit**2))]
     full: dict[tuple[bool, bool], int] = {}
     for kernel in found:
@@ -251,11 +275,16 @@ def _of_tile(kernel: ConvKernel, target: Target, length: float) -> Iterator[Conv
     """Give the ways to run one tile that fit the registers."""
     taps, vectors = len(kernel.patterns[0]), kernel.tile[0] * kernel.tile[1]
     copies = _copies(kernel.group * vectors)
+    if (
+        kernel.mixed
+    ):  # one filter's runs have a tile's sums alone; those of points end as the last point's did
+        most = _copies(vectors) if kernel.points > 1 else 1
+        copies = next(n for n in range(most, 0, -1) if n == 1 or _fits(replace(kernel, copies=n), target))
     if kernel.by_lane and kernel.group * vectors < MIN_ACCUMULATORS and length >= 2 * copies:
         copies = max(copies, 2)  # rather one set too many than one too few: there are registers
     if kernel.group * vectors * taps * len(kernel.patterns) <= TEXT_LIMIT or vectors == 1:
         ways = [replace(kernel, passes=passes, copies=copies) for passes in range(1, taps + 1)]
-        fitting = [way for way in ways if registers_needed(way, target) <= target.vector_registers]
+        fitting = [way for way in ways if _fits(way, target)]
         # Tap by tap one filter needs a load for each multiply-add: a table does as well, with less code.
         lone = target.text_order and kernel.group == 1
         yield from [way for way in fitting[:1] if not (lone and way.passes == taps > 1)]
@@ -271,20 +300,41 @@ def _of_tile(kernel: ConvKernel, target: Target, length: float) -> Iterator[Conv
             rows, cols = footprint(kernel, kernel.tile)
             lines = target.l1_bytes // (2 * rows * cols * target.vector_bytes)
             others.append(replace(kernel, by_channel=True, block=1 << max(1, lines.bit_length() - 1)))
-    yield from (way for way in others if registers_needed(way, target) <= target.vector_registers)
+    yield from (way for way in others if _fits(way, target))
+
+
+def _fits(kernel: ConvKernel, target: Target) -> bool:
+    return registers_needed(kernel, target) <= target.vector_registers
 
 
 def layer_cycles(
     kernel: ConvKernel, target: Target, channels: int, kernels: int, filters: int, groups: int
 ) -> float:
     """Estimate the cycles of a layer with so many kept kernels, and filters in so many groups."""
-    per_group = kernels / filters
     weights_bytes = float(target.dtype.elem_bytes * kernels * len(kernel.patterns[0]))
+    served = _served(kernel, channels, kernels, filters)
+    per_group = sum(count for _, count in served)
     total = 0.0
     for (rows, cols), count in Counter((t[2], t[3]) for t in tiles(kernel)).items():
-        per_kernel = kernel_cycles(kernel, (rows, cols), target, channels, weights_bytes)
-        each = per_group * per_kernel + group_cycles(
-            kernel, (rows, cols), target, channels, filters, per_group
-        )
+        each = group_cycles(kernel, (rows, cols), target, channels, filters, per_group)
+        for some, often in served:
+            each += often * kernel_cycles(some, (rows, cols), target, channels, weights_bytes)
         total += count * groups * each
     return total
+
+
+def _served(kernel: ConvKernel, channels: int, kernels: int, filters: int) -> list[tuple[ConvKernel, float]]:
+    """Give what a group's kept kernels are like, each for some of its filters, and how many are like that.
+
+    Filters of a mixed group keep kernels as if by chance, though those were put together that have more in common.
+    """
+    if not kernel.mixed:
+        return [(kernel, kernels / filters)]
+    group, kept = kernel.group, kernels / filters / channels
+    return [
+        (
+            replace(kernel, group=n),
+            channels * comb(group, n) * kept**n * (1 - kept) ** (group - n),
+        )
+        for n in range(1, group + 1)
+    ]

@@ -38,6 +38,7 @@ LONG = 4
 STRIP_SHARE = 0.45
 """Of L2, what a strip's points, products and weights may take."""
 MIN_STRIPS = 4
+FEW_VECTORS = (2, 3, 4)
 
 POINTS: Mapping[int, tuple[float, ...]] = MappingProxyType(
     {2: (0, 1, -1), 4: (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)}
@@ -162,16 +163,20 @@ class Winograd:
         """Count the strips of a plane."""
         return -(-self.vectors(computed) // self.strip) if self.strip else 1
 
-    def stripped(self, bare: ConvKernel, shapes: Shapes, target: Target) -> "Winograd | None":
-        """Return the same way in strips that stay in L2, None where a plane has too few vectors for some of them."""
+    def stripped(self, bare: ConvKernel, shapes: Shapes, target: Target) -> "list[Winograd]":
+        """Return the same way in strips, none where a plane has too few vectors for some of them.
+
+        They stay in L2, or hold a few vectors each, which free filters need to share what a kernel costs besides.
+        """
         near = target.l2_bytes * STRIP_SHARE
         weights = self.weights(shapes) * target.dtype.elem_bytes
         room = near - weights if weights < near / 2 else near
         each = self.points * (sum(shapes.ids.shape) + 2) * target.vector_bytes
-        fitting, count = max(1, int(room / each)), self.vectors(bare.computed)
-        if count < MIN_STRIPS * fitting:
-            return None
-        return replace(self, strip=-(-count // -(-count // fitting)))
+        sizes, count = {max(1, int(room / each))}, self.vectors(bare.computed)
+        if shapes.kernels < shapes.ids.size:
+            sizes |= set(FEW_VECTORS)
+        pieces = {-(-count // size) for size in sizes if count >= MIN_STRIPS * size}
+        return [replace(self, strip=-(-count // piece)) for piece in sorted(pieces)]
 
     def pointwise(self, bare: ConvKernel, patterns: Sequence[Taps]) -> ConvKernel:
         """Return the convolution of the points that stands for the layer's, whose kernels have these patterns."""
@@ -258,4 +263,4 @@ def _and_stripped(found: list[Winograd], bare: ConvKernel, shapes: Shapes, targe
     """Add the same ways in strips, where the target's arena would leave its caches otherwise."""
     if not target.strips:
         return found
-    return [*found, *filter(None, (way.stripped(bare, shapes, target) for way in found))]
+    return [*found, *(strip for way in found for strip in way.stripped(bare, shapes, target))]

@@ -16,14 +16,17 @@ class Costs:
     the latency of multiply-adds that follow each other on one accumulator. `load` is for a vector of input from L1,
     `weight` for a weight that all lanes get, `row` for each row of input under a tile, `loop` for a kernel, `run` for a
     pattern and `surprise` for the end of a run that is mispredicted, fewer where a layer has fewer turns of loops and
-    runs than are `remembered`, `text` for a line of a run's code where all runs' are more than L1 holds, `store` for a
-    vector of output, `group` for a group of filters; `l2_line` for a line from L2, and `far_line` from beyond,
-    `far_weights` for one of weights, `far_store` for a line of an output that leaves L2, `far_row` for each stretch of
-    it. Where groups take turns on a block of channels, `visit` is for a turn, `put_aside` for a vector of sums kept
-    until the next, `fill` for a line of the block's input; `hold` for a vector of input that is held, `held_sum` for
-    one of sums that comes and goes with a kernel meanwhile; `tap` is for a tap that a table places. `stream` is for a
-    line of weights that are read once, `transform` for a vector of Winograd's points or products, `far_transform` for
-    one that leaves the caches before it is read again.
+    runs than are `remembered`, and only the share `again` where Winograd's next point repeats them; `text` for a line
+    of a run's code where all runs' are more than L1 holds, `store` for a vector of output, `group` for a group of
+    filters; `l2_line` for a line from L2, and `far_line` from beyond, `far_weights` for one of weights, `far_store` for
+    a line of an output that leaves L2, `far_row` for each stretch of it. Where groups take turns on a block of
+    channels, `visit` is for a turn, `put_aside` for a vector of sums kept until the next, `fill` for a line of the
+    block's input; `hold` for a vector of input that is held, `held_sum` for one of sums that comes and goes with a
+    kernel meanwhile; `tap` is for a tap that a table places. `stream` is for a line of weights that are read once, and
+    `cold` besides for one of free filters at Winograd's points, which are many times their size in the file and far
+    away when the network comes back to them; `free_points` is how many times as long as all this those layers take,
+    `transform` for a vector of Winograd's points or products, `far_transform` for one that leaves the caches before it
+    is read again.
     """
 
     overlap: float = 3.0
@@ -35,6 +38,7 @@ class Costs:
     run: float = 6.0
     surprise: float = 0.0
     remembered: float = 1.0
+    again: float = 1.0
     text: float = 0.0
     store: float = 2.0
     group: float = 30.0
@@ -50,6 +54,8 @@ class Costs:
     held_sum: float = 0.0
     tap: float = 0.0
     stream: float = 2.0
+    cold: float = 0.0
+    free_points: float = 1.0
     transform: float = 4.2
     far_transform: float = 15.0
 

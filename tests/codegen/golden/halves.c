@@ -32,7 +32,8 @@ typedef struct {
     const _Float16 *weight;
     const float *bias;
     const uint8_t *shape;
-    const uint32_t *start;
+    const uint32_t *slot;
+    const uint32_t *lists;
     int32_t groups, parts, planes, channels;
 } conv_args;
 static const uint16_t TILES[1][3] = {
@@ -41,7 +42,7 @@ static __attribute__((noinline)) void tile_1x2(const _Float16 *restrict in, cons
         _Float16 *restrict out, const _Float16 *next, const conv_args *a, int32_t first, int32_t last, int y0, int x0) {
     (void)add, (void)next;
     for (int32_t group = first; group < last; group++) {
-        const _Float16 *w = a->weight + (size_t)(group * (size_t)a->offset[1]) * 9;
+        const _Float16 *w = a->weight + group * (size_t)a->offset[1] * 9;
         const uint16_t *index = a->index + 0;
         const uint16_t *run = a->run + 0;
         vf b0 = SPLAT(a->bias[group * 1 + 0]), a0_0 = b0, a0_1 = b0;

@@ -29,7 +29,8 @@ typedef struct {
     const float *weight;
     const float *bias;
     const uint8_t *shape;
-    const uint32_t *start;
+    const uint32_t *slot;
+    const uint32_t *lists;
     int32_t groups, parts, planes, channels;
 } conv_args;
 static const vi ROW_MASK[2] = {{-1, -1, -1, -1}, {-1, -1, 0, 0}};
@@ -40,7 +41,7 @@ static __attribute__((noinline)) void tile_1x3(const float *restrict in, const f
         float *restrict out, const float *next, const conv_args *a, int32_t first, int32_t last, int y0, int x0) {
     (void)add, (void)next;
     for (int32_t group = first; group < last; group++) {
-        const float *w = a->weight + (size_t)(a->offset[group]) * 8;
+        const float *w = a->weight + (size_t)a->offset[group] * 8;
         const uint16_t *index = a->index + a->offset[group];
         const uint16_t *run = a->run + (size_t)group * 3;
         vf b0 = SPLAT(a->bias[group * 2 + 0]), a0_0 = b0, a0_1 = b0, a0_2 = b0;

@@ -13,12 +13,14 @@ from pconv.codegen.c.conv_sums import (
     taps_table,
 )
 from pconv.codegen.c.halo import apply_mask, has_halo, masks, tile_halo
+from pconv.codegen.c.point_lists import lists_text
 from pconv.codegen.c.prelude import ctype, needs_exp, prelude, table
 from pconv.lower.fkw import SIDE_BY_SIDE
-from pconv.lower.kernels import ConvKernel
+from pconv.lower.kernels import ConvKernel, WinogradListsKernel
 from pconv.lower.layout import LINE_BYTES, Layout
 from pconv.lower.loads import tap_offset
 from pconv.lower.schedule import tiles
+from pconv.targets.dtype import FP32
 
 ARGS = """\
 typedef struct {{
@@ -29,7 +31,8 @@ typedef struct {{
     const {weight} *weight;
     const float *bias;
     const uint8_t *shape;
-    const uint32_t *start;
+    const uint32_t *slot;
+    const uint32_t *lists;
     int32_t groups, parts, planes, channels;
 }} conv_args;
 """
@@ -40,9 +43,9 @@ _TASKS = """\
 """
 
 
-def signature(kernel: ConvKernel) -> str:
+def signature(kernel: ConvKernel | WinogradListsKernel) -> str:
     """Return the function's prototype, without the semicolon."""
-    t = ctype(kernel.output.dtype)
+    t = ctype(kernel.output.dtype if isinstance(kernel, ConvKernel) else FP32)
     return (
         f"void {kernel.name}(const {t} *in, const {t} *add, {t} *out, const void *args, "
         "int32_t begin, int32_t end)"
@@ -115,25 +118,23 @@ def render(kernel: ConvKernel) -> str:
 
 def _points(kernel: ConvKernel, tile_count: int) -> str:
     """Return the head of the loop over tasks where each point has planes and weights of its own."""
-    t, taps = ctype(kernel.output.dtype), len(kernel.patterns[0])
+    t = ctype(kernel.output.dtype)
     spans = f"((a->groups + {kernel.span - 1}) / {kernel.span})"
-    kernels = "(size_t)a->groups * a->offset[1]" if kernel.uniform else f"(size_t)a->offset[{spans}]"
-    of_list = ""
+    declared = of_list = ""
     if kernel.lists:
-        blocks = _blocks(kernel) if kernel.block else "1"
-        visits, offsets = (blocks, "2") if kernel.uniform else (f"a->groups * {blocks}", f"({spans} + 1)")
-        of_list = f"""\
-        const conv_args *all = args;
-        const size_t list = LISTS[0][point];
-        of_point.index = all->index + all->start[list];
-        of_point.offset = all->offset + list * {offsets};
-        of_point.run = all->run + list * {visits};
+        declared = lists_text(kernel)
+        of_list = """\
+        of_point.offset = a->lists + LISTS[0][point] * words;
+        of_point.slot = of_point.offset + spans + 1;
+        of_point.run = (const uint16_t *)(of_point.slot + spans + 1);
+        of_point.index = of_point.run + (runs + 1) / 2 * 2;
 """
     return f"""\
     conv_args of_point = *(const conv_args *)args, *a = &of_point;
     const {t} *all_in = in, *all_weights = a->weight;
     {t} *all_out = out;
-    const size_t each = ({kernels} * {taps * kernel.group} + {SIDE_BY_SIDE - 1}) / {SIDE_BY_SIDE} * {SIDE_BY_SIDE};
+    const size_t each = ({_slot(kernel, "a->groups", spans)} + {SIDE_BY_SIDE - 1}) / {SIDE_BY_SIDE} * {SIDE_BY_SIDE};
+{declared}\
     for (int32_t i = begin; i < end; i++) {{
         const int32_t point = i / ({tile_count} * a->parts), task = i % ({tile_count} * a->parts);
         in = all_in + (size_t)point * (a->channels | 1) * {kernel.source.plane_elems};
@@ -179,13 +180,11 @@ def _tile(kernel: ConvKernel, shape: tuple[int, int]) -> str:
 
 def _groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     """Return the loop over groups, each summed in one go."""
-    g, taps, runs = kernel.group, len(kernel.patterns[0]), kernel.runs
-    t = ctype(kernel.output.dtype)
-    each = "group * (size_t)a->offset[1]" if kernel.uniform else "a->offset[group]"
+    g, runs, t = kernel.group, kernel.runs, ctype(kernel.output.dtype)
     start = "0" if kernel.uniform else "a->offset[group]"
     run = "0" if kernel.uniform else f"(size_t)group * {runs}"
     yield "    for (int32_t group = first; group < last; group++) {"
-    yield f"        const {t} *w = a->weight + (size_t)({each}) * {taps * g};"
+    yield f"        const {t} *w = a->weight + {_slot(kernel, 'group', 'group')};"
     yield f"        const uint16_t *index = a->index + {start};"
     yield f"        const uint16_t *run = a->run + {run};"
     if kernel.by_table:
@@ -208,19 +207,16 @@ def _groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
 
 def _blocked_groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     """Return the loops over spans of groups and, inside, blocks of channels; partial sums wait in `kept`."""
-    g, taps, span, runs = kernel.group, len(kernel.patterns[0]), kernel.span, kernel.runs
-    t = ctype(kernel.output.dtype)
+    g, span, runs, t = kernel.group, kernel.span, kernel.runs, ctype(kernel.output.dtype)
     sums = [acc(f, v) for f in range(g) for v in range(shape[0] * shape[1])]
-    start, each = (
-        ("0", "(size_t)from * a->offset[1]") if kernel.uniform else (f"a->offset[from / {span}]",) * 2
-    )
+    start = "0" if kernel.uniform else f"a->offset[from / {span}]"
     lists = ["index", "run", *(["shape"] if kernel.by_table else [])]
     yield f"    const int32_t blocks = {_blocks(kernel)};"
     vector = "wf" if kernel.widen_after else "vf"
     yield f"    {vector} kept[{span * len(sums)}];"
     yield f"    for (int32_t from = first; from < last; from += {span}) {{"
     yield f"        const int32_t to = from + {span} < last ? from + {span} : last;"
-    yield f"        const {t} *w = a->weight + ({each}) * {taps * g};"
+    yield f"        const {t} *w = a->weight + {_slot(kernel, 'from', f'from / {span}')};"
     yield f"        const uint16_t *index = a->index + {start};"
     yield f"        const uint16_t *run = a->run + {0 if kernel.uniform else f'(size_t)from * blocks * {runs}'};"
     if kernel.by_table:
@@ -253,6 +249,14 @@ def _blocked_groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]
         yield "        }"
     yield from _finish(kernel, shape)
     yield "    } } }"
+
+
+def _slot(kernel: ConvKernel, group: str, span: str) -> str:
+    """Return where the weights of a span begin, whose first group is `group`."""
+    if kernel.mixed:
+        return f"a->slot[{span}]"
+    kernels = f"{group} * (size_t)a->offset[1]" if kernel.uniform else f"(size_t)a->offset[{span}]"
+    return f"{kernels} * {len(kernel.patterns[0]) * kernel.group}"
 
 
 def _by_channel(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:

@@ -64,8 +64,8 @@ def runs_text(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     if kernel.by_table:
         yield from _table_run(kernel, shape)
     else:
-        for pattern in range(kernel.runs):
-            yield from _run(kernel, shape, pattern)
+        for run in range(kernel.runs):
+            yield from _run(kernel, shape, run)
 
 
 def _table_run(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
@@ -89,7 +89,7 @@ def _table_run(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
             for t in range(taps):
                 uses = [(place, [v]) for v, place in enumerate(places)]
                 yield f"            {{ const float *p = k + tap[{t}]; HIDE(p);"
-                yield from _one_tap(kernel, uses, (i * taps + t) * g, i % kernel.copies)
+                yield from _one_tap(range(g), uses, (i * taps + t) * g, i % kernel.copies)
                 yield "            }"
             yield "            }"
         yield f"        {tail}"
@@ -143,7 +143,7 @@ def blocks_text(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
         yield "                const uint32_t at = *index++;"
         yield f"                vf *sums = kept + (size_t)(at / {kernel.block}) * {len(sums)};"
         yield f"                vf {', '.join(f'{one} = sums[{i}]' for i, one in enumerate(sums))};"
-        yield from _kernel(kernel, shape, pattern, f"(b + at % {kernel.block})")
+        yield from _kernel(kernel, shape, pattern, range(kernel.group), f"(b + at % {kernel.block})")
         yield f"                {' '.join(f'sums[{i}] = {one};' for i, one in enumerate(sums))}"
         yield f"            {tail} }}"
     yield "        }"
@@ -157,38 +157,39 @@ def taps_table(kernel: ConvKernel) -> str:
 
 
 def _one_tap(
-    kernel: ConvKernel, uses: Sequence[tuple[int, list[int]]], first: int, copy: int
+    filters: Sequence[int], uses: Sequence[tuple[int, list[int]]], first: int, copy: int
 ) -> Iterable[str]:
     """Return the multiply-adds of one tap from pointer p; inputs or weights stay in registers, whichever are fewer.
 
     `uses` are the places to load from with the tile's positions that they serve; `first` is the first filter's weight.
     """
-    g = kernel.group
-    if g > len(uses):
+    if len(filters) > len(uses):
         yield (
             "            vf "
             + ", ".join(f"x{i} = LD(p + {place})" for i, (place, _) in enumerate(uses))
             + ";"
         )
-        for f in range(g):
-            sums = " ".join(f"{acc(f, v, copy)} += x{i} * s;" for i, (_, vs) in enumerate(uses) for v in vs)
-            yield f"            {{ vf s = SPLAT(w[{first + f}]); {sums} }}"
+        for i, f in enumerate(filters):
+            sums = " ".join(f"{acc(f, v, copy)} += x{j} * s;" for j, (_, vs) in enumerate(uses) for v in vs)
+            yield f"            {{ vf s = SPLAT(w[{first + i}]); {sums} }}"
     else:
-        yield "            vf " + ", ".join(f"w{f} = SPLAT(w[{first + f}])" for f in range(g)) + ";"
+        weights = ", ".join(f"w{f} = SPLAT(w[{first + i}])" for i, f in enumerate(filters))
+        yield f"            vf {weights};"
         for place, vs in uses:
-            sums = " ".join(f"{acc(f, v, copy)} += x * w{f};" for v in vs for f in range(g))
+            sums = " ".join(f"{acc(f, v, copy)} += x * w{f};" for v in vs for f in filters)
             yield f"            {{ vf x = LD(p + {place}); {sums} }} HIDE(p);"
 
 
-def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int) -> Iterable[str]:
-    """Return what sums the kernels of one pattern."""
+def _run(kernel: ConvKernel, shape: tuple[int, int], run: int) -> Iterable[str]:
+    """Return what sums the kernels of one run: those of one pattern, or those that some filters of the group keep."""
+    pattern, filters = (0 if kernel.mixed else run), kernel.sharers[run]
     taps = kernel.patterns[pattern]
-    yield f"        {{ /* {kernel.picture(pattern)} */"
+    yield f"        {{ /* {kernel.picture(pattern)}{f' of {filters}' if kernel.mixed else ''} */"
     if kernel.widen_after and not kernel.block and _widens(kernel, pattern):
         most = max(1, kernel.widen_after // len(taps))
         yield "            for (int32_t left = *run++, n; left > 0;) {"
         yield f"                n = left < {most} ? left : {most}, left -= n, done += n;"
-        yield from (f"    {line}" for line in _kernels(kernel, shape, pattern))
+        yield from (f"    {line}" for line in _kernels(kernel, shape, pattern, filters))
         yield f"                if (done >= {most}) {{"
         yield "                    done = 0;"
         yield from (f"            {line}" for line in add_to_floats(kernel, shape))
@@ -198,7 +199,7 @@ def _run(kernel: ConvKernel, shape: tuple[int, int], pattern: int) -> Iterable[s
         yield "            int32_t n = *run++;"
         if kernel.widen_after and not kernel.block:
             yield "            done += n;"
-        yield from _kernels(kernel, shape, pattern)
+        yield from _kernels(kernel, shape, pattern, filters)
     yield "        }"
 
 
@@ -208,16 +209,18 @@ def _widens(kernel: ConvKernel, pattern: int) -> bool:
     return (pattern + 1) % every == 0
 
 
-def _kernels(kernel: ConvKernel, shape: tuple[int, int], pattern: int) -> Iterable[str]:
+def _kernels(
+    kernel: ConvKernel, shape: tuple[int, int], pattern: int, filters: Sequence[int]
+) -> Iterable[str]:
     """Return the loop over `n` kernels of one pattern, several of them in a turn, and what is left one by one."""
-    g, taps = kernel.group, len(kernel.patterns[pattern])
+    weights = len(kernel.patterns[pattern]) * len(filters)
     for turn in (kernel.turn, 1) if kernel.turn > 1 else (1,):
-        step = f"w += {turn * taps * g}"
+        step = f"w += {turn * weights}"
         head, tail = _counted(turn, step) if kernel.by_lane else _stepped(turn, step)
         yield f"            {head}"
         for i in range(turn):
             channel = f"index[{i}]" if kernel.by_lane and turn > 1 else "*index++"
-            yield from _kernel(kernel, shape, pattern, channel, i)
+            yield from _kernel(kernel, shape, pattern, filters, channel, i)
         yield f"            {tail}"
 
 
@@ -240,14 +243,19 @@ def _counted(turn: int, step: str) -> tuple[str, str]:
 
 
 def _kernel(
-    kernel: ConvKernel, shape: tuple[int, int], pattern: int, channel: str, i: int = 0
+    kernel: ConvKernel,
+    shape: tuple[int, int],
+    pattern: int,
+    filters: Sequence[int],
+    channel: str,
+    i: int = 0,
 ) -> Iterable[str]:
     """Return the loads and multiply-adds of kernel `i` of a turn, on that channel, into one set of accumulators."""
     taps, t, copy = len(kernel.patterns[pattern]), ctype(kernel.source.dtype), i % kernel.copies
-    first = i * taps * kernel.group
+    first = i * taps * len(filters)
     yield f"                {{ const {t} *k = in + (size_t){channel} * {kernel.source.plane_elems};"
     if kernel.prefetch_weights:
-        yield f"                {prefetch_weights(kernel.source.dtype, taps * kernel.group, i)}"
+        yield f"                {prefetch_weights(kernel.source.dtype, taps * len(filters), i)}"
     if kernel.prefetch_kernel:
         entry = f"index[{kernel.fetched - 1}]"
         yield f"                const {t} *soon = in + (size_t){entry} * {kernel.source.plane_elems};"
@@ -255,22 +263,28 @@ def _kernel(
     for chunk in cut_taps(taps, kernel.passes):
         loads = load_program(kernel, chunk, pattern, shape)
         if kernel.by_lane:
-            yield from _by_lane(kernel, shape, loads, chunk, first, copy)
+            yield from _by_lane(kernel, shape, loads, chunk, filters, first, copy)
         else:
             new = {load.offset for load in loads if kernel.prefetch_kernel} - fetched
-            yield from _by_splat(kernel, loads, chunk, first, copy, new)
+            yield from _by_splat(kernel, loads, chunk, filters, first, copy, new)
             fetched |= new
     yield "                }"
 
 
 def _by_splat(
-    kernel: ConvKernel, loads: Sequence[Load], chunk: range, first: int, copy: int, fetched: Collection[int]
+    kernel: ConvKernel,
+    loads: Sequence[Load],
+    chunk: range,
+    filters: Sequence[int],
+    first: int,
+    copy: int,
+    fetched: Collection[int],
 ) -> Iterable[str]:
     """Return a run of taps where each weight is spread over a register, or by the multiply-add itself.
 
     `first` is the kernel's first weight; loads at the offsets in `fetched` fetch what the next kernel loads there.
     """
-    g, lanes, origin = kernel.group, kernel.source.lanes, tap_offset(kernel, 0, 0)
+    g, lanes, origin = len(filters), kernel.source.lanes, tap_offset(kernel, 0, 0)
     # A pointer of its own for each run: what another one loaded would be kept, without a register to spare.
     yield f"                {{{' HIDE(k);' if chunk[0] else ''} const float *p = k;"
     if len(chunk) == 1:
@@ -278,13 +292,15 @@ def _by_splat(
         for load in loads:
             if load.offset in fetched:
                 yield f"                __builtin_prefetch(soon + {(load.offset - origin) * lanes}, 0, 3);"
-        yield from _one_tap(kernel, served, first + chunk[0] * g, copy)
+        yield from _one_tap(filters, served, first + chunk[0] * g, copy)
         yield "                }"
         return
-    names = ", ".join(f"w{t}_{f} = SPLAT(w[{first + t * g + f}])" for t in chunk for f in range(g))
+    names = ", ".join(
+        f"w{t}_{f} = SPLAT(w[{first + t * g + i}])" for t in chunk for i, f in enumerate(filters)
+    )
     yield f"                vf {names};"
     for load in loads:
-        uses = " ".join(f"{acc(f, v, copy)} += x * w{t}_{f};" for v, t in load.uses for f in range(g))
+        uses = " ".join(f"{acc(f, v, copy)} += x * w{t}_{f};" for v, t in load.uses for f in filters)
         place = (load.offset - origin) * lanes
         fetch = f" __builtin_prefetch(soon + {place}, 0, 3);" if load.offset in fetched else ""
         yield f"                {{ vf x = LD(p + {place});{fetch} {uses} }} HIDE(p);"
@@ -296,6 +312,7 @@ def _by_lane(
     shape: tuple[int, int],
     loads: Sequence[Load],
     chunk: range,
+    filters: Sequence[int],
     first: int,
     copy: int,
 ) -> Iterable[str]:
@@ -305,7 +322,7 @@ def _by_lane(
     a pointer that moves when it is too far behind for that; or three or four at a time, which move it along. With
     `ahead`, multiply-adds stand behind the load after their own.
     """
-    g, lanes, origin = kernel.group, kernel.source.lanes, tap_offset(kernel, 0, 0)
+    g, lanes, origin = len(filters), kernel.source.lanes, tap_offset(kernel, 0, 0)
     start = first + chunk[0] * g
     if lanes % (len(kernel.patterns[0]) * g) == 0:
         start -= start % lanes  # the kernels of a turn share a register
@@ -315,7 +332,10 @@ def _by_lane(
 
     loaded: set[int] = set()
     done = 0
-    accumulators, widest = g * kernel.copies * shape[0] * shape[1], load_width(kernel, shape, REGISTERS)
+    accumulators, widest = (
+        kernel.group * kernel.copies * shape[0] * shape[1],
+        load_width(kernel, shape, REGISTERS),
+    )
     pieces = iter(load_pieces([load.offset for load in loads], widest))
     base = loads[0].offset - origin if kernel.passes > 1 else 0
     # A pointer of its own for each run: what another one loaded would be kept, without a register to spare.
@@ -353,10 +373,10 @@ def _by_lane(
             )
             text = f"vf {', '.join(loads_text)}"
         uses = (
-            (name, v, f, first + t * g + f)
+            (name, v, f, first + t * g + i)
             for name, load in zip(names, some, strict=True)
             for v, t in load.uses
-            for f in range(g)
+            for i, f in enumerate(filters)
         )
         sums = " ".join(
             f"{acc(f, v, copy)} += {name} * LANE(w{(at - start) // lanes}, {(at - start) % lanes});"

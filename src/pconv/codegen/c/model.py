@@ -7,18 +7,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pconv.codegen.c import conv, gemm, interleave, matmul, planes, resize, softmax, winograd
+from pconv.codegen.c import conv, gemm, interleave, matmul, planes, point_lists, resize, softmax, winograd
 from pconv.codegen.c.prelude import ctype
-from pconv.lower.kernels import ConvKernel, GemmKernel, Kernel, MatMulKernel
+from pconv.lower.kernels import ConvKernel, GemmKernel, Kernel, MatMulKernel, WinogradListsKernel
 from pconv.lower.plan import Plan, Step, Tensor
 from pconv.lower.schedule import tiles
 from pconv.targets.dtype import FP32
 
+_CONV_FIELDS = (
+    ("index", "offset", "run", "order", "weight", "bias", "shape", "slot"),
+    ("groups", "parts", "planes", "channels"),
+)
 _FIELDS = {
-    ConvKernel: (
-        ("index", "offset", "run", "order", "weight", "bias", "shape", "start"),
-        ("groups", "parts", "planes", "channels"),
-    ),
+    ConvKernel: _CONV_FIELDS,
+    WinogradListsKernel: _CONV_FIELDS,
     GemmKernel: (("index", "offset", "weight", "bias"), ("features", "outputs", "units", "tasks")),
     MatMulKernel: ((), ("planes", "tasks")),
 }
@@ -112,13 +114,15 @@ def render_kernel(kernel: Kernel) -> str:
             return winograd.render_input(kernel)
         case k.WinogradOutputKernel():
             return winograd.render_output(kernel)
+        case k.WinogradListsKernel():
+            return point_lists.render(kernel, conv.signature(kernel), conv.ARGS.format(weight="float"))
         case k.WinogradWeightsKernel():
             return winograd.render_weights(kernel)
 
 
 def _signature(kernel: Kernel) -> str:
     match kernel:
-        case ConvKernel():
+        case ConvKernel() | WinogradListsKernel():
             return conv.signature(kernel)
         case GemmKernel():
             return gemm.signature(kernel)
@@ -163,13 +167,15 @@ def _call(
 ) -> str:
     """Return the call of a step's micro-kernel, with its arguments declared before it."""
     pointers, numbers = _FIELDS.get(type(step.kernel), _PLANE_FIELDS)
-    kinds = {ConvKernel: "conv_args", GemmKernel: "gemm_args", MatMulKernel: "matmul_args"}
-    kind = kinds.get(type(step.kernel), "plane_args")
+    kinds = {GemmKernel: "gemm_args", MatMulKernel: "matmul_args"}
+    kind = "conv_args" if pointers is _CONV_FIELDS[0] else kinds.get(type(step.kernel), "plane_args")
     fields = [f".{name} = (const void *)(f->weights + {places[name]})" for name in pointers if name in places]
     fields += [f".{name} = {step.params[name]}" for name in numbers if name in step.params]
     inputs = [*(_address(t, scratch) for t in step.inputs), "0", "0"]
     if isinstance(step.kernel, ConvKernel) and step.kernel.points > 1:
         fields.append(f".weight = {inputs.pop(1)}")
+        if step.kernel.lists:
+            fields.append(f".lists = (const void *)({inputs.pop(1)})")
     if step.room:
         fields.append(f".panel = {_address(step.room, scratch)}")
     first, second = inputs[:2]
@@ -185,7 +191,8 @@ def _in_strips(step: Step, places: Mapping[str, int]) -> str:
     assert step.around
     before, after = step.around
     strip, tiles = step.params["strip"], step.params["tiles"]
-    points = replace(step, inputs=(before.output, step.inputs[1]), output=after.inputs[0])
+    prepared = (tensor for tensor in step.inputs if tensor.space == "prepared")
+    points = replace(step, inputs=(before.output, *prepared), output=after.inputs[0])
     calls = (
         _call(before, places, "first, last", " " * 12),
         _call(points, places, f"0, {step.params['each']}", " " * 12),

@@ -37,7 +37,7 @@ _HOLD = """\
 def render_weights(kernel: WinogradWeightsKernel) -> str:
     """Return the C file of the transform of weights: vector `c` of kernels side by side.
 
-    Where points have lists of their own, each kernel's weight goes to the end of its points' lists, as far as they got.
+    Where points have lists of their own, each weight goes to its places in them: see `point_lists`.
     """
     down, across = (one.weights for one in transforms(kernel.size, kernel.taps))
     whole, points, wide = len(kernel.patterns) == 1, len(down) * len(across), kernel.taps
@@ -57,21 +57,19 @@ def render_weights(kernel: WinogradWeightsKernel) -> str:
     step = "count"
     if kernel.skips:
         kept = kept_points(kernel.size, kernel.patterns, kernel.taps)
-        lists, numbers = point_lists(kernel.size, kernel.patterns, kernel.taps)
+        _, numbers = point_lists(kernel.size, kernel.patterns, kernel.taps)
         target, step = "of_points", "LANES"
-        helpers += table("uint8_t", "LISTS", [numbers]) + table("uint8_t", "IN_LIST", lists.T.tolist())
+        helpers += table("uint8_t", "LISTS", [numbers])
         helpers += table("uint8_t", "KEPT", kept.tolist())
-        advance = f"for (int l = 0; l < {len(lists)}; l++) ends[l] += IN_LIST[a->shape[i]][l];"
-        before = f"""\
-    size_t ends[{len(lists)}] = {{0}};
-    for (size_t i = 0; i < (size_t)from * LANES; i++) {advance}
-"""
         after = f"""\
-        for (size_t i = (size_t)c * LANES; i < ((size_t)c + 1) * LANES; i++) {{
+        for (size_t i = (size_t)c * LANES; i < ((size_t)c + 1) * LANES && i < weights; i++)
             for (int p = 0; p < {points}; p++)
-                if (KEPT[a->shape[i]][p]) out[p * count + ends[LISTS[0][p]]] = of_points[p * LANES + i % LANES];
-            {advance}
-        }}
+                if (KEPT[a->shape[i]][p])
+                    out[p * count + place[LISTS[0][p] * weights + i]] = of_points[p * LANES + i % LANES];
+"""
+        before = """\
+    const uint32_t *place = (const uint32_t *)in + a->first;
+    const size_t weights = (size_t)a->apart;
 """
     body = f"""\
         const size_t count = (size_t)a->planes * LANES;

@@ -15,12 +15,12 @@ from pconv.lower.fkw import Fkw, Walk, pack, pack_points
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import Layout, natural
 from pconv.lower.ops.pool import pool_through_table
-from pconv.lower.ops.winograd import from_points, in_strips, products_of, to_points, weights_to_points
+from pconv.lower.ops.winograd import from_points, in_strips, prepare_weights, products_of, to_points
 from pconv.lower.plan import Step, Tensor, Work
-from pconv.lower.reorder import order_filters
+from pconv.lower.reorder import mix_filters, order_filters
 from pconv.lower.schedule import Schedule, bound, tiles
 from pconv.lower.storage import store
-from pconv.lower.winograd import LONG, phases, point_lists, strided
+from pconv.lower.winograd import LONG, phases, strided
 
 MIN_TASK_CYCLES = 30_000
 MIN_SHARED_CYCLES = 50_000
@@ -157,15 +157,15 @@ def _convolve(
     tasks, data = _tile_count(kernel) * parts, _arrays(choice, stored)
     if way is None:
         return [Step(node.name, "Conv", kernel, tuple(inputs), output, work, data, params, tasks)]
-    weights = weights_to_points(node.name, way, stored, choice.shapes.patterns, ctx.target.lanes)
+    prepared = prepare_weights(node.name, way, stored, kernel, choice.shapes)
     points = to_points(node.name, key, way, bare, inputs[0])
     products = products_of(node.name, way, bare, points.output, output)
-    operands = (points.output, weights.output)
+    operands = (points.output, *(step.output for step in reversed(prepared)))
     conv = Step(node.name, "Conv", kernel, operands, products, work, data, params, tasks)
     outputs = from_points(node.name, key, way, bare, bias, products, inputs[1:], output)
     if way.strip:
-        return [weights, in_strips(way, bare, points, conv, outputs)]
-    return [weights, points, conv, outputs]
+        return [*prepared, in_strips(way, bare, points, conv, outputs)]
+    return [*prepared, points, conv, outputs]
 
 
 def _store(
@@ -173,14 +173,14 @@ def _store(
 ) -> tuple[Fkw, int]:
     """Return a layer's weights as its micro-kernel reads them, and how many multiply-adds it executes."""
     kernel, shapes, way = choice.schedule.kernel, choice.shapes, choice.winograd
-    order, walk = order_filters(choice.members, kernel.group), Walk.of(kernel)
+    walk = Walk.of(kernel)
+    order = mix_filters(shapes, kernel.group) if kernel.mixed else order_filters(choice.members, kernel.group)
     if way is None:
         return pack(
             weight, bias, shapes, order, walk
         ), shapes.kernels * shapes.taps * computed.height * computed.width
-    lists = point_lists(way.size, shapes.patterns, way.taps)[0] if way.skips else None
     apart = weight if way.stride == 1 else phases(weight)[0]
-    return pack_points(apart, shapes, order, walk, lists), way.products(computed, shapes)
+    return pack_points(apart, shapes, order, walk, way.skips), way.products(computed, shapes)
 
 
 def _arrays(choice: Choice, stored: Fkw) -> dict[str, NDArray[Any]]:
@@ -194,8 +194,8 @@ def _arrays(choice: Choice, stored: Fkw) -> dict[str, NDArray[Any]]:
     }
     if choice.schedule.kernel.by_table:
         arrays["shape"] = stored.shape
-    if stored.start is not None:
-        arrays["start"] = stored.start
+    if stored.slot is not None:
+        arrays["slot"] = stored.slot
     if choice.winograd is None:
         arrays["weight"] = stored.weight
     return arrays

@@ -11,26 +11,64 @@ from pconv.lower.context import chunks
 from pconv.lower.fkw import Fkw
 from pconv.lower.kernels import (
     ConvKernel,
-    Taps,
     WinogradInputKernel,
+    WinogradListsKernel,
     WinogradOutputKernel,
     WinogradWeightsKernel,
 )
 from pconv.lower.layout import planar
 from pconv.lower.plan import Step, Tensor, Work
-from pconv.lower.winograd import Winograd, spacing
+from pconv.lower.reorder import Shapes
+from pconv.lower.winograd import Winograd, point_lists, spacing
 
 
-def weights_to_points(layer: str, way: Winograd, stored: Fkw, patterns: tuple[Taps, ...], lanes: int) -> Step:
-    """Build the step that transforms a layer's weights, when the model is opened."""
-    taps, count = stored.weight.shape
+def prepare_weights(layer: str, way: Winograd, stored: Fkw, kernel: ConvKernel, shapes: Shapes) -> list[Step]:
+    """Build the steps that run when the model is opened: each point's list of kernels, and its weights."""
+    (taps, count), patterns = stored.weight.shape, shapes.patterns
     points = Tensor(f"{layer}:weights", way.points, planar(1, count))
-    kernel = WinogradWeightsKernel(way.size, patterns, lanes, way.skips, way.taps)
+    transform = WinogradWeightsKernel(way.size, patterns, kernel.output.lanes, way.skips, way.taps)
     data = {"scale": stored.weight} | ({"shape": stored.shape} if stored.shape.size else {})
-    tasks = chunks(count // lanes, count * way.points)
-    params = {"planes": count // lanes, "tasks": tasks}
+    tasks = chunks(count // kernel.output.lanes, count * way.points)
+    params = {"planes": count // kernel.output.lanes, "tasks": tasks}
     work = Work((taps, count), (way.points, count))
-    return Step(points.name, "Winograd", kernel, (), points, work, data, params, tasks, once=True)
+    listed = [_lists(layer, way, stored, kernel, shapes)] if way.skips else []
+    inputs = tuple(step.output for step in listed)
+    for step in listed:
+        params |= {"apart": step.params["slots"], "first": step.params["words"] * step.tasks}
+    return [
+        *listed,
+        Step(points.name, "Winograd", transform, inputs, points, work, data, params, tasks, once=True),
+    ]
+
+
+def _lists(layer: str, way: Winograd, stored: Fkw, kernel: ConvKernel, shapes: Shapes) -> Step:
+    """Build the step that lists the kernels of each point; codegen/c/point_lists.py says how they lie in memory."""
+    patterns = shapes.patterns
+    count = len(point_lists(way.size, patterns, way.taps)[0])
+    slots = int(stored.slot[-1]) if stored.slot is not None else int(stored.offset[-1]) * stored.group
+    if stored.uniform:
+        slots *= stored.groups
+    words = 2 * stored.offset.size + -(-stored.run.size // 2) + -(-stored.index.size // 2)
+    output = Tensor(f"{layer}:lists", 1, planar(1, count * (words + slots)))
+    spec = WinogradListsKernel(
+        way.size, patterns, kernel.group, kernel.mixed, stored.uniform, kernel.block, kernel.span, way.taps
+    )
+    data: dict[str, NDArray[Any]] = {
+        "index": stored.index,
+        "run": stored.run,
+        "offset": stored.offset,
+        "shape": stored.shape,
+    }
+    if stored.slot is not None:
+        data["slot"] = stored.slot
+    params = {
+        "groups": stored.groups,
+        "channels": shapes.ids.shape[1],
+        "slots": slots,
+        "words": words,
+    }
+    work = Work((1, slots), (count, slots))
+    return Step(output.name, "Winograd", spec, (), output, work, data, params, count, once=True)
 
 
 def to_points(layer: str, key: str, way: Winograd, bare: ConvKernel, source: Tensor) -> Step:
@@ -85,10 +123,10 @@ def from_points(
 
 def in_strips(way: Winograd, bare: ConvKernel, before: Step, conv: Step, after: Step) -> Step:
     """Put the three steps of a layer together: strip by strip, in a thread's scratch."""
-    weights, (_, *residual) = conv.inputs[1], after.inputs
+    prepared, (_, *residual) = conv.inputs[1:], after.inputs
     return replace(
         conv,
-        inputs=(*before.inputs, weights, *residual),
+        inputs=(*before.inputs, *prepared, *residual),
         output=after.output,
         data={**conv.data, **after.data},
         params={
