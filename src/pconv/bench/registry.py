@@ -178,6 +178,7 @@ _POINTWISE = (
     conv("pointwise_free", 16, 12, ODD, 1, sparsity=Sparsity(4.0), act="relu"),
     conv("pointwise_free_s2", 16, 12, ODD, 1, stride=2, sparsity=Sparsity(4.0)),
     conv("pointwise_free_mixed", 64, 63, (14, 14), 1, sparsity=Sparsity(4.0), act="relu"),
+    conv("pointwise_free_mixed_few", 64, 127, (7, 7), 1, sparsity=Sparsity(4.0), residual=True),
     conv("pointwise_group4", 16, 12, SMALL, 1, sparsity=Sparsity(4.0, None, 4), residual=True, act="relu"),
     conv("pointwise_group4_uneven", 16, 11, SMALL, 1, sparsity=Sparsity(4.0, None, 4)),
     conv("pointwise_filter_removed", 16, 6, SMALL, 1, sparsity=Sparsity(4.0, removed=1)),
@@ -213,7 +214,7 @@ _WINOGRAD_STRIPS = (
     conv("winograd_strips_residual", 9, 8, MANY, residual=True, act="clip"),
     conv("winograd_strips_odd", 8, 8, (71, 37), pads=(0, 1, 2, 0), act="sigmoid"),
     conv("winograd_strips_pool", 8, 9, MANY, pool=True, act="relu"),
-    conv("winograd_strips_free", 16, 9, MANY, sparsity=FREE, residual=True, act="relu"),
+    conv("winograd_strips_free", 64, 9, MANY, sparsity=FREE, residual=True, act="relu"),
     conv("winograd_strips_group4", 16, 12, (71, 37), sparsity=SHARED[4], act="relu"),
     conv("winograd_strips_strided", 3, 12, MANY, 7, stride=2, act="relu"),
 )
