@@ -52,7 +52,7 @@ def any_tile(seed: int) -> Callable[..., tuple[Schedule, ...]]:
         if bare.size == (1, 1) and len(classes) > 1 and not bare.widen_after and random.random() < 0.5:
             kernel = replace(kernel, mixed=True, group=random.randint(1, 4), by_table=False)
         if random.random() < 0.3 and target.holds_input and not bare.uniform and kernel.points == 1:
-            plain = replace(kernel, block=0, by_table=False, passes=1, copies=1)
+            plain = replace(kernel, block=0, by_table=False, mixed=False, passes=1, copies=1)
             kernel = replace(
                 plain, by_channel=True, block=random.choice([0, 2, 8]), span=random.randint(1, 9)
             )

@@ -187,6 +187,27 @@ def test_one_number_of_fewer_dimensions():
     check(make(nodes, {"x": IMAGE}, ["y"]))
 
 
+@pytest.mark.parametrize("batch", [1, "n"])
+@pytest.mark.parametrize("op", ["Neg", "HardSigmoid", "Softsign", "Selu", "Ceil"])
+def test_one_number_per_sample(op, batch):
+    """Of shape [n], which has no channels."""
+    nodes = [
+        node("ReduceL2", "x", "m", axes=[1, 2, 3], keepdims=0),
+        node("Relu", "m", "p"),
+        node(op, "p", "y"),
+    ]
+    check(make(nodes, {"x": (batch, 3, 5, 7)}, ["y"]))
+
+
+def test_one_number_per_sample_is_compared_and_chosen():
+    nodes = [
+        *(node("ReduceL2", "x", "m", axes=[1, 2, 3], keepdims=0), node("Relu", "m", "p")),
+        *(node("Exp", "p", "e"), node("Less", "p two", "l"), node("Greater", "e two", "g")),
+        *(node("And", "l g", "a"), node("Not", "a", "c"), node("Where", "c p e", "y")),
+    ]
+    check(make(nodes, {"x": IMAGE}, ["y"], CONSTANTS))
+
+
 @pytest.mark.parametrize("op", ("Add", "Div", "Max", "Greater"))
 @pytest.mark.parametrize("order", ("a b", "b a"))
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
     Transpose(last) -> Gelu -> Transpose(first)    =>    Gelu                            so with channels last in rows
     rows -> BatchNormalization -> Relu -> image    =>    BatchNormalization -> Relu      of an image of one row
+    [n] -> Neg                                     =>    [n, 1] -> Neg -> [n]            one number is one channel
 
 So what belongs to a convolution still follows it.
 """
@@ -34,6 +35,12 @@ def as_images(site: Site) -> Change | None:
     if op in ELEMENTWISE:
         site.operands = _narrowed(site)
     operands = site.operands
+    if op in ELEMENTWISE and all(_is_number(operand) for operand in operands):
+        site.operands = [
+            site.reshape(x, (1, 1), f"number{i}") if isinstance(x, ir.Value) else x
+            for i, x in enumerate(operands)
+        ]
+        return lambda y: site.reshape(y, (1,), "number")
     if op in ELEMENTWISE and (change := _channels_first(site)) is not None:
         return change
     parameters = op in _PER_CHANNEL and not site.reads_unbatched
@@ -43,6 +50,11 @@ def as_images(site: Site) -> Change | None:
             site.operands = before
             return lambda y: site.reshape(y, _row(shape_of(y)), "row")
     return None
+
+
+def _is_number(x: Operand | None) -> bool:
+    """Tell whether an operand is one number per sample, without channels, or a constant that suits one."""
+    return x is None or (shape_of(x) == (1,) if isinstance(x, ir.Value) else x.shape in ((), (1,)))
 
 
 def _narrowed(site: Site) -> Operands:
