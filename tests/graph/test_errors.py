@@ -71,6 +71,9 @@ CASES = {
     "concat of samples": (
         node("Concat", "x x", "y", name="n", axis=0), ("n", 4, 6, 6), {},
         "n (Concat): axis 0; allowed: any axis but the batch where that is open. Export the model for one sample."),
+    "slice of the first sample where the batch is open": (
+        node("Slice", "x s e a", "y", name="n"), ("n", 4, 6, 6), ints(s=[0], e=[1], a=[0]),
+        "n (Slice): it takes some samples of the batch; allowed: channels, rows and columns."),
     "split of samples": (
         node("Split", "x", "y", name="n", axis=0), X4, {},
         "n (Split): it splits the batch; allowed: any other axis."),

@@ -5,6 +5,9 @@ from functools import partial
 from ..site import Operand, Site, shape_of
 from .gather import picked
 
+OPEN = 2**31 - 1
+"""Samples of a batch that is open: the least end that exporters write for all."""
+
 
 def slice_(site: Site) -> Operand:
     """Convert Slice; all is an attribute before opset 10."""
@@ -15,14 +18,15 @@ def slice_(site: Site) -> Operand:
         raise site.malformed("its starts or ends are missing")
     axes = site.ints("axes", 3) or tuple(range(len(starts)))
     steps = site.ints("steps", 4) or (1,) * len(starts)
-    batch = site.builder.source_batch
-    taken = [range(batch), *(range(size) for size in shape[1:])]
+    frozen = site.builder.one_sample or site.builder.source_batch > 1
+    batch = range(site.builder.source_batch if frozen else OPEN)
+    taken = [batch, *(range(size) for size in shape[1:])]
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         if not step:
             raise site.malformed("its step is 0")
         axis = site.axis(axis, len(shape))
         taken[axis] = taken[axis][start:end:step]
-    if taken[0] != range(batch):
+    if taken[0] != batch:
         raise site.unsupported("it takes some samples of the batch", "channels, rows and columns")
     if not all(taken):
         raise site.unsupported("it takes nothing", "at least one position of each axis")
