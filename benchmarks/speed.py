@@ -42,7 +42,7 @@ NETWORKS: Mapping[str, tuple[Pruning, ...]] = {
     "vgg16": _prunings((8.0, 12.0), (1, 4)),
     "resnet18": _prunings((8.0,), (1, 4), **_FEW_1X1),
     "resnet50": _prunings((8.0,), (1, 4), **_FEW_1X1),
-    "mobilenet_v2": _prunings((4.0,), (4,)),
+    "mobilenet_v2": _prunings((4.0,), (1, 4)),
     "vgg16_cifar": _prunings((8.0,), (1, 4)),
     "resnet18_cifar": _prunings((8.0,), (1, 4), **_FEW_1X1),
 }

@@ -1,5 +1,6 @@
 """Winograd's transforms are exact but for rounding, and the model takes them where they can serve."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -12,6 +13,7 @@ from pconv import targets
 from pconv.bench.case import Case, Sparsity, network
 from pconv.bench.registry import FREE, SHARED, conv
 from pconv.lower import lower
+from pconv.lower.choice import Choice
 from pconv.lower.fkw import Walk, pack_points
 from pconv.lower.kernels import ConvKernel, WinogradInputKernel
 from pconv.lower.reorder import all_taps, classes, mix_filters, order_filters, pattern_shapes
@@ -244,6 +246,23 @@ def test_kernels_whose_points_differ_say_their_shapes(mixed: bool) -> None:
 def test_patterns_skip_points(target: str, sparsity: Sparsity) -> None:
     case = conv("skips", 512, 512, (28, 28), sparsity=sparsity)
     assert len(conv_kernel(case, targets.get(target)).lists) == 36
+
+
+@pytest.mark.parametrize("image", [56, 112])
+def test_strips_of_free_filters_hold_a_few_vectors_and_are_shared_evenly(image: int) -> None:
+    case, target = conv("free", 256, 256, (image, image), sparsity=FREE), targets.get("x86-64-v4")
+    counts = {}
+
+    def pick(_: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
+        for choice in choices:
+            if choice.winograd and choice.winograd.strip:
+                bare = next(c for c in choices if not c.winograd).schedule.kernel
+                counts[choice.winograd.strip] = choice.winograd.strips(bare.computed)
+        return choices[0], ""
+
+    lower(network([case]), target, pick=pick)
+    assert max(counts) == 4
+    assert all(count == 4 or count >= 8 for count in counts.values())
 
 
 def test_points_do_not_share_cache_sets() -> None:

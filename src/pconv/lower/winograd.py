@@ -39,6 +39,7 @@ STRIP_SHARE = 0.45
 """Of L2, what a strip's points, products and weights may take."""
 MIN_STRIPS = 4
 FEW_VECTORS = (2, 3, 4)
+"""Vectors of tiles in a strip of free filters that leaves L2."""
 
 POINTS: Mapping[int, tuple[float, ...]] = MappingProxyType(
     {2: (0, 1, -1), 4: (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)}
@@ -166,16 +167,18 @@ class Winograd:
     def stripped(self, bare: ConvKernel, shapes: Shapes, target: Target) -> "list[Winograd]":
         """Return the same way in strips, none where a plane has too few vectors for some of them.
 
-        They stay in L2, or hold a few vectors each, which free filters need to share what a kernel costs besides.
+        They stay in L2, or hold a few vectors each, over which free filters share what a kernel costs besides its
+        multiply-adds; of these there are as many as threads share evenly.
         """
         near = target.l2_bytes * STRIP_SHARE
         weights = self.weights(shapes) * target.dtype.elem_bytes
         room = near - weights if weights < near / 2 else near
         each = self.points * (sum(shapes.ids.shape) + 2) * target.vector_bytes
-        sizes, count = {max(1, int(room / each))}, self.vectors(bare.computed)
+        fitting, count = max(1, int(room / each)), self.vectors(bare.computed)
+        pieces = {-(-count // fitting)} if count >= MIN_STRIPS * fitting else set[int]()
         if shapes.kernels < shapes.ids.size:
-            sizes |= set(FEW_VECTORS)
-        pieces = {-(-count // size) for size in sizes if count >= MIN_STRIPS * size}
+            few = {-(-count // size) for size in FEW_VECTORS}
+            pieces |= {piece for piece in few if piece == MIN_STRIPS or piece >= 2 * MIN_STRIPS}
         return [replace(self, strip=-(-count // piece)) for piece in sorted(pieces)]
 
     def pointwise(self, bare: ConvKernel, patterns: Sequence[Taps]) -> ConvKernel:
