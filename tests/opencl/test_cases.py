@@ -79,6 +79,7 @@ def test_every_kind_and_switch_occurs(plans: list[Plan]) -> None:
     cpus_alone = {
         k.InterleaveKernel,
         k.WinogradInputKernel,
+        k.WinogradListsKernel,
         k.WinogradOutputKernel,
         k.WinogradWeightsKernel,
     }
