@@ -71,6 +71,9 @@ CASES = {
     "concat of samples": (
         node("Concat", "x x", "y", name="n", axis=0), ("n", 4, 6, 6), {},
         "n (Concat): axis 0; allowed: any axis but the batch where that is open. Export the model for one sample."),
+    "the first sample where the batch is open": (
+        node("Gather", "x i", "y", name="n", axis=0), ("n", 4, 6, 6), ints(i=[0]),
+        "n (Gather): it takes samples of the batch; allowed: the only one, or channels, rows and columns."),
     "slice of the first sample where the batch is open": (
         node("Slice", "x s e a", "y", name="n"), ("n", 4, 6, 6), ints(s=[0], e=[1], a=[0]),
         "n (Slice): it takes some samples of the batch; allowed: channels, rows and columns."),

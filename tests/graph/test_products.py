@@ -84,6 +84,17 @@ def test_softmax_along_any_axis_moves_nothing(axis, turned, opset):
     )
 
 
+def attention_weights() -> dict[str, np.ndarray]:
+    return {
+        "w": rand(8, 3, 3, 3),
+        "qkv": rand(8, 24),
+        "bias": rand(24),
+        "out": rand(8, 8),
+        "root": floats(0.5),
+        "four": floats(4.0),
+    }
+
+
 def attention(split) -> list:
     """Write multi-head attention over the pixels of an image as exports do."""
     return [
@@ -110,12 +121,7 @@ def test_attention_moves_nothing_but_heads():
         *(node("Gather", f"first {i}", name, axis=0) for i, name in enumerate("qkv")),
     ]
     weights = {
-        "w": rand(8, 3, 3, 3),
-        "qkv": rand(8, 24),
-        "bias": rand(24),
-        "out": rand(8, 8),
-        "root": floats(0.5),
-        "four": floats(4.0),
+        **attention_weights(),
         **ints(flat=[1, 8, -1], parts=[1, -1, 3, 2, 4], rows=[1, -1, 8], image=[1, 8, 4, 5]),
         **{str(i): np.array(i, INT) for i in range(3)},
     }
@@ -135,12 +141,7 @@ def test_attention_whose_heads_have_their_own_parts():
     nodes[at:at] = [node("HardSwish", "r", "h")]
     nodes[at + 1].input[0] = "h"
     weights = {
-        "w": rand(8, 3, 3, 3),
-        "qkv": rand(8, 24),
-        "bias": rand(24),
-        "out": rand(8, 8),
-        "root": floats(0.5),
-        "four": floats(4.0),
+        **attention_weights(),
         **ints(flat=[1, 8, -1], parts=[1, -1, 2, 12], rows=[1, -1, 8], image=[1, 8, 4, 5]),
     }
     view = check(make(nodes, {"x": (1, 3, 6, 7)}, ["y"], weights))

@@ -1,7 +1,7 @@
 """Gather of constant places.
 
 x[:, [2, 1, 0]]    =>    a Subsample for each run of neighbours, or of every n-th, and Concat
-x[0], of the batch =>    nothing
+x[0], of the batch =>    nothing, where the model is for one sample
 
 As torch writes as_strided behind a pooling of channels that come last:
 Reshape(all in a row) -> Gather(0, 1, 2, ... in another shape)    =>    two changes of shape
@@ -23,7 +23,8 @@ def gather(site: Site) -> Operand:
     shape = shape_of(x)
     axis = site.axis(int(site.attr("axis", 0)), len(shape))
     if axis == 0:
-        if set(indices.ravel().tolist()) not in ({0}, {-1}) or indices.size > 1:
+        alone = site.builder.one_sample and indices.size == 1
+        if not alone or indices.item() not in (0, -1):
             raise site.unsupported(
                 "it takes samples of the batch", "the only one, or channels, rows and columns"
             )
