@@ -89,7 +89,7 @@ def _from_proto(proto: onnx.ModelProto, where: str) -> ir.Model:
                 f"{where}: initialiser {tensor.name} has a shape and no values. Export the model with its weights."
             )
     try:
-        with _quiet_reader():
+        with quiet_reader():
             model: ir.Model = ir.from_proto(proto)
         return model
     except Exception as error:  # a broken proto can break the reader anywhere
@@ -104,7 +104,7 @@ def _lacks_data(tensor: onnx.TensorProto) -> bool:
 
 
 @contextlib.contextmanager
-def _quiet_reader() -> Iterator[None]:
+def quiet_reader() -> Iterator[None]:
     """Keep the reader's warnings from the terminal: what they are of is an error of ours, later, with a next step."""
     reader = logging.getLogger("onnx_ir")
     level = reader.level

@@ -17,11 +17,12 @@ from .as_images import as_images
 from .batches import Batches
 from .folding import fold, is_foldable
 from .naming import node_names
+from .open_batch import Several
 from .ranks import align
 from .reason import reason
 from .refusal import converter_of, refuse, unknown
 from .shapes import input_shape, is_for_one_sample, source_batch
-from .site import Array, Builder, Operand, Site, shape_of
+from .site import Builder, Operand, Site, shape_of
 from .types import Types
 
 OPSETS = range(9, 26)
@@ -34,6 +35,7 @@ class _State:
     known: dict[ir.Value, Operand]
     types: Types
     batches: Batches
+    several: Several
     opset: int
     builder: Builder
     source: ir.Graph
@@ -53,7 +55,8 @@ def translate(model: ir.Model) -> ir.Model:
     reserved = [value.name or "" for value in values]
     builder = Builder(source.name or "model", reserved, source_batch(inputs), is_for_one_sample(inputs))
     known: dict[ir.Value, Operand] = {}
-    state = _State(known, Types(), Batches(), opset, builder, source)
+    several = Several(model, builder.source_batch, builder.one_sample)
+    state = _State(known, Types(), Batches(), several, opset, builder, source)
     for value in inputs:
         known[value] = builder.add_input(value.name or "", input_shape(value))
     _know_constants(source, known)
@@ -96,8 +99,7 @@ def _convert(node: ir.Node, name: str, state: _State) -> None:
     operands = [None if value is None else _operand(name, value, known) for value in node.inputs]
     arrays = [operand for operand in operands if not isinstance(operand, ir.Value)]
     if len(arrays) == len(operands) and is_foldable(node):
-        results: list[Array] = fold(node, name, arrays, state.opset)
-        known.update(zip(node.outputs, results, strict=False))
+        known.update(zip(node.outputs, fold(node, name, arrays, state.opset), strict=False))
         return
     if node.op_type == "If" and arrays and arrays[0] is not None:
         _take_branch(node, name, bool(arrays[0].any()), state)
@@ -117,13 +119,15 @@ def _convert(node: ir.Node, name: str, state: _State) -> None:
             made = site.named(made, change(made))
         state.types.note(node, read)
         state.batches.note(node, dropped if site.drops_batch is None else site.drops_batch)
+        results: list[Operand] = made if isinstance(made, list) else [made]
+        state.several.check(site, results, state.batches)
     except PconvError:
         raise
     except Exception as error:  # a converter trusts the node; a broken file may hold anything
         raise ModelError(
             f"{name} ({node.op_type}): the node is not valid ONNX ({reason(error)}). Export it again."
         ) from error
-    known.update(zip(node.outputs, made if isinstance(made, list) else [made], strict=False))
+    known.update(zip(node.outputs, results, strict=False))
 
 
 def _take_branch(node: ir.Node, name: str, chosen: bool, state: _State) -> None:
