@@ -54,7 +54,11 @@ def test_what_mixes_samples_is_refused(case):
 APART = {
     "rows": [node("Reshape", "x rows", "y")],
     "turns": [node("Reshape", "x turns", "y")],
-    "shape": [node("Shape", "x", "s", start=0, end=1), node("Concat", "s rest", "t", axis=0), node("Reshape", "x t", "y")],
+    "shape": [
+        node("Shape", "x", "s", start=0, end=1),
+        node("Concat", "s rest", "t", axis=0),
+        node("Reshape", "x t", "y"),
+    ],
     "broadcast": [node("GlobalAveragePool", "x", "p"), node("Mul", "x p", "y")],
 }
 

@@ -73,8 +73,9 @@ def _shapes(model: ir.Model, samples: int) -> dict[ir.Value, Shape]:
 
 
 def _shape(value: ir.Value | None) -> Shape | None:
-    known = value is not None and value.shape is not None and value.shape.is_static()
-    return value.shape.numpy() if known else None
+    if value is None or value.shape is None or not value.shape.is_static():
+        return None
+    return value.shape.numpy()
 
 
 def _fits(node: ir.Node) -> bool:

@@ -1,6 +1,6 @@
 """The Plan: what runs, in which order, on which memory, with which constants. Frozen, printable, without C.
 
-`lower` makes it, `codegen` prints it. Every step names a micro-kernel (a spec from `kernels.py`), its tensors and its
+`lower` makes it, `codegen` prints it. Every step names a micro-kernel (a spec from `kernels/`), its tensors and its
 constants; nothing about the network remains implicit.
 """
 
