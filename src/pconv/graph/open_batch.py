@@ -40,16 +40,11 @@ class Several:
                 continue
             one = shape_of(value)
             if several != (self.count, *one[1:]):
-                found = ", ".join(map(self._text, several))
                 raise site.unsupported(
-                    f"of one sample it gives {list(one)} and of n [{found}], so it mixes them",
+                    f"of one sample it gives {list(one)}, of {self.count} {list(several)}, so it mixes them",
                     "a first dimension that counts the samples",
                     "Keep them apart, or compile for one sample, with inputs= or --input.",
                 )
-
-    def _text(self, size: int) -> str:
-        times, rest = divmod(size, self.count)
-        return str(size) if rest else "n" if times == 1 else f"{times}n"
 
 
 def _shapes(model: ir.Model, samples: int) -> dict[ir.Value, Shape]:
