@@ -130,16 +130,16 @@ def pattern_shapes(weight: NDArray[np.float32], groups: int) -> Shapes | None:
 
 def classes(shapes: Shapes) -> list[NDArray[np.int64]]:
     """Return sets of filters with the same kernels, in order of kernels kept and then of likeness."""
-    _, inverse = np.unique(shapes.ids, axis=0, return_inverse=True)
-    inverse = inverse.ravel()
-    members = [np.flatnonzero(inverse == c) for c in range(int(inverse.max()) + 1)]
+    alike: dict[bytes, list[int]] = {}
+    for i, row in enumerate(shapes.ids):
+        alike.setdefault(row.tobytes(), []).append(i)
 
     def rank(filters: NDArray[np.int64]) -> tuple[int, ...]:
         row = shapes.ids[filters[0]]
         histogram = np.bincount(row[row >= 0], minlength=len(shapes.patterns))
         return int((row >= 0).sum()), *(-int(n) for n in histogram), int(filters[0])
 
-    return sorted(members, key=rank)
+    return sorted((np.array(filters, np.int64) for filters in alike.values()), key=rank)
 
 
 def order_filters(members: list[NDArray[np.int64]], group: int) -> Order:
