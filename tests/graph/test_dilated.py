@@ -127,7 +127,7 @@ def test_a_small_dilation_is_parted_where_winograds_way_pays(kept, parted):
         dilated((33, 33), strides=(2, 2)),
         dilated((40, 40), pads=[0, 0, 0, 0]),
         dilated((33, 60), apart=(1, 12), pads=[0, 12, 0, 12]),
-        dilated((33, 33), channels=8, after=[node("Add", "y x", "z")]),
+        dilated((33, 33), channels=8, kept=0.3, after=[node("Add", "y x", "z")]),
         dilated((34, 34), after=[node("MaxPool", "y", "z", kernel_shape=[2, 2], strides=[2, 2])]),
         dilated((1, 8000), size=(1, 3), apart=(1, 512), pads=[0, 1024, 0, 0]),
     ],

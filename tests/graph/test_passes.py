@@ -80,15 +80,17 @@ def test_residual_computed_after_the_convolution_comes_before_it(order):
 
 
 def test_of_two_convolutions_the_later_takes_the_other():
-    view = run([conv("x w b", "a"), conv("x w2", "c"), node("Add", "c a", "y")])
-    assert [(n.name, n.residual) for n in view.nodes] == [("conv_a", None), ("conv_c", "a")]
+    other = node("Sigmoid", "x", "r", name="r")
+    view = run([other, conv("x w b", "a"), conv("r w2", "c"), node("Add", "c a", "y")])
+    assert [(n.name, n.residual) for n in view.nodes] == [("r", None), ("conv_a", None), ("conv_c", "a")]
 
 
 def test_residual_is_not_fused_over_an_activation_or_twice():
     view = run([conv("x w b", "a"), node("Relu", "a", "r"), node("Add", "r x", "y")])
     assert ops(view) == ["Conv", "Add"]
-    view = run([conv("x w b", "a"), node("Add", "a x", "s"), node("Add", "s x", "y")])
-    assert ops(view) == ["Conv", "Add"]
+    other = node("Sigmoid", "x", "o")
+    view = run([other, conv("o w b", "a"), node("Add", "a x", "s"), node("Add", "s x", "y")])
+    assert ops(view) == ["Activation", "Conv", "Add"]
     view = run([conv("x w b", "a"), node("Add", "a a", "y")])
     assert ops(view) == ["Conv", "Add"]
 
@@ -132,7 +134,9 @@ def test_pool_fuses_with_elu_only_where_that_never_falls(alpha, fused):
 
 def test_pool_stays_where_the_convolution_has_a_residual_or_two_readers():
     pool = node("MaxPool", "s", "y", kernel_shape=[2, 2], strides=[2, 2])
-    assert ops(run([conv("x w b", "c"), node("Add", "c x", "s"), pool])) == ["Conv", "MaxPool"]
+    other = node("Sigmoid", "x", "o")
+    view = run([other, conv("o w b", "c"), node("Add", "c x", "s"), pool])
+    assert ops(view) == ["Activation", "Conv", "MaxPool"] and view.nodes[1].residual == "x"
     assert ops(run([conv("x w b", "s"), pool, node("Relu", "s", "z")], "y z")) == [
         "Conv",
         "MaxPool",

@@ -1,7 +1,7 @@
 """Prune for speed only, compile, and time: fills the table. The weights that are left are of no use."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -79,8 +79,9 @@ def measure(
         contenders.append(_prepare(model, path, job, threads, peers, progress))
     with timing.alone(on_wait):
         samples, profiles = _time(contenders, seconds, threads, on_event)
+    common = set.intersection(*(_steps(contender) for contender in contenders))
     variants = [
-        _variant(contender, taken, profile)
+        _variant(contender, common, taken, profile)
         for contender, taken, profile in zip(contenders, samples, profiles, strict=True)
     ]
     for contender in contenders:
@@ -176,11 +177,22 @@ def _time(
     return list(samples.values()), [[median(times) for times in zip(*taken, strict=True)] for taken in rounds]
 
 
-def _variant(contender: _Contender, samples_ms: Sequence[float], steps_ms: Sequence[float]) -> Variant:
-    """Join what was measured; the profile is scaled to the network's median, which runs without clocks inside."""
+def _steps(contender: _Contender) -> set[str]:
+    return {step["name"] for step in contender.engine.manifest["layers"]}
+
+
+def _variant(
+    contender: _Contender, common: Container[str], samples_ms: Sequence[float], steps_ms: Sequence[float]
+) -> Variant:
+    """Join what was measured; the profile is scaled to the network's median, which runs without clocks inside.
+
+    Layers that not all variants have in `common` belong to the rest: a branch may be merged into another, or nobody
+    reads its result.
+    """
     job, steps = contender.job, contender.engine.manifest["layers"]
+    rules = {name: rule for name, rule in job.rules.items() if name in common}
     scale = median(samples_ms) / max(sum(steps_ms), 1e-9)
-    spent, dense_macs = dict.fromkeys(job.rules, 0.0), dict.fromkeys(job.rules, 0)
+    spent, dense_macs = dict.fromkeys(rules, 0.0), dict.fromkeys(rules, 0)
     rest = 0.0
     for step, ms in zip(steps, steps_ms, strict=True):
         owner = _owner(step["name"], spent)
@@ -201,8 +213,7 @@ def _variant(contender: _Contender, samples_ms: Sequence[float], steps_ms: Seque
             said[name]["micro_kernel"],
             said[name]["reason"],
         )
-        for name, rule in job.rules.items()
-        if name in said  # a layer whose result nobody reads, or a constant, is not in the code
+        for name, rule in rules.items()
     )
     return Variant(
         job.compression,

@@ -17,6 +17,7 @@ from .fuse_pixel_shuffle import fuse_pixel_shuffle
 from .fuse_pool import fuse_pool
 from .fuse_residual_add import fuse_residual_add
 from .hoist_slice import hoist_slice
+from .merge_branches import merge_branches
 from .merge_subsample import merge_subsample
 from .merge_transpose import merge_transpose
 from .part_dilated import part_dilated
@@ -44,6 +45,8 @@ PASSES: tuple[Callable[[ir.Graph], None], ...] = (
     fold_pad,
     count_padding,
     remove_dead_code,
+    fold_batch_norm,
+    merge_branches,
     fold_batch_norm,
     regrid_pointwise,
     remove_identity,
