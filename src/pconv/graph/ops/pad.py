@@ -33,7 +33,8 @@ def pad(site: Site) -> Operand:
     if rank < 3 or outside or (min(pads) < 0 and mode != "constant"):
         raise site.unsupported(
             f"pads {list(pads)}",
-            "pads over channels, rows and columns, of at least 0 where the mode is not constant",
+            "pads over rows and columns, of 3 and 4 dimensions over channels too, "
+            "of at least 0 where the mode is not constant",
         )
     rows = shape[2:-1][-1:] or (1,)
     x = site.reshape(x, (1, prod(shape[1 : max(2, rank - 2)]), *rows, shape[-1]), "image")
