@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from graph.models import node
+from graph.models import make, node, rand
 from graph.test_dilated import dilated
 from pconv.bench import peers, timing
 from pconv.recipe import Recipe
@@ -66,6 +66,22 @@ def test_the_parts_of_a_layer_are_its_own(cli, tmp_path: Path) -> None:
     for variant in (dense, pruned):
         (layer,) = variant["layers"]
         assert (layer["name"], layer["dense_macs"]) == ("c", 16 * 8 * read)
+
+
+def test_a_branch_that_only_the_dense_network_merges_belongs_to_the_rest(cli, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    branches = [
+        node("Conv", "x a.weight", "a", pads=[1, 1, 1, 1]),
+        node("Conv", "x b.weight", "b"),
+        node("Add", "a b", "y"),
+    ]
+    weights = {"a.weight": rand(8, 8, 3, 3), "b.weight": rand(8, 8, 1, 1)}
+    onnx.save(make(branches, {"x": (1, 8, 9, 9)}, ["y"], weights), path)
+    ran = cli("forecast", path, *QUICK, "--compression", "9", "--group", "1", "--json", "-")
+    for variant in json.loads(ran.out)["variants"]:
+        assert [layer["name"] for layer in variant["layers"]] == ["a"]
+        parts = sum(layer["ms"] for layer in variant["layers"]) + variant["rest_ms"]
+        assert parts == pytest.approx(variant["median_ms"])
 
 
 def test_forecast_prints_nothing_but_json(cli, model: Path) -> None:
