@@ -63,7 +63,8 @@ def chain(
             node("Relu", "a", "er"),
         ],
         "shortcut": [
-            node("Conv", "x skip.weight", "s", "skip"),
+            node("Sigmoid", "x", "xs"),
+            node("Conv", "xs skip.weight", "s", "skip"),
             node("Add", "e s", "es", "add"),
             node("Relu", "es", "er"),
         ],
