@@ -1,7 +1,7 @@
 """Ask a model what shapes it has for several samples: pconv computes each alone, so no value may mix them.
 
-    x [n, 4, 5] -> Unsqueeze axis 0    [1, 1, 4, 5] of one sample, [1, n, 4, 5] of n: refused
-    a [n, 4] + b [n, 1, 4]             [1, 1, 4] of one sample, [n, n, 4] of n: refused
+    x [n, 4, 5] -> Unsqueeze axis 0           [1, 1, 4, 5] of one sample, [1, n, 4, 5] of n: refused
+    x [n, 1, 4] -> Transpose perm 1, 0, 2     [1, 1, 4] of one sample, [1, n, 4] of n: refused
 
 Operators refuse by themselves what is about axis 0; this finds what only shapes of several samples tell. A model that
 cannot be computed for several, as after a Reshape to [1, 400], has but one meaning, and is let pass.

@@ -31,8 +31,8 @@ class _Branch:
 def merge_branches(graph: ir.Graph) -> None:
     """Merge both operands of every Add that alone uses them."""
     for add in list(graph):
-        if is_op(add, "Add"):
-            _ = _merge(add, 0) or _merge(add, 1)
+        if is_op(add, "Add") and not _merge(add, 0):
+            _merge(add, 1)
 
 
 def _merge(add: ir.Node, i: int) -> bool:
