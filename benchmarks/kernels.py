@@ -6,6 +6,7 @@ python benchmarks/kernels.py --page     only rewrite the tables
 All layers of one instruction set stand in one library and run one after another, each behind the copy that lays out
 its input, so that its input comes from the cache where a real network's would be. Only executed multiply-adds count.
 In Winograd's way these are fewer; there the table says how many times as fast a layer then is, transforms included.
+So does the table of layers with filters in the lanes, against blocks of the image.
 """
 
 import argparse
@@ -32,6 +33,7 @@ RESULTS = pages.RESULTS / "kernels.json"
 PAGE, MARK = pages.DOCS / "kernels.md", "kernels"
 
 WINOGRAD = "Winograd, times as fast as direct: 3x3, stride 1"
+LANES = "1x1, filters in the lanes, times as fast as blocks"
 RUNS, REPEATS = 5, 12
 TITLES = {"x86-64-v4": "AVX-512", "znver4": "AVX-512, scheduled for Zen 4,", "x86-64-v3": "AVX2"}
 """Of instruction sets and cores, in the order of the page."""
@@ -58,8 +60,20 @@ KINDS_1X1 = {
     "groups of 16": Sparsity(4.0, None, 16),
     "dense": DENSE,
 }
+KINDS_LANES = {"dense": DENSE, "groups of 16": Sparsity(4.0, None, 16)}
 PLACES_3X3 = ((64, 224), (64, 112), (64, 56), (128, 28), (256, 14), (512, 7))
 PLACES_1X1 = ((256, 64, 56), (512, 128, 28), (1024, 256, 14), (2048, 512, 7))
+PLACES_LANES = (
+    (256, 64, 56),
+    (512, 128, 28),
+    (768, 192, 17),
+    (96, 576, 14),
+    (1024, 256, 14),
+    (256, 256, 10),
+    (160, 960, 7),
+    (960, 160, 7),
+    (2048, 512, 7),
+)
 OTHERS = {
     "7x7, stride 2, 3 -> 64 @224": conv("first7", 3, 64, (224, 224), 7, stride=2, act="relu"),
     "3x3, 3 -> 64 @224": conv("first3", 3, 64, (224, 224), act="relu"),
@@ -99,6 +113,11 @@ def cases() -> list[tuple[str, str, Case]]:
             name = f"c1.{size}.{kind}".replace(" ", "")
             layer = conv(name, channels, filters, (size, size), 1, sparsity=sparsity, act="relu")
             found.append(("1x1", f"{channels} -> {filters} @{size}|{kind}", layer))
+    for channels, filters, size in PLACES_LANES:
+        for kind, sparsity in KINDS_LANES.items():
+            name = f"l1.{channels}.{size}.{kind}".replace(" ", "")
+            layer = conv(name, channels, filters, (size, size), 1, sparsity=sparsity, act="relu")
+            found.append((LANES, f"{channels} -> {filters} @{size}|{kind}", layer))
     found += [("others", f"{row}|dense", layer) for row, layer in OTHERS.items()]
     return found
 
@@ -113,6 +132,21 @@ def _by_points(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
     return min((c for c in choices if c.winograd), key=lambda c: c.shapes.kernels, default=choices[0]), ""
 
 
+def _in_blocks(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
+    """Take the best way whose lanes are blocks of the image."""
+    return next(choice for choice in choices if not choice.schedule.kernel.positions), ""
+
+
+def _in_lanes(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
+    """Take the best way whose lanes are filters, of the kind of the best of all."""
+    kind = choices[0].kind
+    return next(c for c in choices if c.schedule.kernel.positions and c.kind == kind), ""
+
+
+AGAINST = {WINOGRAD: (_by_points, _directly), LANES: (_in_lanes, _in_blocks)}
+"""By tables of ratios, the way that is measured and the one that it is compared with; elsewhere it is `_directly`."""
+
+
 def here() -> list[Target]:
     """List what this machine is measured as: its own target, and those of narrower registers."""
     native, flags = targets.native(), cpu_flags() or frozenset()
@@ -122,11 +156,11 @@ def here() -> list[Target]:
 
 def measure(target: Target) -> Record:
     """Time every case on one target of this machine."""
-    listed = cases()
-    ways = {
-        _directly: [case for *_, case in listed],
-        _by_points: [case for table, _, case in listed if table == WINOGRAD],
-    }
+    listed = [one for one in cases() if one[0] != LANES or target.filter_lanes]
+    ways: dict[Picker, list[Case]] = {}
+    for table, _, case in listed:
+        for pick in AGAINST.get(table, (_directly,)):
+            ways.setdefault(pick, []).append(case)
     with ExitStack() as stack:
         engines = {
             pick: stack.enter_context(
@@ -150,7 +184,7 @@ def measure(target: Target) -> Record:
         }
     rows = []
     for table, place, case in listed:
-        pick = _by_points if table == WINOGRAD else _directly
+        pick, *others = AGAINST.get(table, (_directly,))
         layer, taken = layers[pick][case.name], samples[pick, case.name]
         row, column = place.split("|")
         gflops = 2e-6 * layer["macs"] / median(taken)
@@ -169,12 +203,12 @@ def measure(target: Target) -> Record:
                 "samples_ms": [round(sample, 5) for sample in taken],
             }
         )
-        if table == WINOGRAD:
-            directly = samples[_directly, case.name]
+        for other in others:
+            against = samples[other, case.name]
             rows[-1] |= {
-                "direct_ms": round(median(directly), 5),
-                "direct_samples_ms": [round(sample, 5) for sample in directly],
-                "times_as_fast": round(median(directly) / median(taken), 2),
+                "against_ms": round(median(against), 5),
+                "against_samples_ms": [round(sample, 5) for sample in against],
+                "times_as_fast": round(median(against) / median(taken), 2),
             }
     described = machine.record(("numpy",), compiler=machine.compiler())
     return {

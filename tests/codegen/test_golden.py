@@ -59,6 +59,17 @@ def test_conv_halo(golden: Compare, session_cache: Cache, monkeypatch: pytest.Mo
     golden(text_of(case, session_cache, probe=True))
 
 
+def test_filter_lanes(golden: Compare, session_cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A register of filters, the last of which is none, for five outputs, three and two at a time."""
+
+    def fixed(bare: ConvKernel, *_: object) -> tuple[Schedule, ...]:
+        return (Schedule(replace(bare, group=4, positions=3, tile=(1, 2)), 1.0),)
+
+    monkeypatch.setattr(choice, "rank_schedules", fixed)
+    case = conv("lanes", 3, 3, (1, 5), 1, act="relu")
+    golden(text_of(case, session_cache, probe=False))
+
+
 def test_interleave(golden: Compare, session_cache: Cache) -> None:
     """Six columns are two groups of four, which overlap; the halo is filled plane by plane."""
     case = conv("conv", 1, 1, (4, 12))

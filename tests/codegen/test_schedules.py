@@ -13,7 +13,7 @@ from pconv.bench.case import network
 from pconv.bench.registry import FAMILIES
 from pconv.cache import Cache
 from pconv.graph import GraphView
-from pconv.lower import choice
+from pconv.lower import choice, filter_lanes
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.schedule import GROUPS, Schedule
 from pconv.targets import Target
@@ -56,6 +56,10 @@ def any_tile(seed: int) -> Callable[..., tuple[Schedule, ...]]:
             kernel = replace(
                 plain, by_channel=True, block=random.choice([0, 2, 8]), span=random.randint(1, 9)
             )
+        if random.random() < 0.3 and filter_lanes.able(bare, target):
+            kernel = random.choice(list(filter_lanes.candidates(bare, target)))
+            rows = random.randint(1, out.block_h)
+            kernel = replace(kernel, positions=random.randint(1, kernel.positions), tile=(rows, out.block_w))
         return (Schedule(kernel, random.random()),)
 
     return draw

@@ -13,7 +13,8 @@ from pconv.lower.cost import registers_needed
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import Layout
 from pconv.lower.reorder import all_taps
-from pconv.lower.schedule import MIXED_GROUPS, rank_schedules, schedules, split, tiles
+from pconv.lower.schedule import MIXED_GROUPS, rank_schedules, schedules
+from pconv.lower.tiles import split, tiles
 from pconv.targets import Target
 
 from .test_loads import KERNEL
@@ -97,6 +98,7 @@ def test_chosen_tiles_fit_the_registers(
             parts=1,
             by_table=False,
             by_channel=False,
+            positions=0,
         )
         off = dict.fromkeys(
             ("prefetch_next", "prefetch_output", "prefetch_kernel", "prefetch_weights"), False

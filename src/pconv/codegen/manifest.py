@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pconv._version import __version__
+from pconv.lower.kernels import ConvKernel
 from pconv.lower.plan import Plan, Step, Tensor
 
 FORMAT = 2
@@ -66,7 +67,7 @@ def _layer(step: Step) -> dict[str, Any]:
         "runner_up": work.runner_up,
         "bound": work.bound,
         "modelled_cycles": round(work.modelled_cycles),
-        "idle_lanes": round(step.output.layout.idle_share, 4),
+        "idle_lanes": round(_idle_lanes(step), 4),
         "within": step.within,
         "in": [_stored(tensor) for tensor in step.inputs],
         "out": _stored(step.output),
@@ -74,6 +75,14 @@ def _layer(step: Step) -> dict[str, Any]:
         if work.weights_stored
         else None,
     }
+
+
+def _idle_lanes(step: Step) -> float:
+    """Return the share of a step's lanes that compute nothing: surplus ones of blocks, or those of no filter."""
+    kernel = step.kernel
+    if isinstance(kernel, ConvKernel) and kernel.positions:
+        return 1.0 - step.output.channels / (step.params["groups"] * kernel.group)
+    return step.output.layout.idle_share
 
 
 def _stored(tensor: Tensor) -> dict[str, Any]:

@@ -41,6 +41,10 @@ class Choice:
             *(["tile {}x{}".format(*self.winograd.size)] if self.winograd else []),
             *([f"strip {self.winograd.strip}"] if self.winograd and self.winograd.strip else []),
             f"{'mixed ' if kernel.mixed else ''}g{kernel.group}",
+        ]
+        if kernel.positions:
+            return " ".join([*parts, f"in lanes, {kernel.positions} outputs"])
+        parts += [
             f"{kernel.tile[0]}x{kernel.tile[1]}",
             "by channel"
             if kernel.by_channel

@@ -37,6 +37,8 @@ def registers_needed(kernel: ConvKernel, target: Target) -> int:
     the others come one by one.
     """
     taps, vectors = len(kernel.patterns[0]), kernel.tile[0] * kernel.tile[1]
+    if kernel.positions:
+        return (kernel.positions + 1) * (kernel.group // kernel.output.lanes) + 1
     if kernel.holds_input:
         rows, cols = footprint(kernel, kernel.tile)
         return rows * cols + kernel.group * taps + 1

@@ -9,7 +9,7 @@ from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import Layout
 from pconv.lower.loads import load_program
 from pconv.lower.plan import Plan, Step, Tensor
-from pconv.lower.schedule import tiles
+from pconv.lower.tiles import tiles
 
 
 def describe_plan(plan: Plan) -> str:
@@ -69,6 +69,9 @@ def _conv(step: Step, kernel: ConvKernel) -> list[str]:
     if kernel.mixed:
         counts = np.array([sum(n * len(of) for n, of in zip(counts, kernel.sharers, strict=True))])
     for i in range(len(kernel.patterns[:64])):
+        if kernel.positions:
+            lines.append(f"  pattern   {kernel.picture(i)}: {counts[i]} kernels")
+            continue
         loads = len(load_program(kernel, range(taps), i, kernel.tile))
         plain = taps * kernel.tile[0] * kernel.tile[1]
         lines.append(
@@ -77,6 +80,10 @@ def _conv(step: Step, kernel: ConvKernel) -> list[str]:
     if kernel.lists:
         lines.append(
             f"  points    {kernel.points}, with {len(set(kernel.lists))} lists of kernels among them"
+        )
+    if kernel.positions:
+        lines.append(
+            f"  lanes     {kernel.group} filters for up to {kernel.positions} outputs at a time, then transposed"
         )
     lines.append(f"  tile      {kernel.tile[0]} x {kernel.tile[1]} vectors, {len(tiles(kernel))} tiles")
     if kernel.by_channel:

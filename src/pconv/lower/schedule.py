@@ -1,7 +1,4 @@
-"""Choose a tile, a filter group and the passes for a convolution, by the cost model.
-
-block 14 x 14 vectors, tile 5 x 5         rows 5 5 4, columns 5 5 4: nine tiles of four shapes
-"""
+"""Choose a tile, a filter group and the passes for a convolution, by the cost model."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,9 +6,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import comb
 
+from pconv.lower import filter_lanes
 from pconv.lower.cost import beyond_l1, footprint, group_cycles, kernel_cycles, kernel_terms, registers_needed
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import LINE_BYTES
+from pconv.lower.tiles import split, tiles
 from pconv.targets import Target
 
 GROUPS = (1, 2, 3, 4, 6, 8)
@@ -49,29 +48,6 @@ class Schedule:
     cycles: float
 
 
-def split(total: int, part: int, unit: int = 1) -> list[int]:
-    """Split `total` into pieces of at most `part`, as even as possible, larger ones first, in whole units."""
-    if unit > 1:
-        return [unit * piece for piece in split(total // unit, max(1, part // unit))]
-    count = -(-total // part)
-    base, extra = divmod(total, count)
-    return [base + 1] * extra + [base] * (count - extra)
-
-
-def tiles(kernel: ConvKernel) -> list[tuple[int, int, int, int]]:
-    """List the tiles of a layer as (y, x, rows, cols) in vectors."""
-    found = []
-    y = 0
-    out, unit = kernel.computed, 2 if kernel.pool else 1
-    for rows in split(out.block_h, kernel.tile[0], unit):
-        x = 0
-        for cols in split(out.block_w, kernel.tile[1], unit):
-            found.append((y, x, rows, cols))
-            x += cols
-        y += rows
-    return found
-
-
 def schedules(
     bare: ConvKernel, target: Target, channels: int, kernels: int, classes: tuple[int, ...]
 ) -> Iterator[Schedule]:
@@ -92,6 +68,12 @@ def schedules(
                 ways = [near, blocked] if target.text_order else [blocked]
             for unparted in dict.fromkeys(ways):
                 way = _parted(unparted, target, channels, kernels, groups)
+                yield Schedule(way, layer_cycles(way, target, channels, kernels, filters, groups))
+    if kernels > channels and filter_lanes.able(bare, target):
+        for kernel in filter_lanes.candidates(bare, target):
+            groups = sum(-(-size // kernel.group) for size in classes)
+            if len(classes) == 1 or groups * kernel.group <= MAX_FILLED * filters:
+                way = _parted(kernel, target, channels, kernels, groups)
                 yield Schedule(way, layer_cycles(way, target, channels, kernels, filters, groups))
 
 
@@ -120,9 +102,13 @@ def rank_schedules(
     """Return the best schedules, best first; see `schedules`."""
     found = sorted(schedules(bare, target, channels, kernels, classes), key=lambda schedule: schedule.cycles)
     assert found, "a tile of one vector always fits"
-    ranked = found[:RANKED]
+    ranked = tuple(found[:RANKED])
+    if not any(schedule.kernel.positions for schedule in ranked):  # tuning measures the best of these, too
+        ranked += tuple(schedule for schedule in found[RANKED:] if schedule.kernel.positions)[:1]
     # What the model does not price: the best tile, fetching ahead the other way round.
     first = ranked[0].kernel
+    if first.positions:
+        return ranked
     other = [
         replace(first, prefetch_output=not first.prefetch_output),
         replace(first, prefetch_weights=not first.prefetch_weights),
@@ -140,7 +126,10 @@ def bound(schedule: Schedule, target: Target, channels: int, kernels: int) -> st
     if kernel.mixed:
         kernel = replace(kernel, group=-(-kernel.group // 2), mixed=False)
     weights_bytes = float(target.dtype.elem_bytes * kernels * len(kernel.patterns[0]))
-    terms = kernel_terms(kernel, kernel.tile, target, channels, weights_bytes)
+    if kernel.positions:
+        terms = filter_lanes.terms(kernel, target, 1.0, weights_bytes)
+    else:
+        terms = kernel_terms(kernel, kernel.tile, target, channels, weights_bytes)
     fma = terms.pop("multiply-adds")
     return "multiply-adds" if fma >= sum(terms.values()) else max(terms, key=lambda name: terms[name])
 
@@ -311,6 +300,8 @@ def layer_cycles(
     kernel: ConvKernel, target: Target, channels: int, kernels: int, filters: int, groups: int
 ) -> float:
     """Estimate the cycles of a layer with so many kept kernels, and filters in so many groups."""
+    if kernel.positions:
+        return filter_lanes.cycles(kernel, target, kernels, filters, groups)
     weights_bytes = float(target.dtype.elem_bytes * kernels * len(kernel.patterns[0]))
     served = _served(kernel, channels, kernels, filters)
     per_group = sum(count for _, count in served)

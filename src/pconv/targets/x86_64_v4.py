@@ -23,6 +23,7 @@ X86_64_V4 = Target(
     holds_input=True,
     strips=True,
     pairs=True,
+    filter_lanes=True,
     fetches_ahead=True,
     block_share=0.8,
     kept_bytes=200 << 10,

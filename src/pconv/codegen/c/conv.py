@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from pconv.codegen.c import filter_lanes
 from pconv.codegen.c.activation import apply_vector
 from pconv.codegen.c.conv_sums import (
     acc,
@@ -19,7 +20,7 @@ from pconv.lower.fkw import SIDE_BY_SIDE
 from pconv.lower.kernels import ConvKernel, WinogradListsKernel
 from pconv.lower.layout import LINE_BYTES, Layout
 from pconv.lower.loads import tap_offset
-from pconv.lower.schedule import tiles
+from pconv.lower.tiles import tiles
 from pconv.targets.dtype import FP32
 
 ARGS = """\
@@ -110,6 +111,7 @@ def render(kernel: ConvKernel) -> str:
             table("uint16_t", "TILES", rows),
             table("uint8_t", "LISTS", [kernel.lists]) if kernel.lists else "",
             taps_table(kernel) if kernel.by_table else "",
+            filter_lanes.helpers(kernel) if kernel.positions else "",
             tile_texts,
             driver,
         ]
@@ -171,7 +173,9 @@ def _tile(kernel: ConvKernel, shape: tuple[int, int]) -> str:
         "int32_t first, int32_t last, int y0, int x0) {",
         "    (void)add, (void)next;",
     ]
-    if kernel.by_channel:
+    if kernel.positions:
+        lines += _across_filters(kernel, shape)
+    elif kernel.by_channel:
         lines += _by_channel(kernel, shape)
     else:
         lines += _blocked_groups(kernel, shape) if kernel.block else _groups(kernel, shape)
@@ -287,6 +291,17 @@ def _by_channel(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     yield "    }"
 
 
+def _across_filters(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return the loop over groups whose filters are lanes; those of a group are stored one after another."""
+    count = shape[0] * shape[1]
+    yield from filter_lanes.tile_text(kernel, shape)
+    yield f"        for (int32_t f = 0; f < {kernel.group}; f++) {{"
+    yield "        vf " + ", ".join(f"{acc('f', v)} = done[f * {count} + {v}]" for v in range(count)) + ";"
+    yield from _epilogue(kernel, shape, "f")
+    yield "        }"
+    yield "    }"
+
+
 def _start(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     """Return the accumulators, which begin as the bias."""
     g, vectors = kernel.group, shape[0] * shape[1]
@@ -357,8 +372,11 @@ def _lines(elements: list[int], per_line: int) -> list[int]:
     return list({e // per_line: e for e in reversed(elements)}.values())[::-1]
 
 
-def _epilogue(kernel: ConvKernel, shape: tuple[int, int], f: int) -> Iterable[str]:
-    """Return what happens to a filter's accumulators: residual, activation, pooling, mask, store, halo."""
+def _epilogue(kernel: ConvKernel, shape: tuple[int, int], f: int | str) -> Iterable[str]:
+    """Return what happens to a filter's accumulators: residual, activation, pooling, mask, store, halo.
+
+    `f` is the filter's number in its group, or the variable that holds it.
+    """
     layout, g, t = kernel.output, kernel.group, ctype(kernel.output.dtype)
     filler = f"if (a->order[group * {g} + {f}] < a->planes) " if g > 1 else ""
     yield f"        {filler}{{"

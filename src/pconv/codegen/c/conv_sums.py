@@ -44,7 +44,7 @@ def load_helpers(kernel: ConvKernel, text: str) -> str:
     return "".join(lines)
 
 
-def acc(f: int, v: int, copy: int = 0) -> str:
+def acc(f: int | str, v: int, copy: int = 0) -> str:
     """Name an accumulator."""
     return f"a{f}_{v}" if copy == 0 else f"a{f}_{v}_{copy}"
 

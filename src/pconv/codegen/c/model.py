@@ -11,7 +11,7 @@ from pconv.codegen.c import conv, gemm, interleave, matmul, planes, point_lists,
 from pconv.codegen.c.prelude import ctype
 from pconv.lower.kernels import ConvKernel, GemmKernel, Kernel, MatMulKernel, WinogradListsKernel
 from pconv.lower.plan import Plan, Step, Tensor
-from pconv.lower.schedule import tiles
+from pconv.lower.tiles import tiles
 from pconv.targets.dtype import FP32
 
 _CONV_FIELDS = (

@@ -40,6 +40,9 @@ class ConvKernel:
     `points` convolutions of one kind run one after another, on planes and weights of their own (see `winograd`); where
     their kernels differ, `lists` has the number of each one's list.
     `in_place` says that the residual lies where the output goes.
+    With `positions`, lanes are filters (see `filter_lanes`): so many outputs of `group` filters, some whole registers
+    of them, are summed at a time, and `tile` counts the vectors of output that are transposed and stored when all
+    their sums are there.
     """
 
     source: Layout
@@ -74,6 +77,7 @@ class ConvKernel:
     points: int = 1
     lists: tuple[int, ...] = ()
     in_place: bool = False
+    positions: int = 0
 
     def picture(self, pattern: int) -> str:
         """Draw a pattern in a line: 110/110/000."""
@@ -132,5 +136,5 @@ class ConvKernel:
         add = "_add" if self.residual else "_maxpool2" if self.pool else ""
         group = f"{'m' if self.mixed else 'g'}{self.group}"
         does = f"conv{kh}x{kw}s{self.stride[0]}_{shapes}_{group}{add}{self.activation.tag}"
-        what = f"{does}_{self.tile[0]}x{self.tile[1]}"
+        what = f"{does}_by{self.positions}" if self.positions else f"{does}_{self.tile[0]}x{self.tile[1]}"
         return named(self, what, self.output.lanes, self.output.dtype)

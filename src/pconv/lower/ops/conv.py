@@ -18,8 +18,9 @@ from pconv.lower.ops.pool import pool_through_table
 from pconv.lower.ops.winograd import from_points, in_strips, prepare_weights, products_of, to_points
 from pconv.lower.plan import Step, Tensor, Work
 from pconv.lower.reorder import mix_filters, order_filters
-from pconv.lower.schedule import Schedule, bound, tiles
+from pconv.lower.schedule import Schedule, bound
 from pconv.lower.storage import store
+from pconv.lower.tiles import tiles
 from pconv.lower.winograd import LONG, phases, strided
 
 MIN_TASK_CYCLES = 30_000
