@@ -74,7 +74,7 @@ def test_a_stride_of_two_is_four_convolutions() -> None:
 
 
 def test_a_tile_of_four_takes_a_quarter_of_the_multiplications() -> None:
-    assert [len(TRANSFORMS[m].inputs) for m in (1, 2, 4)] == [3, 4, 6]
+    assert [len(TRANSFORMS[m].inputs) for m in (1, 2, 3, 4, 5)] == [3, 4, 5, 6, 7]
     assert TRANSFORMS[4].outputs.shape == (4, 6)
 
 
@@ -94,10 +94,12 @@ def largest_error(t: Transform) -> float:
 
 
 def test_precision() -> None:
-    """Five digits are left, and the points of tiles of four lose less than the usual ones."""
-    assert max(largest_error(TRANSFORMS[m]) for m in (2, 4)) < 1e-5
+    """Five digits are left; tiles of four lose less than with the usual points, and those of five hardly more."""
+    assert max(largest_error(t) for t in TRANSFORMS.values()) < 1e-5
     assert largest_error(LONG_TRANSFORMS[4]) < 1e-5
-    assert largest_error(TRANSFORMS[4]) < 0.5 * largest_error(toom_cook((0, 1, -1, 2, -2)))
+    usual = largest_error(toom_cook((0, 1, -1, 2, -2)))
+    assert largest_error(TRANSFORMS[4]) < 0.5 * usual
+    assert largest_error(TRANSFORMS[5]) < 1.5 * usual
 
 
 def conv_kernel(case: Case, target: Target) -> ConvKernel:
@@ -110,7 +112,13 @@ def conv_kernel(case: Case, target: Target) -> ConvKernel:
 @pytest.mark.parametrize("size", [14, 28, 56])
 def test_dense_layers_take_it(size: int, target: Target) -> None:
     kernel = conv_kernel(conv("dense", 128, 128, (size, size)), target)
-    assert kernel.points in (24, 36) and kernel.uniform
+    assert kernel.points in (24, 36, 42, 49) and kernel.uniform
+
+
+@pytest.mark.parametrize(("size", "points"), [(40, 49), (24, 25), (28, 36)])
+def test_tiles_fit_the_blocks(size: int, points: int) -> None:
+    """Blocks of 10 rows are two tiles of 5, those of 6 two of 3; of 7, tiles of 4 and 4 take fewer than 5 and 5."""
+    assert conv_kernel(conv("dense", 128, 128, (size, size)), targets.get("x86-64-v4")).points == points
 
 
 @pytest.mark.parametrize(
@@ -205,7 +213,7 @@ def test_kernels_stand_side_by_side(group: int) -> None:
 SQUARE, TEE = ((0, 0), (0, 1), (1, 0), (1, 1)), ((0, 1), (1, 0), (1, 1), (1, 2))
 
 
-@pytest.mark.parametrize("size", [(4, 4), (2, 4), (1, 2)])
+@pytest.mark.parametrize("size", [(4, 4), (2, 4), (1, 2), (5, 3)])
 def test_a_pattern_has_no_weight_at_some_points(size: tuple[int, int]) -> None:
     down, across = (TRANSFORMS[m].weights for m in size)
     for taps, kept in zip((SQUARE, TEE), kept_points(size, (SQUARE, TEE)), strict=True):
@@ -245,7 +253,8 @@ def test_kernels_whose_points_differ_say_their_shapes(mixed: bool) -> None:
 @pytest.mark.parametrize("target", ["x86-64-v4", "x86-64-v3", "aarch64"])
 def test_patterns_skip_points(target: str, sparsity: Sparsity) -> None:
     case = conv("skips", 512, 512, (28, 28), sparsity=sparsity)
-    assert len(conv_kernel(case, targets.get(target)).lists) == 36
+    kernel = conv_kernel(case, targets.get(target))
+    assert len(kernel.lists) == kernel.points > 1
 
 
 @pytest.mark.parametrize("image", [56, 112])
@@ -261,7 +270,7 @@ def test_strips_of_free_filters_hold_a_few_vectors_and_are_shared_evenly(image: 
         return choices[0], ""
 
     lower(network([case]), target, pick=pick)
-    assert max(counts) == 4
+    assert 2 <= max(counts) <= 4
     assert all(count == 4 or count >= 8 for count in counts.values())
 
 

@@ -37,18 +37,26 @@ LONG = 4
 
 STRIP_SHARE = 0.45
 """Of L2, what a strip's points, products and weights may take."""
+MORE_PRODUCTS = 1.15
+"""Over the fewest multiplications, where fewer points are offered as well: each costs a way through the weights."""
 MIN_STRIPS = 4
 FEW_VECTORS = (2, 3, 4)
 """Vectors of tiles in a strip of free filters that leaves L2."""
 
 POINTS: Mapping[int, tuple[float, ...]] = MappingProxyType(
-    {2: (0, 1, -1), 4: (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)}
+    {
+        2: (0, 1, -1),
+        3: (3 / 8, -3 / 8, 5 / 4, -5 / 4),
+        4: (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2),
+        5: (1 / 4, -1 / 4, 7 / 8, -7 / 8, 3 / 2, -3 / 2),
+    }
 )
 LONG_POINTS = (1 / 2, -1 / 2, 7 / 8, -7 / 8, 2, -2)
 """For m outputs of three taps and for 4 of four, the places where polynomials are multiplied, but for infinity.
 
-With 3/4 and 3/2 instead of the usual 1 and 2, the largest error is less than half. The long ones are those of the
-smallest error that were found among pairs of small fractions.
+With 3/4 and 3/2 instead of the usual 1 and 2, the largest error is less than half. Those for 3 and 5, and the long
+ones, have the smallest error that was found among pairs of small fractions: 5 outputs are as exact as 4 with the usual
+places.
 """
 
 
@@ -241,7 +249,8 @@ def spacing(channels: int) -> int:
 def ways(bare: ConvKernel, groups: int, shapes: Shapes, target: Target) -> list[Winograd]:
     """Return the tile that takes the fewest multiplications for a layer, without skipping and with it, and in strips.
 
-    Nothing where the layer is of another kind, or where there is nothing to skip.
+    Beside it stands one of fewer points, where that takes not many more. Nothing where the layer is of another kind, or
+    where there is nothing to skip.
     """
     plain = bare.size == (TAPS, TAPS) and bare.stride == bare.dilation == (1, 1) and groups == 1
     apart = strided(bare.size, bare.stride, bare.dilation, groups)
@@ -254,12 +263,19 @@ def ways(bare: ConvKernel, groups: int, shapes: Shapes, target: Target) -> list[
     def products(way: Winograd) -> int:
         return way.weights(shapes) * way.layout(bare.computed).block_w
 
-    whole, skipping = (
-        min((Winograd(size, skips) for size in product(sizes, sizes) if size != (1, 1)), key=products)
-        for skips in (False, True)
-    )
-    gains = products(skipping) < products(whole)
-    return _and_stripped([whole, skipping] if gains else [whole], bare, shapes, target)
+    found: list[Winograd] = []
+    for skips in (False, True):
+        tiles = [Winograd(size, skips) for size in product(sizes, sizes) if size != (1, 1)]
+        best = min(tiles, key=products)
+        if not skips or products(best) < products(found[0]):
+            most = MORE_PRODUCTS * best.points * best.vectors(bare.computed)
+            fewer = [
+                way
+                for way in tiles
+                if way.points < best.points and way.points * way.vectors(bare.computed) <= most
+            ]
+            found += [best, *sorted(fewer, key=products)[:1]]
+    return _and_stripped(found, bare, shapes, target)
 
 
 def _and_stripped(found: list[Winograd], bare: ConvKernel, shapes: Shapes, target: Target) -> list[Winograd]:
