@@ -134,7 +134,7 @@ def choices(case: Case, target: Target) -> list[Choice]:
     for kind, some in kinds.items():
         shapes, members = some.shapes, some.members
         bare = replace(some.schedule.kernel, block=0, span=1, passes=1, copies=1)
-        bare = replace(bare, by_table=False, by_channel=False, mixed=False)
+        bare = replace(bare, by_table=False, by_channel=False, mixed=False, positions=0)
         bare = replace(bare, prefetch_next=False, prefetch_output=False)
         bare = replace(bare, prefetch_kernel=False, prefetch_weights=False)
         sizes = tuple(sorted(m.size for m in members))
@@ -149,7 +149,7 @@ def worth_timing(ranked: list[Choice]) -> list[str]:
     later = []
     for choice in ranked[EACH // 2 :]:
         k = choice.schedule.kernel
-        kind = choice.kind, k.group, k.mixed, k.by_table, k.by_channel, k.block > 0
+        kind = choice.kind, k.group, k.mixed, k.by_table, k.by_channel, k.block > 0, k.positions > 0
         kinds[kind] = kinds.get(kind, 0) + 1
         later.append((kinds[kind], choice.schedule.cycles, choice.name))
     first = [choice.name for choice in ranked[: EACH // 2]]

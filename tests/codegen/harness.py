@@ -106,14 +106,23 @@ def random_feeds(view: GraphView, seed: int = 0) -> Feeds:
 
 
 def lowered(view: GraphView, target: Target) -> Plan:
-    """Lower as modelled; the registry's families of that name in Winograd's way, as `_points` picks.
+    """Lower as modelled; the registry's families of that name in Winograd's way, as `_points` picks, or with filters in
+    the lanes, on targets too where that was not measured.
 
     With a small L2 there are strips in small layers, the last one of which has fewer tiles. Free filters go in mixed
     groups there, and alone in the other family.
     """
     if view.outputs[0].startswith("winograd_strips"):
         return lower(view, replace(target, l2_bytes=SMALL_L2), pick=_strips)
+    if view.outputs[0].startswith("lanes"):
+        return lower(view, replace(target, filter_lanes=True), pick=_lanes)
     return lower(view, target, pick=_points if view.outputs[0].startswith("winograd") else pick_modelled)
+
+
+def _lanes(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
+    """Pick a way with filters in the lanes, where there is one, and of these the one that multiplies least."""
+    found = [choice for choice in choices if choice.schedule.kernel.positions]
+    return min(found, key=lambda choice: choice.shapes.kernels, default=choices[0]), ""
 
 
 def _strips(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:

@@ -167,6 +167,10 @@ def test_no_micro_kernel_is_without_a_case(name: str) -> None:
     assert {c.passes > 1 for c in convs} == {False, True}
     assert {c.block > 0 for c in convs} == {c.copies > 1 for c in convs} == {False, True}
     assert {c.parts > 1 for c in convs} == {c.points > 1 for c in convs} == {False, True}
+    assert {c.positions > 0 for c in convs} == {False, True}
+    in_lanes = [c for c in convs if c.positions]
+    for switch in ("residual", "uniform", "in_place"):
+        assert {bool(getattr(c, switch)) for c in in_lanes} == {False, True}
     transforms = [kernel for kernel in kernels if isinstance(kernel, k.WinogradInputKernel)]
     assert {t.strip > 1 for t in transforms} == {False, target.strips}
     points = [c for c in convs if c.points > 1]

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from pconv import targets
 from pconv.bench.case import DENSE, Sparsity, network
 from pconv.bench.registry import conv
+from pconv.codegen.manifest import manifest
 from pconv.lower import lower
 from pconv.lower.cost import registers_needed
+from pconv.lower.describe import describe_step
 from pconv.lower.filter_lanes import CHUNK, able, candidates, lanes_of, outputs_of, pieces, terms
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import natural
@@ -74,3 +76,15 @@ def test_small_images_take_filters(
     kernel = next(s.kernel for s in lower(network([case]), ZNVER4).steps if s.name == "layer")
     assert isinstance(kernel, ConvKernel)
     assert (kernel.positions > 0) == in_lanes
+
+
+def test_a_plan_says_so() -> None:
+    plan = lower(network([conv("layer", 1024, 40, (7, 7), 1)]), ZNVER4)
+    step = next(step for step in plan.steps if step.name == "layer")
+    assert isinstance(step.kernel, ConvKernel) and step.kernel.positions
+    groups = f"{step.params['groups']} groups of {step.kernel.group} filters"
+    said = describe_step(step)
+    assert groups in said
+    assert f"{step.kernel.group} filters for up to {step.kernel.positions} outputs at a time" in said
+    (layer,) = (layer for layer in manifest(plan, 0)["layers"] if layer["name"] == "layer")
+    assert layer["idle_lanes"] == round(1 - 40 / 48, 4)

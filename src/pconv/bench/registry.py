@@ -171,7 +171,7 @@ _POINTWISE = (
     conv("pointwise_deep", 600, 40, SMALL, 1, residual=True, act="relu"),
     conv("pointwise_deep_1x1_image", 2000, 3, ONE, 1),
     conv("pointwise_deep_alike", 400, 16, ODD, 1, sparsity=Sparsity(2.0, None, 16)),
-    conv("pointwise_many_weights", 256, 1600, (14, 14), 1),
+    conv("pointwise_many_weights", 256, 1600, EVEN, 1),
     conv("pointwise_s2", 9, 10, ODD, 1, stride=2),
     conv("pointwise_pads", 5, 6, SMALL, 1, pads=1),
     conv("pointwise_residual", 9, 10, WIDE, 1, residual=True),
@@ -182,6 +182,25 @@ _POINTWISE = (
     conv("pointwise_group4", 16, 12, SMALL, 1, sparsity=Sparsity(4.0, None, 4), residual=True, act="relu"),
     conv("pointwise_group4_uneven", 16, 11, SMALL, 1, sparsity=Sparsity(4.0, None, 4)),
     conv("pointwise_filter_removed", 16, 6, SMALL, 1, sparsity=Sparsity(4.0, removed=1)),
+)
+
+# Layers whose filters can be the lanes; the tests pick that, whatever the cost model would.
+_FILTER_LANES = (
+    conv("lanes", 20, 40, ODD, act="relu"),
+    conv("lanes_1x1_image", 20, 50, ONE, 1),
+    conv("lanes_one_channel", 1, 16, SMALL, 1, act="sigmoid"),
+    conv("lanes_one_filter", 9, 1, SMALL, 1),
+    conv("lanes_many_rows", 7, 33, (40, 9), 1, act="clip"),
+    conv("lanes_residual", 30, 48, (7, 7), 1, residual=True, act="relu"),
+    conv("lanes_uneven_pads", 5, 20, ODD, pads=(0, 1, 2, 0), residual=True),
+    conv("lanes_s2", 9, 24, WIDE, stride=2, act="relu"),
+    conv("lanes_s2_pointwise", 9, 24, ODD, 1, stride=2),
+    conv("lanes_dilation2", 6, 17, ODD, dilation=2),
+    conv("lanes_5x5", 6, 17, SMALL, 5),
+    conv("lanes_groups2", 8, 64, SMALL, groups=2),
+    conv("lanes_group16", 40, 48, SMALL, 1, sparsity=Sparsity(4.0, None, 16), act="relu"),
+    conv("lanes_group16_uneven", 40, 40, ODD, sparsity=SHARED[16], residual=True),
+    conv("lanes_filters_removed", 16, 33, (7, 7), 1, sparsity=Sparsity(4.0, None, 16, removed=16)),
 )
 
 # Layers that can run in Winograd's way; the tests pick it, whatever the cost model would.
@@ -366,6 +385,7 @@ FAMILIES: Mapping[str, tuple[Case, ...]] = MappingProxyType(
         "dense": _DENSE,
         "sparse": _SPARSE,
         "pointwise": _POINTWISE,
+        "lanes": _FILTER_LANES,
         "winograd": _WINOGRAD,
         "winograd_strips": _WINOGRAD_STRIPS,
         "depthwise": _DEPTHWISE,
