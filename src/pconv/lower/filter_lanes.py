@@ -26,7 +26,11 @@ MAX_POSITIONS = 8
 """Outputs of a tile: each has a pointer of its own, in one of 16 registers."""
 CHUNK = 16
 """Vectors of output that a task has at most, in whole rows: their sums wait in L1 and L2."""
-TRANSPOSE = 12.0
+SPREAD = 0.5
+"""How many times a weight's cost elsewhere an element of input has, which a multiply-add spreads itself."""
+AGAIN = 2.5
+"""How many times its cost elsewhere a line of weights from L2 has, where a group's leave L1 between two tiles."""
+TRANSPOSE = 15.0
 """Cycles to put the sums of a vector of output aside and to transpose them, by layers timed on a Zen 4 core."""
 
 
@@ -77,13 +81,14 @@ def terms(kernel: ConvKernel, target: Target, per_group: float, weights_bytes: f
     lines = vectors * target.vector_bytes / LINE_BYTES
     rows, _ = footprint(kernel, (1, 1))
     near = weights_bytes <= target.l2_bytes / 2
+    line = costs.l2_line * (AGAIN if per_group * taps * lines * LINE_BYTES > target.l1_bytes / 2 else 1.0)
     found = dict.fromkeys(("multiply-adds", "loads from L1", "input from beyond L1", "weights"), 0.0)
     for size, count in pieces(kernel).items():
         each = count * per_group
         found["multiply-adds"] += each * taps * max(size * vectors / target.fma_units, FMA_LATENCY)
-        found["loads from L1"] += each * taps * (costs.load * vectors + costs.weight * size)
+        found["loads from L1"] += each * taps * (costs.load * vectors + SPREAD * costs.weight * size)
         found["input from beyond L1"] += each * costs.l2_line * rows
-        found["weights"] += each * taps * costs.l2_line * lines
+        found["weights"] += each * taps * line * lines
     if not near:  # once for each task, which may find them in L2 again
         found["weights"] += per_group * taps * lines * costs.far_weights
     return found
