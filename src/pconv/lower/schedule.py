@@ -127,7 +127,7 @@ def bound(schedule: Schedule, target: Target, channels: int, kernels: int) -> st
         kernel = replace(kernel, group=-(-kernel.group // 2), mixed=False)
     weights_bytes = float(target.dtype.elem_bytes * kernels * len(kernel.patterns[0]))
     if kernel.positions:
-        terms = filter_lanes.terms(kernel, target, 1.0, weights_bytes)
+        terms = filter_lanes.terms(kernel, target, channels, weights_bytes)
     else:
         terms = kernel_terms(kernel, kernel.tile, target, channels, weights_bytes)
     fma = terms.pop("multiply-adds")
