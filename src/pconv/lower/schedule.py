@@ -71,8 +71,7 @@ def schedules(
                 yield Schedule(way, layer_cycles(way, target, channels, kernels, filters, groups))
     if kernels > channels and filter_lanes.able(bare, target):
         for kernel in filter_lanes.candidates(bare, target):
-            groups = sum(-(-size // kernel.group) for size in classes)
-            if len(classes) == 1 or groups * kernel.group <= MAX_FILLED * filters:
+            if groups := _filled(classes, kernel.group):
                 way = _parted(kernel, target, channels, kernels, groups)
                 yield Schedule(way, layer_cycles(way, target, channels, kernels, filters, groups))
 
@@ -83,8 +82,7 @@ def _grouped(
     """Give the groups of filters that a layer may have, and how many of them: of like filters, and mixed ones."""
     filters = sum(classes)
     for group in GROUPS:
-        groups = sum(-(-size // group) for size in classes)
-        if group == 1 or len(classes) == 1 or groups * group <= MAX_FILLED * filters:
+        if groups := _filled(classes, group):
             yield replace(bare, group=group), groups
     single = bare.patterns == (((0, 0),),) and bare.size == (1, 1)
     if single and not bare.widen_after and len(classes) > 1 and kernels > channels:
@@ -93,6 +91,12 @@ def _grouped(
             visits = sum(count for _, count in _served(mixed, channels, kernels, filters))
             if visits >= mixed.runs * mixed.turn:  # shorter runs would go kernel by kernel
                 yield mixed, -(-filters // group)
+
+
+def _filled(classes: tuple[int, ...], group: int) -> int:
+    """Count the groups of like filters, 0 where too many of their places would stay empty."""
+    groups = sum(-(-size // group) for size in classes)
+    return groups if len(classes) == 1 or groups * group <= MAX_FILLED * sum(classes) else 0
 
 
 @lru_cache(maxsize=4096)

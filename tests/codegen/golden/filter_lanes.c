@@ -93,11 +93,12 @@ static __attribute__((noinline)) void transpose(const vf *sums, const uint32_t *
 static __attribute__((noinline)) void tile_1x2(const float *restrict in, const float *restrict add,
         float *restrict out, const float *next, const conv_args *a, int32_t first, int32_t last, int y0, int x0) {
     (void)add, (void)next;
-    const float *origin = in - (y0 * 2 + x0 * 1) * LANES;
+    const float *origin = in - y0 * 2 * LANES;
     const int32_t begin = ROW[0][y0], end = ROW[0][y0 + 1];
     for (int32_t group = first; group < last; group++) {
         const float *w = a->weight + group * (size_t)a->offset[1] * 4;
-        const uint16_t *index = a->index + 0, *run = a->run + 0;
+        const uint16_t *index = a->index + 0;
+        const uint16_t *run = a->run + 0;
         const float *bias = a->bias + (size_t)group * 4;
         vf sums[5], done[8];
         for (int32_t i = begin, left, size; (left = end - i) > 0; i += size) {

@@ -184,15 +184,8 @@ def _tile(kernel: ConvKernel, shape: tuple[int, int]) -> str:
 
 def _groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     """Return the loop over groups, each summed in one go."""
-    g, runs, t = kernel.group, kernel.runs, ctype(kernel.output.dtype)
-    start = "0" if kernel.uniform else "a->offset[group]"
-    run = "0" if kernel.uniform else f"(size_t)group * {runs}"
-    yield "    for (int32_t group = first; group < last; group++) {"
-    yield f"        const {t} *w = a->weight + {_slot(kernel, 'group', 'group')};"
-    yield f"        const uint16_t *index = a->index + {start};"
-    yield f"        const uint16_t *run = a->run + {run};"
-    if kernel.by_table:
-        yield f"        const uint8_t *shape = a->shape + {start};"
+    g = kernel.group
+    yield from _each_group(kernel)
     yield from _start(kernel, shape)
     yield from _prefetch(kernel, shape)
     if kernel.widen_after:
@@ -207,6 +200,18 @@ def _groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
         yield from _sum_copies(kernel, shape)
     yield from _finish(kernel, shape)
     yield "    }"
+
+
+def _each_group(kernel: ConvKernel) -> Iterable[str]:
+    """Return the head of the loop over groups: where the weights of one and its lists begin."""
+    start = "0" if kernel.uniform else "a->offset[group]"
+    run = "0" if kernel.uniform else f"(size_t)group * {kernel.runs}"
+    yield "    for (int32_t group = first; group < last; group++) {"
+    yield f"        const {ctype(kernel.output.dtype)} *w = a->weight + {_slot(kernel, 'group', 'group')};"
+    yield f"        const uint16_t *index = a->index + {start};"
+    yield f"        const uint16_t *run = a->run + {run};"
+    if kernel.by_table:
+        yield f"        const uint8_t *shape = a->shape + {start};"
 
 
 def _blocked_groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
@@ -294,7 +299,9 @@ def _by_channel(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
 def _across_filters(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     """Return the loop over groups whose filters are lanes; those of a group are stored one after another."""
     count = shape[0] * shape[1]
-    yield from filter_lanes.tile_text(kernel, shape)
+    yield from filter_lanes.outputs_text(kernel, shape)
+    yield from _each_group(kernel)
+    yield from filter_lanes.sums_text(kernel, shape)
     yield f"        for (int32_t f = 0; f < {kernel.group}; f++) {{"
     yield "        vf " + ", ".join(f"{acc('f', v)} = done[f * {count} + {v}]" for v in range(count)) + ";"
     yield from _epilogue(kernel, shape, "f")

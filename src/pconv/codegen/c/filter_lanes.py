@@ -39,21 +39,20 @@ def helpers(kernel: ConvKernel) -> str:
     )
 
 
-def tile_text(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
-    """Return the loop over groups: sums of a tile's outputs, piece by piece, and what comes before the epilogue.
-
-    The sums are transposed to `done`, for each filter a vector for every one of the tile.
-    """
-    out, src, g, t = kernel.output, kernel.source, kernel.group, ctype(kernel.output.dtype)
-    count, vectors = shape[0] * shape[1], g // out.lanes
-    start = "0" if kernel.uniform else "a->offset[group]"
-    run = "0" if kernel.uniform else f"(size_t)group * {kernel.runs}"
-    kept = "group * (size_t)a->offset[1]" if kernel.uniform else "(size_t)a->offset[group]"
-    yield f"    const {t} *origin = in - (y0 * {kernel.stride[0] * src.row_vectors} + x0 * {kernel.stride[1]}) * LANES;"
+def outputs_text(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return which outputs a tile has, and where their input is counted from. A tile is as wide as the block."""
+    row = kernel.stride[0] * kernel.source.row_vectors
+    yield f"    const {ctype(kernel.source.dtype)} *origin = in - y0 * {row} * LANES;"
     yield f"    const int32_t begin = ROW[0][y0], end = ROW[0][y0 + {shape[0]}];"
-    yield "    for (int32_t group = first; group < last; group++) {"
-    yield f"        const {t} *w = a->weight + {kept} * {len(kernel.patterns[0]) * g};"
-    yield f"        const uint16_t *index = a->index + {start}, *run = a->run + {run};"
+
+
+def sums_text(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return the sums of a group of filters, piece by piece of the tile's outputs.
+
+    They are transposed to `done`, for each filter a vector for every one of the tile.
+    """
+    out, g = kernel.output, kernel.group
+    count, vectors = shape[0] * shape[1], g // out.lanes
     yield f"        const float *bias = a->bias + (size_t)group * {g};"
     most = max(outputs_of(kernel, y, rows) for y, _, rows, _ in tiles(kernel) if rows == shape[0])
     yield f"        vf sums[{most * vectors}], done[{g * count}];"
