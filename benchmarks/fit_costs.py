@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from pconv.codegen import generate
 from pconv.lower import lower
 from pconv.lower.choice import Choice
 from pconv.lower.schedule import layer_cycles, schedules
-from pconv.runtime import load
+from pconv.runtime import Engine, load
 from pconv.targets import Target
 from pconv.targets.target import Costs
 
@@ -125,7 +126,8 @@ def choices(case: Case, target: Target) -> list[Choice]:
 
     def keep(_: str, ranked: Sequence[Choice]) -> tuple[Choice, str]:
         for choice in ranked:
-            if not choice.winograd:  # whose transforms are steps of their own, with costs of their own
+            # Winograd's transforms are steps of their own, with costs of their own; slices change what a layer is like.
+            if not choice.winograd and choice.schedule.kernel.slices == 1:
                 kinds.setdefault(choice.kind, choice)
         return ranked[0], ""
 
@@ -149,7 +151,7 @@ def worth_timing(ranked: list[Choice]) -> list[str]:
     later = []
     for choice in ranked[EACH // 2 :]:
         k = choice.schedule.kernel
-        kind = choice.kind, k.group, k.mixed, k.by_table, k.by_channel, k.block > 0, k.positions > 0
+        kind = choice.kind, k.group, k.mixed, k.by_table, k.by_channel, k.block > 0, k.slices, k.positions > 0
         kinds[kind] = kinds.get(kind, 0) + 1
         later.append((kinds[kind], choice.schedule.cycles, choice.name))
     first = [choice.name for choice in ranked[: EACH // 2]]
@@ -177,7 +179,7 @@ def measure(target: Target, path: Path, only: str, again: bool = False, rounds: 
         copies = [replace(case, name=f"v{i}") for i in range(len(names))]
         library = build(generate(lower(network(copies), target, pick=pick)))
         with timing.alone(), load(library, threads=1) as engine:
-            runs = [{step.name: step.ms for step in engine.report(runs=1).layers} for _ in range(rounds)]
+            runs = [layer_times(engine) for _ in range(rounds)]
         times = {way: round(min(run[f"v{i}"] for run in runs), 5) for i, way in enumerate(names)}
         document["layers"][name] = dict(sorted(times.items(), key=lambda item: item[1]))
         document["target"] = {
@@ -190,6 +192,14 @@ def measure(target: Target, path: Path, only: str, again: bool = False, rounds: 
         )
         path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         print(f"{name}: {len(names)} schedules, from {min(times.values()):.3f} ms on", flush=True)
+
+
+def layer_times(engine: Engine) -> Counter[str]:
+    """Run a network once, and return what each layer took, all its steps. Units: milliseconds."""
+    times: Counter[str] = Counter()
+    for step in engine.report(runs=1).layers:
+        times[step.name.partition(":")[0]] += step.ms
+    return times
 
 
 @dataclass(frozen=True)

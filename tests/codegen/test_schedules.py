@@ -1,7 +1,7 @@
 """Any schedule gives the right numbers, also those that the cost model would never choose."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -13,9 +13,10 @@ from pconv.bench.case import network
 from pconv.bench.registry import FAMILIES
 from pconv.cache import Cache
 from pconv.graph import GraphView
-from pconv.lower import choice, filter_lanes
+from pconv.lower import choice, filter_lanes, lower
 from pconv.lower.kernels import ConvKernel
-from pconv.lower.schedule import GROUPS, Schedule
+from pconv.lower.schedule import GROUPS, Schedule, in_slices
+from pconv.lower.winograd import SLICES
 from pconv.targets import Target
 
 from .harness import EVERY_CORE, assert_right, host_targets, random_feeds, run_here, run_under_qemu
@@ -25,6 +26,18 @@ BASE = (
     *("free", "free_pool", "group4", "group4_uneven", "group16_all_alike", "kernels_5x5", "layer_removed"),
     *("depthwise_3x3s2_small", "pointwise_group4", "pointwise_deep"),
     *("pointwise_free", "pointwise_free_s2", "pointwise_filter_removed"),
+)
+SLICED = (
+    *(
+        "free",
+        "free_wide",
+        "free_s2",
+        "free_dilation2",
+        "free_1x1_image",
+        "free_56_shapes",
+        "free_126_shapes",
+    ),
+    *("free_filter_removed", "free_groups"),
 )
 
 
@@ -56,6 +69,8 @@ def any_tile(seed: int) -> Callable[..., tuple[Schedule, ...]]:
             kernel = replace(
                 plain, by_channel=True, block=random.choice([0, 2, 8]), span=random.randint(1, 9)
             )
+            if not (kernel.block or kernel.pool) and channels >= SLICES.points and random.random() < 0.5:
+                kernel = in_slices(kernel, sum(-(-size // kernel.group) for size in classes))
         if random.random() < 0.3 and filter_lanes.able(bare, target):
             kernel = random.choice(list(filter_lanes.candidates(bare, target)))
             rows = random.randint(1, out.block_h)
@@ -65,18 +80,37 @@ def any_tile(seed: int) -> Callable[..., tuple[Schedule, ...]]:
     return draw
 
 
-def network_of_all() -> GraphView:
+def network_of(names: Sequence[str]) -> GraphView:
     known = {case.name: case for family in FAMILIES.values() for case in family}
-    return network([known[name] for name in BASE], probe=True)
+    return network([known[name] for name in names], probe=True)
 
 
 @pytest.mark.cc
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_any_schedule(seed: int, session_cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "rank_schedules", any_tile(seed))
-    view = network_of_all()
+    view = network_of(BASE)
     feeds = random_feeds(view)
     assert_right(view, feeds, run_here(view, host_targets()[0], session_cache, feeds))
+
+
+def in_slices_alone(
+    bare: ConvKernel, target: Target, channels: int, kernels: int, classes: tuple[int, ...]
+) -> tuple[Schedule, ...]:
+    """Offer slices of the channels wherever a layer may have them, in tiles of two vectors."""
+    kernel = replace(bare, by_channel=True, tile=(1, min(2, bare.computed.block_w)))
+    return (Schedule(in_slices(kernel, sum(classes)), 1.0),)
+
+
+@pytest.mark.cc
+def test_slices_of_the_channels(session_cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices of unequal length, all of a filter removed, residuals, shapes, strides, and groups of channels."""
+    monkeypatch.setattr(choice, "rank_schedules", in_slices_alone)
+    view, target = network_of(SLICED), host_targets()[0]
+    sliced = [step for step in lower(view, target).steps if step.name.endswith(":sum")]
+    assert len(sliced) == len(SLICED)
+    feeds = random_feeds(view)
+    assert_right(view, feeds, run_here(view, target, session_cache, feeds))
 
 
 @pytest.mark.qemu
@@ -84,7 +118,7 @@ def test_any_schedule_on_aarch64(
     session_cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choice, "rank_schedules", any_tile(3))
-    view, target = network_of_all(), targets.get("aarch64", dtype="fp16")
+    view, target = network_of(BASE), targets.get("aarch64", dtype="fp16")
     feeds = random_feeds(view)
     results = run_under_qemu(view, session_cache, feeds, tmp_path, target, EVERY_CORE["fp16"])
     assert_right(view, feeds, results, "fp16")

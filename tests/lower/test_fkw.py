@@ -163,3 +163,17 @@ def test_a_layer_without_kernels_is_empty() -> None:
     fkw = packed(weight, kernel_shapes(weight, 1), 1)
     assert fkw.weight.size == fkw.index.size == 0
     assert fkw.run.tolist() == [[0]] and fkw.offset.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("channels", "starts"), [(4, [0, 1, 2, 3]), (5, [0, 2, 4]), (10, [0, 3, 6, 9]), (64, [0, 16, 32, 48])]
+)
+def test_each_slice_of_the_channels_begins_at_its_offset(channels: int, starts: list[int]) -> None:
+    weight = np.ones((3, channels, 3, 3), np.float32)
+    weight[1, ::2] = 0
+    fkw = packed(weight, kernel_shapes(weight, 1), 1, Walk(span=3, by_channel=True, slices=4))
+    kept = np.cumsum([0, *(weight[:, c].any(axis=(1, 2)).sum() for c in range(channels))])
+    assert fkw.offset.tolist() == [*kept[starts], kept[-1]]
+    whole = packed(weight, kernel_shapes(weight, 1), 1, Walk(span=3, by_channel=True))
+    for name in ("index", "run", "weight", "order"):
+        np.testing.assert_array_equal(getattr(fkw, name), getattr(whole, name))

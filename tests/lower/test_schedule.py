@@ -122,6 +122,28 @@ def test_many_shapes_are_sorted_over_blocks_of_channels(shapes: int, cpu: str, o
         assert_fits(kernel, target)
 
 
+@pytest.mark.parametrize(
+    ("shapes", "cpu", "block", "offered"),
+    [(56, "znver4", 2, True), (56, "znver4", 4, False), (8, "znver4", 2, False), (56, "", 2, False)],
+)
+def test_many_shapes_on_few_tiles_take_slices_of_the_channels(
+    shapes: int, cpu: str, block: int, offered: bool
+) -> None:
+    """Where filters would be shared out else; each slice has all of them, and their sums fit a quarter of L2."""
+    target = targets.get("x86-64-v4", cpu or None)
+    patterns = tuple(combinations(all_taps(3, 3), 4))[:shapes]
+    output = Layout(4 * block, 4 * block, 4, 4, block, block)
+    bare = replace(KERNEL, size=(3, 3), patterns=patterns, output=output)
+    ways = [schedule.kernel for schedule in schedules(bare, target, 256, 18432, (1,) * 256)]
+    sliced = [kernel for kernel in ways if kernel.slices > 1]
+    assert bool([k for k in sliced if len(tiles(k)) == 1]) == offered
+    for kernel in sliced:
+        assert (kernel.slices, kernel.span, kernel.residual) == (4, 256, None)
+        assert len(tiles(kernel)) < 4 and kernel.holds_input
+        assert kernel.span * kernel.tile[0] * kernel.tile[1] * target.vector_bytes <= target.l2_bytes // 4
+        assert_fits(kernel, target)
+
+
 def test_more_kernels_cost_more() -> None:
     target = targets.get("x86-64-v4")
     alone = (1,) * 64

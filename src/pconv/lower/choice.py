@@ -53,6 +53,7 @@ class Choice:
             else f"passes {kernel.passes}",
         ]
         parts += [f"block {kernel.block}"] if kernel.block else []
+        parts += [f"{kernel.slices} slices"] if kernel.slices > 1 else []
         parts += ["fetching input"] if kernel.prefetch_next else []
         parts += ["fetching output"] if kernel.prefetch_output else []
         parts += ["fetching kernels"] if kernel.prefetch_kernel else []

@@ -21,6 +21,8 @@ FMA_LATENCY = 4.0
 SAMPLED_PATTERNS = 4
 APART = 1 << 16
 """From one row to the next, where only neighbours in a row count."""
+TEXT_SHARE = 0.5
+"""Of L1, how much machine code all runs may have before lines of it cost: a core keeps about so much decoded."""
 REACH = 64
 """Vectors that one pointer reaches with a load of two on AArch64: 7 bits of offset."""
 
@@ -160,7 +162,7 @@ def group_cycles(
         unknown *= costs.again
     ends = runs * (costs.run + unknown * costs.surprise * surprises(kernels / runs))
     text = text_bytes(kernel, tile)
-    if kernel.runs * text > target.l1_bytes:
+    if kernel.runs * text > TEXT_SHARE * target.l1_bytes:
         ends += runs * (1 - exp(-kernels / runs)) * costs.text * text / LINE_BYTES
     return ends + turns + kernel.group * store + costs.group
 

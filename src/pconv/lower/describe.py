@@ -92,6 +92,8 @@ def _conv(step: Step, kernel: ConvKernel) -> list[str]:
         lines.append(
             f"  {held}      {rows} x {cols} vectors of each {each}, for {kernel.span} groups of filters"
         )
+    if kernel.slices > 1:
+        lines.append(f"  slices    {kernel.slices} of the channels, each with sums of its own")
     return lines
 
 

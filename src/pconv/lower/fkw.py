@@ -1,7 +1,7 @@
 """FKW, filter-kernel-weight storage: the sparse layer as flat arrays, read from front to back.
 
     order   filter of each output, in execution order     (its plane; the layer's `oc` for a filler)
-    offset  where each span's kernels start
+    offset  where each span's kernels start, or each slice's
     run     per visit, how many kernels each pattern has
     index   input channel of each kernel: visit by visit, in it pattern by pattern, ascending
     weight  [kernel][tap][filter of the group]          in the type that memory holds
@@ -12,7 +12,8 @@
 A *visit* is one group of filters on one block of input channels; a *span* is some groups that take turns on each
 block, so that the block's input stays in L1. Plainly, there is one block with all channels, and a group is a span
 and a visit. `by_channel`, a visit is one channel with all groups of a span, and index has each kernel's group, counted
-from the span's first; or it is one block of channels, and index has group * block + channel of the block. Where all
+from the span's first; or it is one block of channels, and index has group * block + channel of the block. In `slices`
+of the channels there is one span, and each slice has an equal part of its visits, but for the last. Where all
 groups have the same kernels (`uniform`: dense layers, removed channels), offset, run, index and shape are those of one
 group. In groups of unlike filters (`mixed`, one tap), a kernel is a channel with the weights of those that keep it, and
 run r is that of the filters whose bits are in r + 1. Source: PCONV / PatDNN, FKW; visits, spans, mixed groups and
@@ -36,6 +37,7 @@ class Walk:
 
     `by_table` says that kernels are not sorted by shape, `by_channel` that those of a span's groups are sorted
     together, for one channel after another, or one block; `mixed`, that they are sorted by the filters that keep them.
+    `slices` of the channels begin at an offset of their own.
     """
 
     block: int = 0
@@ -43,11 +45,12 @@ class Walk:
     by_table: bool = False
     by_channel: bool = False
     mixed: bool = False
+    slices: int = 1
 
     @classmethod
     def of(cls, kernel: ConvKernel) -> "Walk":
         """Return how this micro-kernel goes."""
-        return cls(kernel.block, kernel.span, kernel.by_table, kernel.by_channel, kernel.mixed)
+        return cls(kernel.block, kernel.span, kernel.by_table, kernel.by_channel, kernel.mixed, kernel.slices)
 
     def blocks(self, channels: int) -> int:
         """Count the blocks of so many input channels."""
@@ -55,10 +58,10 @@ class Walk:
         return -(-channels // block)
 
     def visits(self, channels: int, groups: int) -> tuple[int, int]:
-        """Count the visits of a whole span, and of all groups."""
+        """Count the visits of a whole span, or a slice of it, and of all groups."""
         blocks = self.blocks(channels)
         if self.by_channel:
-            return blocks, blocks * -(-groups // self.span)
+            return -(-blocks // self.slices), blocks * -(-groups // self.span)
         return self.span * blocks, groups * blocks
 
 

@@ -8,9 +8,10 @@ from math import comb
 
 from pconv.lower import filter_lanes
 from pconv.lower.cost import beyond_l1, footprint, group_cycles, kernel_cycles, kernel_terms, registers_needed
-from pconv.lower.kernels import ConvKernel
+from pconv.lower.kernels import Activation, ConvKernel
 from pconv.lower.layout import LINE_BYTES
 from pconv.lower.tiles import split, tiles
+from pconv.lower.winograd import SLICES
 from pconv.targets import Target
 
 GROUPS = (1, 2, 3, 4, 6, 8)
@@ -36,6 +37,8 @@ HELD_SUMS = 1.25
 """Sums that wait while input is held, in L1s: longer runs, whose ends surprise less, are worth some sums from L2."""
 MANY_SHAPES = 16
 """Shapes beyond which runs are so short that sums may take a quarter of L2, and blocks of channels are tried."""
+MIN_SLICE = 16
+"""Channels of a slice at least: its sums cost as much as one or two of them."""
 SHARES = 4
 """Tasks that a layer has at least, tiles times spans of groups: threads share it in those."""
 
@@ -62,7 +65,7 @@ def schedules(
             if kernels <= channels:  # depthwise: no two filters read the same
                 ways = [] if kernel.by_channel else [near]
             elif kernel.by_channel:
-                ways = [_spanned(near, target, groups)]
+                ways = [_spanned(near, target, groups), *_sliced(near, target, channels, groups)]
             else:
                 blocked = _blocked(near, target, channels, groups)
                 ways = [near, blocked] if target.text_order else [blocked]
@@ -186,10 +189,41 @@ def _blocked(kernel: ConvKernel, target: Target, channels: int, groups: int) -> 
 
 def _spanned(kernel: ConvKernel, target: Target, groups: int) -> ConvKernel:
     """Let each channel, or block of them, go to as many groups at a time as have sums that stay near."""
+    span = min(_waiting(kernel, target), -(-groups // max(1, SHARES // len(tiles(kernel)))))
+    return replace(kernel, span=_evenly(groups, max(1, span)))
+
+
+def _sliced(kernel: ConvKernel, target: Target, channels: int, groups: int) -> list[ConvKernel]:
+    """Let each channel go to all groups where these would be shared out as tasks: then its runs are longest.
+
+    Tasks have a slice of the channels instead, whose sums go to planes of their own.
+    """
+    shared = len(tiles(kernel)) < SHARES and channels >= MIN_SLICE * SLICES.points
+    if not (shared and kernel.holds_input and _many_shapes(kernel, target)) or kernel.pool:
+        return []
+    if groups > _waiting(kernel, target):
+        return []
+    return [in_slices(kernel, groups)]
+
+
+def in_slices(kernel: ConvKernel, groups: int) -> ConvKernel:
+    """Return the micro-kernel that sums up slices of the channels for all groups, and leaves the epilogue to a step."""
+    return replace(
+        kernel,
+        output=replace(kernel.computed, top=0, left=0, bottom=0, right=0),
+        residual=None,
+        activation=Activation(),
+        span=groups,
+        slices=SLICES.points,
+        prefetch_output=False,
+    )
+
+
+def _waiting(kernel: ConvKernel, target: Target) -> int:
+    """Return how many groups have sums that stay near."""
     sums_bytes = kernel.group * kernel.tile[0] * kernel.tile[1] * target.vector_bytes
     near = target.l2_bytes // 4 if _many_shapes(kernel, target) else int(HELD_SUMS * target.l1_bytes)
-    span = min(near // sums_bytes, -(-groups // max(1, SHARES // len(tiles(kernel)))))
-    return replace(kernel, span=_evenly(groups, max(1, span)))
+    return near // sums_bytes
 
 
 def _many_shapes(kernel: ConvKernel, target: Target) -> bool:
@@ -205,6 +239,7 @@ def _parted(kernel: ConvKernel, target: Target, channels: int, kernels: int, gro
     if (
         count == 1
         or parts == 1
+        or kernel.slices > 1
         or count * weights + whole <= weights + (parts if whole > near else 1) * whole
     ):
         return kernel
@@ -315,6 +350,8 @@ def layer_cycles(
         for some, often in served:
             each += often * kernel_cycles(some, (rows, cols), target, channels, weights_bytes)
         total += count * groups * each
+    if kernel.slices > 1:  # each vector goes to memory once for every slice, and comes back
+        total += target.costs.transform * kernel.slices * filters * kernel.output.plane_vectors
     return total
 
 

@@ -33,7 +33,10 @@ from pconv.targets.dtype import FP32
 
 TAPS = 3
 LONG = 4
-"""Taps in a row of a tile's kernel; `LONG` are those of a kernel of 7 on every second row or column."""
+SHORT = 2
+"""Taps in a row of a tile's kernel. `LONG` are those of a kernel of 7 on every second row or column, `SHORT` those of
+`SLICES`.
+"""
 
 STRIP_SHARE = 0.45
 """Of L2, what a strip's points, products and weights may take."""
@@ -93,11 +96,14 @@ TRANSFORMS: Mapping[int, Transform] = MappingProxyType(
 )
 """By the outputs of a tile; of one there is nothing to save, and its points are its taps."""
 LONG_TRANSFORMS: Mapping[int, Transform] = MappingProxyType({4: toom_cook(LONG_POINTS, LONG)})
+SHORT_TRANSFORMS: Mapping[int, Transform] = MappingProxyType(
+    {1: Transform(np.eye(SHORT), np.eye(SHORT), np.ones((1, SHORT)))}
+)
 
 
 def transforms(size: tuple[int, int], taps: int) -> tuple[Transform, Transform]:
     """Return the transforms of rows and columns."""
-    known = TRANSFORMS if taps == TAPS else LONG_TRANSFORMS
+    known = {SHORT: SHORT_TRANSFORMS, TAPS: TRANSFORMS, LONG: LONG_TRANSFORMS}[taps]
     return known[size[0]], known[size[1]]
 
 
@@ -215,6 +221,10 @@ class Winograd:
         each = costs.far_transform if far else costs.transform
         times = strips if weights > target.l2_bytes / 2 else 1
         return each * planes * layout.block_w * strips + costs.stream * weights / LINE_BYTES * times
+
+
+SLICES = Winograd((1, 1), taps=SHORT)
+"""Not a way to run a layer, but to add up four slices of its channels: as the 2x2 products of a tile of one output."""
 
 
 def strided(size: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], groups: int) -> bool:

@@ -76,7 +76,7 @@ def render(kernel: ConvKernel) -> str:
     following = f"TILES[{tile_at.format('(task + 1)')} % {count}]" if kernel.prefetch_next else "tile"
     driver = f"""\
 {signature(kernel)} {{
-{_points(kernel, count) if kernel.points > 1 else _TASKS}\
+{_points(kernel, count) if kernel.points > 1 else _slices(kernel, count) if kernel.slices > 1 else _TASKS}\
         const uint16_t *tile = TILES[{tile_at.format("task")} % {count}];
         int64_t part = {part};
         int32_t first = {_bound(kernel, "part")}, last = {_bound(kernel, "(part + 1)")};
@@ -143,6 +143,25 @@ def _points(kernel: ConvKernel, tile_count: int) -> str:
         out = all_out + (size_t)point * (a->planes | 1) * {kernel.output.plane_elems};
         of_point.weight = all_weights + point * each;
 {of_list}\
+"""
+
+
+def _slices(kernel: ConvKernel, tile_count: int) -> str:
+    """Return the head of the loop over tasks where each has a slice of the channels, and planes of its own."""
+    t = ctype(kernel.output.dtype)
+    return f"""\
+    conv_args of_slice = *(const conv_args *)args, *a = &of_slice;
+    const conv_args *whole = args;
+    const {t} *all_in = in;
+    {t} *all_out = out;
+    const int32_t each = (whole->channels + {kernel.slices - 1}) / {kernel.slices};
+    for (int32_t i = begin; i < end; i++) {{
+        const int32_t slice = i / {tile_count}, task = i % {tile_count}, from = slice * each;
+        in = all_in + (size_t)from * {kernel.source.plane_elems};
+        out = all_out + (size_t)slice * (a->planes | 1) * {kernel.output.plane_elems};
+        of_slice.channels = each < whole->channels - from ? each : whole->channels - from;
+        of_slice.offset = whole->offset + slice;
+        of_slice.run = whole->run + (size_t)from * {kernel.runs};
 """
 
 

@@ -39,6 +39,8 @@ class ConvKernel:
     done for all filters before the next.
     `points` convolutions of one kind run one after another, on planes and weights of their own (see `winograd`); where
     their kernels differ, `lists` has the number of each one's list.
+    `slices` of the channels are summed by tasks of their own (split-K), each into planes of its own and without the
+    epilogue; a step behind adds them up.
     `in_place` says that the residual lies where the output goes.
     With `positions`, lanes are filters (see `filter_lanes`): so many outputs of `group` filters, some whole registers
     of them, are summed at a time, and `tile` counts the vectors of output that are transposed and stored when all
@@ -76,6 +78,7 @@ class ConvKernel:
     parts: int = 1
     points: int = 1
     lists: tuple[int, ...] = ()
+    slices: int = 1
     in_place: bool = False
     positions: int = 0
 

@@ -97,5 +97,6 @@ class WinogradOutputKernel:
     def name(self) -> str:
         """The C function's name."""
         add = "_add" if self.residual else "_maxpool2" if self.pool else ""
-        what = f"winograd{self.size[0]}x{self.size[1]}_output{add}{self.activation.tag}"
+        of = "sum" if self.size == (1, 1) else f"winograd{self.size[0]}x{self.size[1]}_output"
+        what = f"{of}{add}{self.activation.tag}"
         return named(self, what, self.output.lanes, self.output.dtype)

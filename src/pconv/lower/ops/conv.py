@@ -15,13 +15,20 @@ from pconv.lower.fkw import Fkw, Walk, pack, pack_points
 from pconv.lower.kernels import ConvKernel
 from pconv.lower.layout import Layout, natural
 from pconv.lower.ops.pool import pool_through_table
-from pconv.lower.ops.winograd import from_points, in_strips, prepare_weights, products_of, to_points
+from pconv.lower.ops.winograd import (
+    from_points,
+    in_strips,
+    prepare_weights,
+    products_of,
+    sums_of_slices,
+    to_points,
+)
 from pconv.lower.plan import Step, Tensor, Work
 from pconv.lower.reorder import mix_filters, order_filters
 from pconv.lower.schedule import Schedule, bound
 from pconv.lower.storage import store
 from pconv.lower.tiles import tiles
-from pconv.lower.winograd import LONG, phases, strided
+from pconv.lower.winograd import LONG, SLICES, phases, strided
 
 MIN_TASK_CYCLES = 30_000
 MIN_SHARED_CYCLES = 50_000
@@ -156,6 +163,10 @@ def _convolve(
         "grain": grain,
     }
     tasks, data = _tile_count(kernel) * parts, _arrays(choice, stored)
+    if kernel.slices > 1:
+        sums = sums_of_slices(node.name, bare, output)
+        conv = Step(node.name, "Conv", kernel, (inputs[0],), sums, work, data, params, tasks)
+        return [conv, from_points(node.name, key, SLICES, bare, bias, sums, inputs[1:], output)]
     if way is None:
         return [Step(node.name, "Conv", kernel, tuple(inputs), output, work, data, params, tasks)]
     prepared = prepare_weights(node.name, way, stored, kernel, choice.shapes)
@@ -177,8 +188,9 @@ def _store(
     walk = Walk.of(kernel)
     order = mix_filters(shapes, kernel.group) if kernel.mixed else order_filters(choice.members, kernel.group)
     if way is None:
+        added = np.zeros_like(bias) if kernel.slices > 1 else bias
         return pack(
-            weight, bias, shapes, order, walk
+            weight, added, shapes, order, walk
         ), shapes.kernels * shapes.taps * computed.height * computed.width
     apart = weight if way.stride == 1 else phases(weight)[0]
     return pack_points(apart, shapes, order, walk, way.skips), way.products(computed, shapes)
@@ -213,7 +225,7 @@ def _shares(schedule: Schedule, groups: int) -> tuple[int, int]:
 
 
 def _tile_count(kernel: ConvKernel) -> int:
-    return kernel.points * len(tiles(kernel))
+    return kernel.points * kernel.slices * len(tiles(kernel))
 
 
 CONV = Operator(_wants, _emit)

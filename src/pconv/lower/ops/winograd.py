@@ -19,7 +19,7 @@ from pconv.lower.kernels import (
 from pconv.lower.layout import planar
 from pconv.lower.plan import Step, Tensor, Work
 from pconv.lower.reorder import Shapes
-from pconv.lower.winograd import Winograd, point_lists, spacing
+from pconv.lower.winograd import SLICES, Winograd, point_lists, spacing
 
 
 def prepare_weights(layer: str, way: Winograd, stored: Fkw, kernel: ConvKernel, shapes: Shapes) -> list[Step]:
@@ -86,12 +86,17 @@ def to_points(layer: str, key: str, way: Winograd, bare: ConvKernel, source: Ten
         way.stride,
         way.strip,
     )
-    return _step(points.name, key, kernel, (source,), points, channels, points, {})
+    return _step(points.name, "Winograd", key, kernel, (source,), points, channels, points, {})
 
 
 def products_of(layer: str, way: Winograd, bare: ConvKernel, points: Tensor, output: Tensor) -> Tensor:
     """Return where the products of a layer's points stand: behind these, where both are in the scratch."""
     return _points(f"{layer}:products", way, bare, output.channels, points.nbytes)
+
+
+def sums_of_slices(layer: str, bare: ConvKernel, output: Tensor) -> Tensor:
+    """Return where the sums of slices of a layer's channels wait for `from_points`."""
+    return _points(f"{layer}:slices", SLICES, bare, output.channels, 0)
 
 
 def from_points(
@@ -104,7 +109,7 @@ def from_points(
     residual: Sequence[Tensor],
     output: Tensor,
 ) -> Step:
-    """Build the step that transforms products to a layer's output, with all that follows a convolution."""
+    """Build the step that transforms products, or slices' sums, to a layer's output, with all that follows them."""
     kernel = WinogradOutputKernel(
         products.layout,
         output.layout,
@@ -118,7 +123,8 @@ def from_points(
         way.strip,
     )
     inputs = (products, *residual)
-    return _step(f"{layer}:inverse", key, kernel, inputs, output, output.channels, products, {"shift": bias})
+    name, op = (f"{layer}:sum", "Sum") if way == SLICES else (f"{layer}:inverse", "Winograd")
+    return _step(name, op, key, kernel, inputs, output, output.channels, products, {"shift": bias})
 
 
 def in_strips(way: Winograd, bare: ConvKernel, before: Step, conv: Step, after: Step) -> Step:
@@ -148,6 +154,7 @@ def _points(name: str, way: Winograd, bare: ConvKernel, channels: int, offset: i
 
 def _step(
     name: str,
+    op: str,
     key: str,
     kernel: WinogradInputKernel | WinogradOutputKernel,
     inputs: tuple[Tensor, ...],
@@ -159,4 +166,4 @@ def _step(
     tasks = chunks(planes, 2 * points.channels * points.layout.plane_elems)
     before, after = ((t.channels, t.layout.height, t.layout.width) for t in (inputs[0], output))
     params = {"planes": planes, "tasks": tasks, "apart": spacing(planes)}
-    return Step(name, "Winograd", kernel, inputs, output, Work(before, after, key=key), data, params, tasks)
+    return Step(name, op, kernel, inputs, output, Work(before, after, key=key), data, params, tasks)
