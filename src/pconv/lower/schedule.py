@@ -35,6 +35,8 @@ FETCHING_GROUP = 3
 """Filters that share a vector at least, where kernels of one tap are fetched ahead."""
 HELD_SUMS = 1.25
 """Sums that wait while input is held, in L1s: longer runs, whose ends surprise less, are worth some sums from L2."""
+HELD_CHANNELS = 8
+"""Channels from which on that is tried: each sum goes to memory first, and comes back at the end."""
 MANY_SHAPES = 16
 """Shapes beyond which runs are so short that sums may take a quarter of L2, and blocks of channels are tried."""
 MIN_SLICE = 16
@@ -62,6 +64,8 @@ def schedules(
     for grouped, groups in _grouped(bare, target, channels, kernels, classes):
         for kernel in _candidates(grouped, target, kernels / filters / grouped.runs):
             near = _prefetch(kernel, target, channels, filters, kernels)
+            if kernel.by_channel and channels < HELD_CHANNELS:
+                continue
             if kernels <= channels:  # depthwise: no two filters read the same
                 ways = [] if kernel.by_channel else [near]
             elif kernel.by_channel:
