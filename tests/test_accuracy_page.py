@@ -162,10 +162,28 @@ def test_a_denoising_row_says_its_steps_and_goal() -> None:
     denoising = importlib.import_module("denoising")
     said = denoising.table({"results": [row]}).splitlines()[-1]
     assert (
-        said == "| 8x | uniform | any4 | gradual | 2,000 | 30.43 dB | 30.10 dB | -0.33 +- 0.05 | 30.20 dB |"
+        said
+        == "| 8x | uniform | any4 | gradual | 2,000 | 1 | 30.43 dB | 30.10 dB | -0.33 +- 0.05 | 30.20 dB |"
     )
     assert denoising.steps([[0, 2000], [750, 2000]]) == "2,000"
     assert denoising.steps([[0, 2000], [750, 1000]]) == "1,000, up to 750 at the rates of 2,000"
+
+
+def test_of_two_views_the_teacher_gives_the_mean() -> None:
+    """The second view is turned, and so is its answer: where a network treats all directions alike, both are one."""
+    denoising = importlib.import_module("denoising")
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 1, 5, 5, generator=draw)
+    torch.testing.assert_close(denoising.turned(denoising.turned(x)), x)
+    assert not torch.equal(denoising.turned(x), x)
+    kernel = torch.randn(1, 1, 3, 3, generator=draw)
+    network = torch.nn.Conv2d(1, 1, 3, padding=1, bias=False)
+    for weight, alike in ((kernel, False), (kernel + denoising.turned(kernel), True)):
+        network.weight.data = weight
+        one, two = (denoising.taught(network, x, views).detach() for views in (1, 2))
+        assert torch.allclose(one, two, atol=1e-6) == alike
+        other = torch.nn.functional.conv2d(x, denoising.turned(weight), padding=1)
+        torch.testing.assert_close(two, (one + other) / 2)
 
 
 def test_a_crop_lies_in_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
