@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 import random
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from pconv.codegen import generate
 from pconv.lower import lower
 from pconv.lower.choice import Choice
 from pconv.lower.schedule import layer_cycles, schedules
-from pconv.runtime import Engine, load
+from pconv.runtime import load
 from pconv.targets import Target
 from pconv.targets.target import Costs
 
@@ -179,8 +178,8 @@ def measure(target: Target, path: Path, only: str, again: bool = False, rounds: 
         copies = [replace(case, name=f"v{i}") for i in range(len(names))]
         library = build(generate(lower(network(copies), target, pick=pick)))
         with timing.alone(), load(library, threads=1) as engine:
-            runs = [layer_times(engine) for _ in range(rounds)]
-        times = {way: round(min(run[f"v{i}"] for run in runs), 5) for i, way in enumerate(names)}
+            runs = [engine.report(runs=1) for _ in range(rounds)]
+        times = {way: round(min(run.layer_ms(f"v{i}") for run in runs), 5) for i, way in enumerate(names)}
         document["layers"][name] = dict(sorted(times.items(), key=lambda item: item[1]))
         document["target"] = {
             "name": target.name,
@@ -192,14 +191,6 @@ def measure(target: Target, path: Path, only: str, again: bool = False, rounds: 
         )
         path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         print(f"{name}: {len(names)} schedules, from {min(times.values()):.3f} ms on", flush=True)
-
-
-def layer_times(engine: Engine) -> Counter[str]:
-    """Run a network once, and return what each layer took, all its steps. Units: milliseconds."""
-    times: Counter[str] = Counter()
-    for step in engine.report(runs=1).layers:
-        times[step.name.partition(":")[0]] += step.ms
-    return times
 
 
 @dataclass(frozen=True)
