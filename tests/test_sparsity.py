@@ -202,6 +202,14 @@ def test_missing_and_reshaped_layers_are_found() -> None:
     assert SparsityMap.detect({"dense": np.ones((4, 4))}).verify({}) == []  # promises nothing
 
 
+def test_a_map_shows_in_a_line_what_is_kept() -> None:
+    weights = np.zeros((4, 2, 3, 3))
+    found = SparsityMap.detect({"none": weights, "dense": np.ones((3, 4)), "few": np.eye(4)})
+    assert repr(found) == "<SparsityMap of 3 layers: 6.25x>"
+    assert repr(found.layers["few"]) == "<LayerSparsity 4x4: 4.00x>"
+    assert repr(SparsityMap.detect({"none": weights})) == "<SparsityMap of 1 layer: infx>"
+
+
 def test_statistics_are_json() -> None:
     statistics = SparsityMap.detect({"conv": pruned(16, 12, 4, group=4), "fc": np.eye(4)}).statistics()
     json.dumps(statistics)

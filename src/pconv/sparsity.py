@@ -86,6 +86,9 @@ class LayerSparsity:
             return NotImplemented
         return self.shape == other.shape and np.array_equal(self.bits, other.bits)
 
+    def __repr__(self) -> str:
+        return f"<LayerSparsity {'x'.join(map(str, self.shape))}: {self.compression_rate:.2f}x>"
+
     @property
     def kernel_elems(self) -> int:
         """Count the weights of one dense kernel."""
@@ -163,6 +166,11 @@ class SparsityMap:
 
     layers: dict[str, LayerSparsity]
 
+    def __repr__(self) -> str:
+        total, kept = self._elems()
+        layers = f"{len(self.layers)} layer{'s' * (len(self.layers) != 1)}"
+        return f"<SparsityMap of {layers}: {total / kept if kept else math.inf:.2f}x>"
+
     @classmethod
     def detect(cls, weights: Mapping[str, NDArray[Any]]) -> "SparsityMap":
         """Read the sparsity off the zeros of each layer's weights (or of boolean masks)."""
@@ -208,10 +216,8 @@ class SparsityMap:
 
     def statistics(self) -> dict[str, Any]:
         """Summarise every layer and the whole, ready for JSON (a rate is None when nothing is kept)."""
-        total = sum(layer.total_elems for layer in self.layers.values())
-        kept = sum(layer.kept_elems for layer in self.layers.values())
         return {
-            **_amounts(total, kept),
+            **_amounts(*self._elems()),
             "layers": {
                 name: {
                     **_amounts(layer.total_elems, layer.kept_elems),
@@ -226,6 +232,11 @@ class SparsityMap:
                 for name, layer in self.layers.items()
             },
         }
+
+    def _elems(self) -> tuple[int, int]:
+        """Count all weights, and the kept ones."""
+        layers = self.layers.values()
+        return sum(layer.total_elems for layer in layers), sum(layer.kept_elems for layer in layers)
 
     def to_json(self) -> str:
         """Write the map as text: per layer the shape, and its bits packed, deflated, in base64."""
