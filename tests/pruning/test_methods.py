@@ -101,6 +101,13 @@ def test_states_of_something_else_are_refused(network) -> None:
         prune(network(), RECIPE).load_state_dict({**state, "format": 9})
 
 
+def test_what_is_no_module_is_refused() -> None:
+    with pytest.raises(
+        ModelError, match=r"module: a str; allowed is a torch\.nn\.Module\. `pconv prune` prunes"
+    ):
+        prune("model.onnx", RECIPE)
+
+
 def test_unknown_methods_and_options_are_refused(module) -> None:
     with pytest.raises(
         RecipeError, match=r"recipe: a str; allowed is a pconv\.Recipe\. Recipe\.load\(path\)"

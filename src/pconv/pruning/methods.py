@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from pconv.errors import RecipeError, did_you_mean
+from pconv.errors import ModelError, RecipeError, did_you_mean
 from pconv.recipe import Recipe
 
 from .admm import AdmmPruner
@@ -46,8 +46,12 @@ def prune(
     `steps` is how many optimiser steps you plan; `options` are those of the method's class in `pconv.pruning`.
 
     Raises: RecipeError for an unknown method or option, or when the recipe does not fit the module; ModelError when
-    its weights cannot be pruned.
+    it is no module, or its weights cannot be pruned.
     """
+    if not isinstance(module, nn.Module):
+        raise ModelError(
+            f"module: a {type(module).__name__}; allowed is a torch.nn.Module. `pconv prune` prunes an ONNX file."
+        )
     if not isinstance(recipe, Recipe | None):
         raise RecipeError(
             f"recipe: a {type(recipe).__name__}; allowed is a pconv.Recipe. Recipe.load(path) reads a file."
