@@ -14,6 +14,7 @@ import pytest
 from graph.models import make, node, normalise, rand
 from loading import read_loading
 from pconv import targets, toolchain
+from pconv.build import NATIVE
 from pconv.cache import Cache
 from pconv.codegen import Program, generate
 from pconv.deploy import Exported, write_folder
@@ -344,12 +345,20 @@ def test_names() -> None:
     assert identifier("ResNet-18 (v1.5)") == "resnet_18_v1_5"
     assert identifier("3d") == "model_3d"
     assert identifier("test") == "model_test"  # a target of CMake's own
+    assert identifier("Int32") == "model_int32"  # a type of Swift's
     assert class_name("resnet_18_v1_5") == "Resnet18V15"
     for bad in ("", "--", "pconv", "Pool"):
         with pytest.raises(
             BuildError, match=r"no name for a C library; allowed letters and digits\. Use --name\."
         ):
             identifier(bad)
+
+
+def test_no_header_is_hidden_that_the_sources_include() -> None:
+    texts = [path.read_text() for path in NATIVE.rglob("*.[ch]")]
+    headers = {name for text in texts for name in re.findall(r"^ *# *include <(\w+)\.h>", text, re.MULTILINE)}
+    assert {"string", "stdint", "pthread"} < headers
+    assert {identifier(name) for name in headers} == {f"model_{name}" for name in headers}
 
 
 def test_renames_reach_every_kernel(make_program: Maker) -> None:

@@ -14,13 +14,26 @@ from pconv.errors import BuildError
 _HEADER = NATIVE / "pconv.h"
 _PREFIXES = ("pconv", "pool", "sharing")
 _OURS = re.compile(rf"\b(?:{'|'.join(_PREFIXES)})_\w+")
-_TAKEN = {"all", "clean", "depend", "edit_cache", "help", "install", "package", "rebuild_cache", "test"}
+_TARGETS = "all clean depend edit_cache help install package rebuild_cache test"
 """What CMake and its generators call targets of their own."""
+_TYPES = "array char error float float_array int int32 long self string system"
+"""What the wrappers call types of Kotlin and Swift, which a class of that name would hide."""
+_HEADERS = """
+    aio alloca assert byteswap complex cpuid ctype dirent dlfcn elf endian errno error execinfo fcntl features fenv
+    float fnmatch ftw getopt glob grp iconv inttypes iso646 jni langinfo libgen limits link locale malloc math memory
+    mqueue netdb paths poll pthread pwd regex resolv sched search semaphore setjmp signal spawn stdalign stdarg
+    stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string strings syscall syslog tar termios tgmath threads
+    time uchar ucontext unistd utime values wait wchar wctype wordexp
+"""
+"""Headers of C and of Linux, which one of that name in include/ would hide from a whole program."""
+_TAKEN = frozenset(f"{_TARGETS} {_TYPES} {_HEADERS}".split())
 _FUNCTION = re.compile(r"^PCONV_API [^;]*?\b(pconv_\w+)\([^;]*;", re.MULTILINE)
 
 
 def identifier(name: str) -> str:
     """Make a model's name a prefix for C, and a target for CMake: letters, digits, underscores, a letter in front.
+
+    What C, CMake, Kotlin or Swift would take for something of their own is a model_, as is what begins with a digit.
 
     Raises: BuildError when nothing of it is left, or it is a prefix of the run time's own.
     """
