@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -31,9 +32,9 @@ def load_weights(name: str, module: nn.Module, weights: str | Path | Mapping[str
     except RuntimeError as error:
         reasons = [line.strip() for line in str(error).splitlines()[1:]]
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-        reason = reasons[0] if len(reasons[0]) < 200 else reasons[0][:200] + "..."
+        reason = shorten(reasons[0].rstrip("."), 200, placeholder=" ...")
         raise ModelError(
-            f"{name}: the weights do not fit: {reason}{more} Check the network's name and num_classes."
+            f"{name}: the weights do not fit: {reason}{more}; check the network's name and num_classes."
         ) from error
 
 
