@@ -43,6 +43,8 @@ def test_shapes() -> None:
     assert options.shapes(["x=1,3,4,4", "y=1,2"]) == {"x": (1, 3, 4, 4), "y": (1, 2)}
     with pytest.raises(PconvError, match=r"--input 1,3: allowed NAME=N,C,H,W"):
         options.shapes(["1,3"])
+    with pytest.raises(PconvError, match=r"--input x=1,4: x has another value already; allowed one each"):
+        options.shapes(["x=1,3", "y=1,4", "x=1,3", "x=1,4"])
 
 
 def test_thread_counts() -> None:

@@ -151,6 +151,8 @@ def test_not_a_model(tmp_path):
     says(tmp_path / "a", "the file is empty")
     (tmp_path / "a").write_bytes(b"PK\x03\x04 this is a zip")
     says(tmp_path / "a", "not an ONNX model, or cut off")
+    (tmp_path / "a").write_bytes(b"\x7fELF\x02\x01\x01")
+    says(tmp_path / "a", "this is a compiled model; allowed is the ONNX file it came from")
     (tmp_path / "a").write_bytes(b"\x08\x08")
     says(tmp_path / "a", "it has no nodes: not an ONNX model, or cut off")
     says(onnx.ModelProto(), "the ModelProto: it has no nodes")

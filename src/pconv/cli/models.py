@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pconv.cli.console import Tracker
 from pconv.errors import ModelError, did_you_mean
+from pconv.files import COMPILED_BEGINNINGS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +22,6 @@ Shapes = Mapping[str, tuple[int, ...]] | None
 """The shapes of inputs that a file leaves open, by name."""
 
 COMPILED_SUFFIXES = (".so", ".dylib", ".pcl")
-COMPILED_BEGINNINGS = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"PCONVCL")
 
 
 @dataclass(frozen=True)

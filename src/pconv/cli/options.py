@@ -272,17 +272,19 @@ def pairs(
 ) -> dict[str, Value] | None:
     """Read NAME=VALUE as often as an option was given; None when it was not.
 
-    Raises: PconvError when a text has another form.
+    Raises: PconvError when a text has another form, or a name two values.
     """
-    found = {}
+    found: dict[str, Value] = {}
     for text in texts or ():
         name, _, value = text.rpartition("=")
         try:
-            found[name] = read(value)
+            read_value = read(value)
         except ValueError:
             name = ""
         if not name:
             raise PconvError(f"{option} {text}: allowed {form}.")
+        if found.setdefault(name, read_value) != read_value:
+            raise PconvError(f"{option} {text}: {name} has another value already; allowed one each.")
     return found or None
 
 

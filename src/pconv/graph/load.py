@@ -13,6 +13,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
 from ..errors import ModelError
+from ..files import COMPILED_BEGINNINGS
 from .reason import reason
 from .shapes import Inputs, set_shapes
 
@@ -67,6 +68,10 @@ def _from_path(path: Path) -> ir.Model:
         raise ModelError(f"{path}: cannot be read ({error.strerror}).") from error
     if not data:
         raise ModelError(f"{path}: the file is empty. Export the model again.")
+    if data.startswith(COMPILED_BEGINNINGS):
+        raise ModelError(
+            f"{path}: this is a compiled model; allowed is the ONNX file it came from. pconv.load opens it."
+        )
     try:
         proto = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf raises several kinds, by its implementation
