@@ -206,7 +206,7 @@ def test_a_killed_fine_tuning_goes_on_where_it_stood(
     torch.manual_seed(0)
     dense = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3, padding=1), torch.nn.Conv2d(8, 1, 3, padding=1))
     dense.requires_grad_(False)
-    pictures, options = [torch.rand(1, 1, 70, 80)], SimpleNamespace(steps=6, lr=1e-2)
+    pictures, options = [torch.rand(1, 1, 70, 80)], SimpleNamespace(steps=6, lr=1e-2, views=2)
 
     def tune(name: str, track: Any) -> tuple[Any, Any]:
         module = copy.deepcopy(dense).requires_grad_(True)
