@@ -55,7 +55,7 @@ SCALES = 1.0, 0.7, 0.5
 CALIBRATION_CROPS = 128
 WARM_UP = 0.05
 SAVE_EVERY = 250
-VIEWS = (1, 2)
+VIEWS = {1: "", 2: "-two-views"}
 CPU = torch.device("cpu")
 
 
@@ -80,6 +80,9 @@ CASES = {
         for spread in RATES
     )
 }
+
+
+ALL_CASES = list(map("".join, product(CASES, METHODS.values(), VIEWS.values())))
 
 
 def training_pictures() -> list[Tensor]:
@@ -141,7 +144,7 @@ def measure(case: Spread, options: argparse.Namespace) -> dict[str, Any]:
         pruner = pconv.prune(module, method="keep", steps=options.steps, sparsity=zeros)
     else:
         pruner = pconv.prune(module, recipe, method=options.method, steps=options.steps)
-    kept = options.work / f"{case.name}{METHODS[options.method]}.pt"
+    kept = options.work / f"{case.name}{METHODS[options.method]}{VIEWS[options.views]}.pt"
     with console.progress(kept.stem) as track:
         history = fine_tune(module, dense, pruner, pictures, draw, options, kept, track)
     sparsity = pruner.finish()
@@ -281,11 +284,12 @@ def main() -> None:
         accuracy_page.write(page, options.output)
         return
     for name in options.cases:
-        row = {"case": f"{name}{METHODS[options.method]}", **measure(CASES[name], options)}
+        named = f"{name}{METHODS[options.method]}{VIEWS[options.views]}"
+        row = {"case": named, **measure(CASES[name], options)}
         said = row["photographs"]
         print(f"{row['case']}: photographs {said['pruned']:.3f} dB of {said['dense']:.3f}", flush=True)
         if not options.validate:
-            accuracy_page.add(options.output, row, map("".join, product(CASES, METHODS.values())))
+            accuracy_page.add(options.output, row, ALL_CASES)
             print(f"{row['case']}: Set12 {row['pruned']:.3f} dB of {row['dense']:.3f}", flush=True)
 
 
