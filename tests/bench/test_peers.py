@@ -123,6 +123,28 @@ def test_a_converter_that_writes_over_its_input_leaves_the_model_as_it_is(
     assert {path.name for path in tmp_path.iterdir()} == set(made), "the copy is not kept"
 
 
+def test_a_converter_that_runs_out_of_memory_is_said_to(tmp_path: Path) -> None:
+    with pytest.raises(PconvError, match="the conversion failed: SIGKILL ended it, as where memory runs out"):
+        base.run_converter(["sh", "-c", "echo fine so far; kill -9 $$"], tmp_path, "model.bin")
+
+
+def test_tflite_goes_on_from_what_its_converter_saved(
+    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+
+    def killed_once(command: list[str | Path], cwd: Path, **_: object) -> subprocess.CompletedProcess[str]:
+        commands.append([str(word) for word in command])
+        (cwd / ("saved_model.pb" if len(commands) == 1 else "model_float32.tflite")).touch()
+        return subprocess.CompletedProcess(command, -9 if len(commands) == 1 else 0, "")
+
+    monkeypatch.setattr(base.subprocess, "run", killed_once)
+    peers.get("tflite").convert(network, tmp_path)  # type: ignore[attr-defined]
+    assert [command[1] for command in commands] == ["-m", "-c"] and commands[0][0] == commands[1][0]
+    compile(commands[1][2], "the second", "exec")
+    assert [path.name for path in tmp_path.iterdir()] == ["model_float32.tflite"]
+
+
 def test_inputs_are_converted_once() -> None:
     seen: list[Any] = []
     call = base.keeping_last(lambda inputs: seen.append(inputs) or len(seen), lambda fed: [np.full(1, fed)])

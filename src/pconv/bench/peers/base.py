@@ -6,6 +6,7 @@ peer's version and its own file here, so that only the first run waits for it.
 
 import hashlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -128,7 +129,7 @@ def keeping_last(convert: Callable[[Inputs], Any], run: Callable[[Any], Outputs]
 def run_converter(command: Sequence[str | Path], folder: Path, *made: str) -> None:
     """Run a conversion in `folder`, and delete all that it leaves there but the files `made`.
 
-    Raises: PconvError with the last line that the converter said, when it fails or makes no such files.
+    Raises: PconvError when it fails or makes no such files, with the signal that ended it or the last line it said.
     """
     done = subprocess.run(
         command,
@@ -140,9 +141,16 @@ def run_converter(command: Sequence[str | Path], folder: Path, *made: str) -> No
         errors="replace",
     )
     if done.returncode or not all((folder / name).is_file() for name in made):
-        said = (done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1][:200]
-        raise PconvError(f"the conversion failed: {said}")
+        raise PconvError(f"the conversion failed: {_said(done)}")
     keep_only(folder, *made)
+
+
+def _said(done: subprocess.CompletedProcess[str]) -> str:
+    """Name what ended a converter."""
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        return f"{name} ended it" + (", as where memory runs out" if name == "SIGKILL" else "")
+    return (done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1][:200]
 
 
 def put_copy(path: Path, folder: Path) -> str:

@@ -7,8 +7,16 @@ import numpy as np
 
 from pconv.bench.peers.base import Call, ConvertingPeer, Inputs, keeping_last, put_copy, run_converter
 from pconv.bench.peers.environment import Environment
+from pconv.errors import PconvError
 
 _FILE = "model_float32.tflite"
+_SAVED = "saved_model.pb"
+
+# What onnx2tf does last, for a process that holds nothing else.
+_FROM_SAVED = f"""\
+import pathlib, tensorflow as tf
+pathlib.Path("{_FILE}").write_bytes(tf.lite.TFLiteConverter.from_saved_model(".").convert())
+"""
 
 # onnx2tf would download these images; whatever they show, only its own checks look at them.
 _IMAGES = "calibration_image_sample_data_20x128x128x3_float32.npy"
@@ -58,7 +66,13 @@ class TfLite(ConvertingPeer):
             ".",
             "-n",
         ]
-        run_converter(command, folder, _FILE)
+        try:
+            run_converter(command, folder, _FILE)
+        except PconvError:
+            # By the time it goes on from there, onnx2tf has many copies of the weights: of VGG-16's, over 20 GB.
+            if not (folder / _SAVED).is_file():
+                raise
+            run_converter([self.converter.interpreter, "-c", _FROM_SAVED], folder, _FILE)
 
 
 def _channels_last(x: np.ndarray) -> np.ndarray:
