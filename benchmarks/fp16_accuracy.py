@@ -21,7 +21,8 @@ from aarch64 import tables
 from pconv import graph, targets, zoo
 from pconv.build import build_executable
 from pconv.codegen import generate
-from pconv.demo.data import cifar10, find_folder
+from pconv.demo.cifar import cifar10
+from pconv.demo.data import find_folder
 from pconv.lower import lower
 
 RESULTS = pages.RESULTS / "fp16_accuracy.json"

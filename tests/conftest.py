@@ -18,6 +18,8 @@ settings.register_profile("pconv", deadline=None)
 settings.load_profile("pconv")
 
 DATA = Path(os.environ.get("PCONV_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+if DATA.is_dir():
+    os.environ["PCONV_DATA"] = str(DATA)
 
 ROWS, COLUMNS = 64, 32
 

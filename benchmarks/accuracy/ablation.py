@@ -31,6 +31,7 @@ from torch import nn
 
 from pconv import zoo
 from pconv.bench import machine
+from pconv.demo.cifar import cifar_folder
 from pconv.demo.data import find_folder
 from pconv.pruning import post_train, spread_rates
 from pconv.training import default_settings, train
@@ -126,7 +127,7 @@ def _tune(case: Case, task: Classification) -> dict[str, Any]:
     network, weights = WEIGHTS[NETWORK]
     with TemporaryDirectory() as folder:
         result = train(
-            find_folder("cifar10"),
+            cifar_folder(),
             network,
             Path(folder) / "run",
             weights=find_folder(weights.parts[0]) / weights,
@@ -139,7 +140,7 @@ def _tune(case: Case, task: Classification) -> dict[str, Any]:
             ),
         )  # fmt: skip
         assert result is not None and result.change is not None
-        scored = trained.compiled(result, find_folder("cifar10"))
+        scored = trained.compiled(result, cifar_folder())
     return {
         "compression_rate": result.compression_rate,
         "seconds": result.seconds,

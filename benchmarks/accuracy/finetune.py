@@ -32,7 +32,8 @@ from post_training import WEIGHTS
 
 import pconv
 from pconv import zoo
-from pconv.demo.data import cifar10, find_folder
+from pconv.demo.cifar import cifar10, cifar_folder
+from pconv.demo.data import find_folder
 from pconv.pruning import Curve, sensitivity, spread_rates
 from pconv.training import Teacher, default_settings
 
@@ -106,7 +107,7 @@ def run_case(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Fine-tune one network at one rate; the linear layer stays dense, as in the other tables."""
     case = CASES[name]
     model, weights = WEIGHTS[case.network]
-    data = find_folder("cifar10")
+    data = cifar_folder()
     folder = arguments.work / f"{name}{METHODS[arguments.method]}"
     settings = default_settings(
         tuning=True,

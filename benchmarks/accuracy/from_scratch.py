@@ -22,7 +22,7 @@ import torch
 import trained
 
 import pconv
-from pconv.demo.data import find_folder
+from pconv.demo.cifar import cifar_folder
 from pconv.training import Result, Teacher, default_settings
 from pconv.training.result import WEIGHTS
 
@@ -77,7 +77,7 @@ def case(network: str, patterns: str = DENSE, rate: float = 1.0) -> str:
 
 def measure_dense(network: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train a network without zeros, from new weights."""
-    name, data = case(network), find_folder("cifar10")
+    name, data = case(network), cifar_folder()
     settings = default_settings(
         tuning=False, distill=False, epochs=options.dense_epochs, lr=options.dense_lr, **_settings(options)
     )
@@ -92,7 +92,7 @@ def measure_dense(network: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def measure_pruned(network: str, rate: float, options: argparse.Namespace) -> dict[str, Any]:
     """Prune the network that `measure_dense` trained; its outputs teach."""
-    name, data = case(network, options.patterns, rate), find_folder("cifar10")
+    name, data = case(network, options.patterns, rate), cifar_folder()
     dense = options.work / case(network) / WEIGHTS
     recipe = pconv.Recipe(options.patterns, rate, rate_1x1=1.0, exclude=(LINEAR[network],))
     given = _settings(options) | {"optimiser": options.optimiser, "lr": options.lr}

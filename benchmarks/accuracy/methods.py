@@ -20,7 +20,7 @@ import trained
 from post_training import WEIGHTS
 
 from pconv import Recipe
-from pconv.demo.data import find_folder
+from pconv.demo.cifar import cifar_folder
 from pconv.training import default_settings
 
 RESULTS = accuracy_page.RESULTS / "accuracy_methods.json"
@@ -44,7 +44,7 @@ def case(method: str, rate: float) -> str:
 
 def run(method: str, rate: float, lr: float, options: argparse.Namespace) -> dict[str, Any]:
     """Train once, and return everything that was measured."""
-    data = find_folder("cifar10")
+    data = cifar_folder()
     model, weights = WEIGHTS[NETWORK]
     name = f"{case(method, rate)}-lr{lr:g}"
     result = trained.run(

@@ -34,7 +34,8 @@ import pconv
 from pconv import Recipe, zoo
 from pconv.bench import machine
 from pconv.cli import console
-from pconv.demo.data import Images, cifar10, find_folder
+from pconv.demo.cifar import cifar10
+from pconv.demo.data import Images, find_folder
 from pconv.graph import load
 from pconv.graph.prune import layer_weights, save, write_sparsity
 from pconv.pruning import mirror_and_shift, post_train

@@ -5,7 +5,7 @@ from typing import Any
 
 import pconv
 from pconv.cli import console
-from pconv.demo.data import cifar10
+from pconv.demo.cifar import cifar10
 from pconv.demo.train import accuracy
 from pconv.graph import load
 from pconv.graph.prune import read_sparsity

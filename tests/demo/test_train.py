@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pconv import Recipe, prune, zoo
-from pconv.demo import data, train
+from pconv.demo import cifar, data, train
 
 pytestmark = pytest.mark.torch
 
@@ -110,5 +110,5 @@ def test_accuracy_takes_modules_and_functions(images: data.Images) -> None:
 def test_published_weights_on_published_images(data_folder: Path) -> None:
     """All ten thousand images are scored in tests/e2e, compiled: 91.73 %."""
     model = zoo.create("resnet20_cifar", weights=data_folder / "cifar10_resnets" / "resnet20.pth")
-    test = data._cifar_images(*data._cifar_part(data_folder / "cifar10" / "test.npz"))
+    test = cifar._images(*cifar._read_compact(data_folder / "cifar10" / "test.npz"))
     assert train.accuracy(model, test.part(slice(0, 2000))) == 1825 / 2000

@@ -6,7 +6,7 @@ import pytest
 
 import pconv
 from pconv import zoo
-from pconv.demo.data import cifar10
+from pconv.demo.cifar import cifar10
 from pconv.demo.train import accuracy
 from pconv.graph import load
 from pconv.graph.post_training import prune_calibrated

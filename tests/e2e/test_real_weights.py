@@ -8,7 +8,7 @@ import torch
 
 import pconv
 from pconv import zoo
-from pconv.demo.data import cifar10
+from pconv.demo.cifar import cifar10
 
 from .conftest import Judge, draw, rel_err
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from pconv.demo.cifar import BATCHES
 from pconv.errors import ModelError, PconvError
 from pconv.training import data as room
 from pconv.training.augment import centre_crop, crop_and_flip, random_resized_crop
 from pconv.training.data import Draw, Parts, find, hub, in_order, open_data, plan_epoch
-from pconv.training.data.cifar import BATCHES
 from pconv.training.data.parts import hold_out
 from pconv.training.distributed import ALONE, Ranks
 

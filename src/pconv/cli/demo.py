@@ -38,7 +38,8 @@ def demo(
     dataset: Annotated[
         Dataset,
         typer.Option(
-            help="digits comes with scikit-learn and takes about a minute; cifar10 is read from PCONV_DATA."
+            help="digits comes with scikit-learn and takes about a minute; cifar10 is read from the folder that "
+            "PCONV_DATA names (cifar-10-batches-py/ there), beside cifar10_resnets/resnet20.pth."
         ),
     ] = Dataset.digits,
     output: Annotated[

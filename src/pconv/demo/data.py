@@ -1,10 +1,9 @@
-"""Images to learn from and be scored on: digits that come with scikit-learn, and CIFAR-10 from a folder."""
+"""Images to learn from and be scored on; digits, which come with scikit-learn."""
 
 from __future__ import annotations
 
 import os
-import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,11 +14,8 @@ from numpy.typing import NDArray
 from pconv.errors import ModelError, PconvError
 
 Floats = NDArray[np.float32]
-Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 DIGITS_TEST = 450
-CIFAR_PARTS = 5
-CIFAR_HELD_OUT = 5000
 
 
 @dataclass(frozen=True)
@@ -118,73 +114,16 @@ def enlarge(pixels: NDArray[np.floating]) -> NDArray[np.floating]:
     return pixels
 
 
-def cifar10(folder: str | Path | None = None) -> Dataset:
-    """Read CIFAR-10 from `folder`/cifar10 (by default, where `find_folder` finds it).
-
-    The last 5,000 training pictures are held out.
-
-    Raises: ModelError when the folder or a file is missing or broken.
-    """
-    home = (Path(folder) if folder is not None else find_folder("cifar10")) / "cifar10"
-    parts = [_cifar_part(home / f"train_{i + 1}.npz") for i in range(CIFAR_PARTS)]
-    return divide_cifar(parts, _cifar_part(home / "test.npz"))
-
-
-def divide_cifar(parts: Sequence[Labelled], test: Labelled) -> Dataset:
-    """Make a dataset of CIFAR's files: the last 5,000 training pictures are held out (a tenth of fewer).
-
-    Shapes: each pixels [n, 3, 32, 32] uint8 and labels [n].
-    """
-    train = _cifar_images(
-        np.concatenate([pixels for pixels, _ in parts]), np.concatenate([labels for _, labels in parts])
-    )
-    cut = len(train) - min(CIFAR_HELD_OUT, len(train) // 10)
-    return Dataset(
-        "cifar10", train.part(slice(None, cut)), train.part(slice(cut, None)), _cifar_images(*test), 10
-    )
-
-
-def find_folder(holding: str) -> Path:
-    """Find the folder of real data that holds `holding`: PCONV_DATA, else ../shared/data.
+def find_folder(*names: str) -> Path:
+    """Find the folder of real data that holds a folder of one of these names: what PCONV_DATA says.
 
     Raises: ModelError when there is none.
     """
     named = os.environ.get("PCONV_DATA")
-    repository = Path(__file__).resolve().parents[3]
-    places = (
-        [Path(named)] if named else [base.parent / "shared" / "data" for base in (Path.cwd(), repository)]
-    )
-    for place in places:
-        if (place / holding).is_dir():
-            return place
+    if named and any((Path(named) / name).is_dir() for name in names):
+        return Path(named)
+    where = f"no such folder in {named}" if named else "PCONV_DATA is not set"
     raise ModelError(
-        f"{holding}: no such folder in {places[0]}; set PCONV_DATA to a folder that holds {holding}/ "
+        f"{names[0]}: {where}; set it to a folder that holds {' or '.join(f'{name}/' for name in names)}, "
         "or use the digits, which need no files."
     )
-
-
-def decode_cifar(delta: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Undo the files' differences between neighbours and between channels, modulo 256.
-
-    Shapes: [3, n, 32, 32] -> [n, 3, 32, 32] in the order red, green, blue.
-    """
-    pixels = np.cumsum(np.cumsum(delta, -1, dtype=np.uint8), -2, dtype=np.uint8)
-    pixels[0] += pixels[1]
-    pixels[2] += pixels[1]
-    return pixels.swapaxes(0, 1)
-
-
-def _cifar_part(path: Path) -> Labelled:
-    try:
-        with np.load(path) as file:
-            return decode_cifar(file["delta"]), file["labels"].astype(np.int64)
-    except OSError as error:
-        raise ModelError(f"cifar10: cannot read {path}: {error.strerror or error}.") from error
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ModelError(f"cifar10: {path} is not one of the data's .npz files; copy it again.") from error
-
-
-def _cifar_images(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Images:
-    mean = np.array([0.485, 0.456, 0.406], np.float32)
-    std = np.array([0.229, 0.224, 0.225], np.float32)
-    return Images(np.ascontiguousarray(pixels), labels, mean, std)

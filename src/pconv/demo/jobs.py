@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from pconv import zoo
-from pconv.demo.data import Dataset, Images, cifar10, digits, find_folder
+from pconv.demo.cifar import cifar10
+from pconv.demo.data import Dataset, Images, digits, find_folder
 from pconv.demo.net import DigitsNet
 from pconv.demo.train import fit
 from pconv.errors import PconvError
