@@ -101,8 +101,8 @@ def render(document: dict[str, Any]) -> str:
     said = document["machine"]
     least = min(len(one["samples_ms"]) for one in document["recipes"])
     return (
-        f"{table}\n\n{said['cpu']}, {said['os']}, pconv {said['versions']['pconv']}; 1 thread, batch 1; medians, "
-        f"of at least {least} runs for what was measured."
+        f"{table}\n\n{said['cpu']}, {machine.system(said)}, pconv {said['versions']['pconv']}; 1 thread, batch 1; "
+        f"medians, of at least {least} runs for what was measured."
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pages
 from pconv import units
+from pconv.bench.machine import system
 from pconv.bench.peers import PEERS
 
 RESULTS = pages.RESULTS
@@ -283,6 +284,6 @@ def _machine_line(machine: Record) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     # The FMA peak is measured anew for each network, and shown with its layers.
     return (
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['os']}; {versions}; "
+        f"{machine['cpu']}, {machine['cores']} cores, {system(machine)}; {versions}; "
         f"pconv built with {machine.get('compiler')}."
     )

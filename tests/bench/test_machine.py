@@ -16,7 +16,13 @@ def test_record_says_what_a_number_needs() -> None:
 
 def test_line_is_for_people() -> None:
     line = machine.line(
-        {"cpu": "A CPU", "cores": 2, "os": "Linux 6", "versions": {"pconv": "1"}, "fma_peak_gflops": 99.6}
+        {
+            "cpu": "A CPU",
+            "cores": 2,
+            "os": "Linux 6.18.44-a-builds-name",
+            "versions": {"pconv": "1"},
+            "fma_peak_gflops": 99.6,
+        }
     )
-    assert line == "A CPU · 2 cores · Linux 6 · pconv 1 · FMA peak 100 GFLOP/s, 1 thread"
+    assert line == "A CPU · 2 cores · Linux 6.18 · pconv 1 · FMA peak 100 GFLOP/s, 1 thread"
     assert machine.line({}) == "unknown processor · ? cores"

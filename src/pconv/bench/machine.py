@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -61,13 +62,19 @@ def versions(packages: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+def system(machine: Mapping[str, Any]) -> str:
+    """Name a record's operating system and its version; what follows in a kernel's release is its builder's."""
+    found = re.match(r"\S+( \d+(\.\d+)?)?", str(machine.get("os", "")))
+    return found[0] if found else ""
+
+
 def line(machine: Mapping[str, Any]) -> str:
     """Say the record in one line for people."""
     known, cores = machine.get("versions", {}), machine.get("cores", "?")
     parts = [
         str(machine.get("cpu", "unknown processor")),
         f"{cores} core" + "s" * (cores != 1),
-        str(machine.get("os", "")),
+        system(machine),
         ", ".join(f"{name} {version}" for name, version in known.items()),
     ]
     if peak := machine.get("fma_peak_gflops"):
