@@ -247,6 +247,13 @@ def test_named_compiler_is_missing(
     )
 
 
+def test_an_archiver_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(
+        BuildError, match=r"^no-such-ar: it does not run \(No such file or directory\)\. Install it"
+    ):
+        call_compiler(("no-such-ar",), [], tmp_path / "model.a", tmp_path, Cache(tmp_path))
+
+
 def test_named_compiler_with_an_open_quote(make_program: Maker, tmp_path: Path) -> None:
     with pytest.raises(
         BuildError, match=r"compiler zig 'cc: No closing quotation; allowed a command as a shell"

@@ -50,6 +50,15 @@ def test_link_names_an_entry_twice(tmp_path: Path) -> None:
     assert names(cache) == ["k.so", "other.so"]
 
 
+def test_link_where_a_file_system_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    cache = Cache(tmp_path)
+    assert cache.link("other", put(cache, "k", b"one")).read_bytes() == b"one"
+
+
 def test_a_note_stays_as_long_as_its_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = Cache(tmp_path)
     cache.link("other", put(cache, "k", b"one"), "two\nlines")
@@ -114,11 +123,12 @@ def test_least_recently_used_entries_go(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_abandoned_builds_go(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
-    left = tmp_path / "build-crashed"
-    left.mkdir()
-    os.utime(left, (0, 0))
+    for left in (tmp_path / "build-crashed", tmp_path / "failed" / "build-refused"):
+        left.mkdir(parents=True)
+        os.utime(left, (0, 0))
     put(cache, "k", b"")
-    assert names(cache) == ["k.so"]
+    assert names(cache) == ["failed", "k.so"]
+    assert not list((tmp_path / "failed").iterdir())
 
 
 @given(st.integers(0, 10**6), st.sampled_from([("", 0), ("K", 10), ("m", 20), ("GiB", 30), (" MB", 20)]))
@@ -164,7 +174,14 @@ def test_full_disk(tmp_path: Path) -> None:
     assert names(cache) == []
 
 
+def test_what_fails_elsewhere_is_not_the_caches_fault(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="elsewhere"), Cache(tmp_path / "cache").scratch():
+        (tmp_path / "elsewhere").read_bytes()
+
+
 def test_directory_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(Cache(tmp_path), "planted", b"")
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     with pytest.raises(BuildError, match=r"the cache belongs to another user \(uid \d+\).*PCONV_CACHE"):
         put(Cache(tmp_path), "k", b"")
+    assert Cache(tmp_path).find("planted") is None, "what another user put there is not run"

@@ -270,6 +270,11 @@ def test_unknown_target(model: Path) -> None:
         pconv.compile(model, target="z80")
 
 
+def test_a_file_whose_reading_fails() -> None:
+    with pytest.raises(ModelError, match=r"^/proc/self/mem: .*Input/output error"):
+        compiler.compile_file("/proc/self/mem")
+
+
 def test_nothing_is_left_of_a_model_that_fails(tmp_path: Path, session_cache: Cache) -> None:
     path, before = tmp_path / "broken.onnx", set(session_cache.root.glob("*"))
     path.write_bytes(b"not a model")

@@ -11,7 +11,7 @@ import signal
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -284,14 +284,19 @@ def call_compiler(
 
     Raises: BuildError when it fails; the C text in `work` is kept then.
     """
-    done = subprocess.run(
-        [*command, *arguments],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        cwd=work,
-        env=toolchain.environment(cache.root / "zig", work / "zig"),
-    )
+    try:
+        done = subprocess.run(
+            [*command, *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd=work,
+            env=toolchain.environment(cache.root / "zig", work / "zig"),
+        )
+    except OSError as error:
+        raise BuildError(
+            f"{command[0]}: it does not run ({error.strerror}). Install it, or name another compiler in PCONV_CC."
+        ) from error
     if done.returncode == 0 and made.is_file():
         return made
     if done.returncode in _INTERRUPTED:
@@ -303,8 +308,11 @@ def call_compiler(
             f"{cache.root}: no space left on device. Free some, or name another directory in PCONV_CACHE."
         )
     kept = cache.root / "failed" / work.name
-    # Several files may fail at a time.
-    shutil.copytree(work, kept, ignore=shutil.ignore_patterns("zig", "*.o", "*.bin"), dirs_exist_ok=True)
+    # Several files may fail at a time, and what else is being compiled comes and goes.
+    with suppress(OSError):
+        shutil.copytree(
+            work, kept, ignore=shutil.ignore_patterns("zig", "*.o", "*.tmp", "*.bin"), dirs_exist_ok=True
+        )
     raise BuildError(
         f"{name or made.name}: {' '.join(command)} failed (exit code {done.returncode}): {said}. The C "
         f"text is kept in {kept}; try another compiler with PCONV_CC, or report this as a bug."

@@ -2,7 +2,8 @@
 
 A directory of files named KEY.so, and KEY.txt where there is a note on it; mode 0700, shared by all processes of one
 user: entries are renamed into place whole, so readers never see half of one and two writers of one key do no harm.
-Which of two equal entries stays does not matter. It also holds zig's own caches and, while a build runs, its files.
+Which of two equal entries stays does not matter. It also holds zig's own caches, records of tuning, while a build runs
+its files, and for a day those of one that failed; only the libraries count toward the limit.
 """
 
 import contextlib
@@ -39,9 +40,9 @@ class Cache:
         return self.root / f"{key}.so"
 
     def find(self, key: str) -> Path | None:
-        """Return the entry of `key` and note that it was used; None when there is none."""
+        """Return the entry of `key` and note that it was used; None when there is none of this user's."""
         path = self.path_for(key)
-        if not path.is_file():
+        if not path.is_file() or self.root.stat().st_uid != os.getuid():
             return None
         with contextlib.suppress(OSError):
             os.utime(path)
@@ -72,7 +73,10 @@ class Cache:
         with self.scratch() as work:
             alias = work / "alias"
             with self._writing():
-                os.link(entry, alias)
+                try:
+                    os.link(entry, alias)
+                except OSError:  # some file systems have no links
+                    shutil.copyfile(entry, alias)
                 if note:
                     (work / "note").write_text(note, "utf-8")
                     os.replace(work / "note", self._note_of(self.path_for(key)))
@@ -89,14 +93,17 @@ class Cache:
     def scratch(self) -> Iterator[Path]:
         """Give a private directory on the cache's file system; it is gone afterwards.
 
-        Raises: BuildError when the directory cannot be written.
+        Raises: BuildError when the directory cannot be written, also by what is done meanwhile.
         """
         with self._writing():
             self._prepare()
             work = Path(tempfile.mkdtemp(prefix="build-", dir=self.root))
         try:
-            with self._writing():
-                yield work
+            yield work
+        except OSError as error:
+            if error.filename is not None and not Path(os.fsdecode(error.filename)).is_relative_to(self.root):
+                raise
+            raise unwritable(self.root, error, _ADVICE) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
@@ -125,7 +132,7 @@ class Cache:
         """Delete the entries that were used longest ago until the rest fits PCONV_CACHE_LIMIT."""
         room = _limit_bytes()
         with contextlib.suppress(OSError):
-            for work in self.root.glob("build-*"):
+            for work in (*self.root.glob("build-*"), *self.root.glob("failed/*")):
                 if time.time() - work.stat().st_mtime > ABANDONED_AFTER_S:
                     shutil.rmtree(work, ignore_errors=True)
             kept = keep.stat().st_ino

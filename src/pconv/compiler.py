@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache as memoize
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +54,8 @@ def compile(
     target has it; inputs and outputs are float32 all the same. `cpu` and `dtype` may be several with commas between
     ("fp16,fp32"): the file holds them all, and the most demanding that the CPU can run is taken when it is opened.
     Layers named in `dense` ignore their zeros. A file that was compiled before comes from the cache; with `cache=False`
-    it is made anew. `tuned` is a file of `pconv tune`, by default what was tuned on this machine. `progress(what, done,
-    total)` is called as steps get done.
+    the model is lowered anew. `tuned` is a file of `pconv tune`, by default what was tuned on this machine.
+    `progress(what, done, total)` is called as steps get done.
 
     Raises: ModelError, UnsupportedError for the model; BuildError for the compiler and the cache;
     ArtefactError when `target` is not this machine's (use `compile_file`).
@@ -311,21 +312,31 @@ def _shortcut_key(
         return None
     digest = hashlib.sha256()
     before = b""
-    with open(model, "rb") as file:
-        while block := file.read(PIECE):
-            if b"location" in before + block[:8] or b"location" in block:
-                return None
-            digest.update(block)
-            before = block[-8:]
+    try:
+        with open(model, "rb") as file:
+            while block := file.read(PIECE):
+                if b"location" in before + block[:8] or b"location" in block:
+                    return None
+                digest.update(block)
+                before = block[-8:]
+    except OSError:
+        return None  # who reads the model next says what is wrong
     options: tuple[Any, ...] = (sorted(dense),)
     chosen = [target for target, _ in jobs]
     if chosen[0].arch != "opencl":
         compiler = toolchain.choose(cc, chosen[0])
         options += (compiler.version, compiler.command[1:])
     records = [(tuned.dumps(), tuned.missing) if tuned else "" for _, tuned in jobs]
-    said = (__version__, _own_sources(), chosen, Path(model).stem, records, *options)
+    said = (__version__, _own_sources(), _readers(), chosen, Path(model).stem, records, *options)
     digest.update(repr(said).encode())
     return digest.hexdigest()
+
+
+@memoize
+def _readers() -> list[tuple[str, str]]:
+    """Return the versions of the packages that read models, as far as they are there."""
+    names = {"onnx", "onnx-ir"}
+    return sorted((d.name, d.version) for d in metadata.distributions() if d.name in names)
 
 
 @memoize

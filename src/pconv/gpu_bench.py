@@ -20,9 +20,9 @@ from pconv.toolchain import Toolchain
 
 SOURCES = ("bench_gpu.c", "opencl.c")
 BIONIC = {
-    "libc": "__libc_init atoi calloc clock_gettime close fclose fopen fread free fseek ftell fwrite getenv malloc "
-    "memcmp memcpy memset open read realloc remove rename rewind sched_setaffinity snprintf strchr strcmp strcspn "
-    "strlen strncmp strspn strtoull write",
+    "libc": "__libc_init atoi calloc clock_gettime close fclose fopen fread free fseek ftell fwrite getenv getpid "
+    "malloc memcmp memcpy memset open read realloc remove rename rewind sched_setaffinity snprintf strchr "
+    "strcmp strcspn strlen strncmp strspn strtoull write",
     "libdl": "dlclose dlopen dlsym",
 }
 """What the executable takes from Android's libraries."""
@@ -38,7 +38,8 @@ def build_gpu_bench(
     cache = cache or Cache()
     compiler = toolchain.choose(cc, target)
     texts = {path.name: path.read_text() for path in sorted(NATIVE.glob("*.[ch]"))}
-    said = (compiler.version, compiler.command[1:], compiler.base_flags(target), BIONIC, texts)
+    flags = (compiler.base_flags(target), _link_flags(compiler, target))
+    said = (compiler.version, compiler.command[1:], target.os, target.arch, flags, BIONIC, texts)
     key = hashlib.sha256(repr(said).encode()).hexdigest()
     found = cache.find_sealed(key)
     if found is None:
@@ -62,12 +63,15 @@ def _link(compiler: Toolchain, target: Target, work: Path, cache: Cache) -> Path
     objects = list(_compile(compiler, flags, sources, work, cache))
     if android:
         objects += _stand_ins(compiler, target, work, cache)
-    link = compiler.bionic_executable_flags(target) if android else compiler.executable_flags(target)
-    last = ("-ldl",) if target.os == "linux" else ()
     made = work / "pconv_gpu_bench"
-    return call_compiler(
-        compiler.command, [*map(str, objects), "-o", str(made), *link, *last], made, work, cache
-    )
+    arguments = [*map(str, objects), "-o", str(made), *_link_flags(compiler, target)]
+    return call_compiler(compiler.command, arguments, made, work, cache)
+
+
+def _link_flags(compiler: Toolchain, target: Target) -> tuple[str, ...]:
+    if target.os == "android":
+        return compiler.bionic_executable_flags(target)
+    return (*compiler.executable_flags(target), *(("-ldl",) if target.os == "linux" else ()))
 
 
 def _compile(

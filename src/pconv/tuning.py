@@ -115,7 +115,7 @@ def load(path: Path, target: Target, processor: str | None = None) -> Tuning:
         document: dict[str, Any] = json.loads(path.read_text("utf-8"))
         said = document["format"], document["generator"], document["cpu"]
         records = {key: Record(**record) for key, record in document["records"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BuildError(
             f"{path}: this is no tuning file of pconv ({type(error).__name__}: {error}). Delete it, or make a "
             "new one with `pconv tune`."

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 LIMIT_BYTES = 8 << 10
-_DIGEST = re.compile(r"(f(?:32|16)_\w+_v\d+)_[0-9a-f]{6}")
+_DIGEST = re.compile(r"(f(?:32|16)_\w+_v\d+)_[0-9a-f]{12}")
 
 Compare = Callable[[str], None]
 

@@ -11,6 +11,8 @@ from pconv.build import build
 from pconv.cache import Cache
 from pconv.codegen import generate
 from pconv.lower import lower
+from pconv.lower.kernels import GatherKernel
+from pconv.lower.layout import natural, planar
 from pconv.runtime import Engine
 
 from .harness import host_targets
@@ -41,6 +43,13 @@ def test_equal_constants_are_stored_once() -> None:
     alone, both = (generate(lower(network(cases), target)) for cases in ([one], [one, two]))
     assert len(both.weights) < 1.5 * len(alone.weights)
     assert len(both.sources) == len(alone.sources), "equal micro-kernels are one function"
+
+
+def test_micro_kernels_that_begin_alike_have_names_of_their_own() -> None:
+    """Six digits of their hashes are the same."""
+    one, two = (GatherKernel(natural(*image, 16), planar(*image)).name for image in ((36, 56), (83, 50)))
+    assert one[: len("f32_gather_v1_123456")] == two[: len("f32_gather_v1_123456")]
+    assert one != two
 
 
 def test_manifest_is_what_the_contract_says() -> None:

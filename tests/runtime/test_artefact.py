@@ -16,6 +16,7 @@ from pconv.codegen.program import Program
 from pconv.errors import ArtefactError
 from pconv.runtime import load
 from pconv.runtime.header import check_library
+from pconv.runtime.library import _loaded, open_library
 from pconv.toolchain import choose
 
 pytestmark = pytest.mark.cc
@@ -54,6 +55,19 @@ def test_other_architecture(affine: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.so"
     path.write_bytes(content)
     assert "compiled for riscv64, this machine is" in refused(path)
+
+
+def test_what_the_loader_knows_by_a_files_number_keeps_it(affine: Path) -> None:
+    """As where one thread loads a file again while another, which was its last user, has yet to unload it."""
+    first = open_library(affine)
+    del _loaded[next(key for key, library in _loaded.items() if library is first)]
+    second = open_library(affine)
+    assert second is not first
+    named_by, also_open = first._file, second._file
+    del first
+    assert not named_by.closed
+    del second
+    assert named_by.closed and also_open.closed
 
 
 def test_cross_compiled(make_program: Callable[..., Program], session_cache: Cache, tmp_path: Path) -> None:

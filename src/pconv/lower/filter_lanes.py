@@ -24,6 +24,8 @@ MAX_VECTORS = 4
 """Registers of filters, each of which has a sum for every output of a tile."""
 MAX_POSITIONS = 8
 """Outputs of a tile: each has a pointer of its own, in one of 16 registers."""
+MAX_OUTPUTS = 0xFFFF
+"""Outputs of a layer, which a table of 16 bits counts."""
 CHUNK = 16
 """Vectors of output that a task has at most, in whole rows: their sums wait in L1 and L2."""
 SPREAD = 0.5
@@ -36,8 +38,9 @@ TRANSPOSE = 15.0
 
 def able(bare: ConvKernel, target: Target) -> bool:
     """Tell whether the lanes of a layer may be filters, if those share their kernels."""
-    plain = not (bare.pool or bare.points > 1 or bare.source.planar or bare.output.block_w > CHUNK)
-    return plain and target.filter_lanes and target.dtype == FP32
+    out = bare.output
+    plain = not (bare.pool or bare.points > 1 or bare.source.planar or out.block_w > CHUNK)
+    return plain and out.height * out.width <= MAX_OUTPUTS and target.filter_lanes and target.dtype == FP32
 
 
 def candidates(bare: ConvKernel, target: Target) -> Iterator[ConvKernel]:

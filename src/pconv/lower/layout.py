@@ -13,6 +13,7 @@
 Source: ours; docs/kernels.md says how the kernels use it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -174,6 +175,27 @@ def _source_table(layout: Layout) -> NDArray[np.int32]:
 def planar(height: int, width: int) -> Layout:
     """Return the layout of a dense NCHW plane."""
     return Layout(height, width, 1, 1, height, width)
+
+
+def lane_source(
+    output: Layout, image: Sequence[int], size: Sequence[int], stride: Sequence[int], pads: Sequence[int]
+) -> Layout:
+    """Return the layout of an `image` (rows, columns) that is pooled or convolved into `output` lane by lane.
+
+    Its blocks are the output's times the stride; its halo is what windows of that `size`, dilation included, reach
+    beyond them, with `pads` before the image.
+    """
+    return replace(
+        output,
+        height=image[0],
+        width=image[1],
+        block_h=output.block_h * stride[0],
+        block_w=output.block_w * stride[1],
+        top=pads[0],
+        left=pads[1],
+        bottom=max(0, size[0] - pads[0] - stride[0]),
+        right=max(0, size[1] - pads[1] - stride[1]),
+    ).settled()
 
 
 def natural(height: int, width: int, lanes: int, dtype: DType = FP32, wide: bool = False) -> Layout:

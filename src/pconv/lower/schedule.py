@@ -61,7 +61,7 @@ def schedules(
     `classes` are the sizes of the sets of filters that may go together.
     """
     filters = sum(classes)
-    for grouped, groups in _grouped(bare, target, channels, kernels, classes):
+    for grouped, groups in _grouped(bare, channels, kernels, classes):
         for kernel in _candidates(grouped, target, kernels / filters / grouped.runs):
             near = _prefetch(kernel, target, channels, filters, kernels)
             if kernel.by_channel and channels < HELD_CHANNELS:
@@ -84,7 +84,7 @@ def schedules(
 
 
 def _grouped(
-    bare: ConvKernel, target: Target, channels: int, kernels: int, classes: tuple[int, ...]
+    bare: ConvKernel, channels: int, kernels: int, classes: tuple[int, ...]
 ) -> Iterator[tuple[ConvKernel, int]]:
     """Give the groups of filters that a layer may have, and how many of them: of like filters, and mixed ones."""
     filters = sum(classes)

@@ -33,7 +33,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
 class Library:
     """One loaded file, kept open as long: `save_to` copies what runs, whatever its name now stands for."""
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
+    def __init__(self, path: Path, file: BinaryIO, key: "Key") -> None:
         check_library(file, str(path))
         # The loader hands out what it once loaded from a path, even after another file was moved there. The
         # name of the open file is ours alone.
@@ -48,7 +48,8 @@ class Library:
             ) from error
         self._file = file
         self._lock = threading.Lock()
-        unload = weakref.finalize(self, _unload, self.c, file)
+        self._open = [file]
+        unload = weakref.finalize(self, _unload, self.c, self._open, key)
         unload.atexit = False  # a daemon thread may still be running a model then
         try:
             _declare(self.c, path)
@@ -67,8 +68,11 @@ class Library:
             return write_atomically(path, self._file, "Name another place to save to.")
 
 
-_loaded: "weakref.WeakValueDictionary[tuple[int, int], Library]" = weakref.WeakValueDictionary()
-_loading = threading.Lock()
+Key = tuple[int, int]
+"""A file's device and number there."""
+
+_loaded: "weakref.WeakValueDictionary[Key, Library]" = weakref.WeakValueDictionary()
+_loading = threading.RLock()  # a library may be unloaded wherever memory is freed
 
 
 def open_library(path: Path) -> Library:
@@ -87,7 +91,7 @@ def open_library(path: Path) -> Library:
         library = _loaded.get(key)
         if library is None:
             try:
-                library = _loaded[key] = Library(path, file)
+                library = _loaded[key] = Library(path, file, key)
             except BaseException:
                 file.close()
                 raise
@@ -96,9 +100,20 @@ def open_library(path: Path) -> Library:
         return library
 
 
-def _unload(library: ctypes.CDLL, file: BinaryIO) -> None:
-    _ctypes.dlclose(library._handle)
-    file.close()
+def _unload(library: ctypes.CDLL, files: list[BinaryIO], key: Key) -> None:
+    """Unload a file that nothing uses any more.
+
+    If it was loaded again meanwhile, the loader goes on calling that code by the name it had here: then what is open
+    stays open, so that no other file gets that name.
+    """
+    with _loading:
+        _ctypes.dlclose(library._handle)
+        heir = _loaded.get(key)
+        if heir is not None:
+            heir._open.extend(files)
+            return
+        for file in files:
+            file.close()
 
 
 def _declare(library: ctypes.CDLL, path: Path) -> None:

@@ -33,9 +33,9 @@ class LayerReport:
     """One layer. `ms` is the time of one sample; GFLOP/s count a multiply-add as two operations.
 
     `gflops` counts what is executed, `dense_gflops` what the dense layer would have to execute in that time.
-    `bytes` are those of the weights and their index, `activation_bytes` those of inputs and outputs; `gbytes_per_s`
-    is both over the time. `limit` says why it is not faster, `runner_up` what the compiler would have taken
-    instead; both are empty where nothing is known.
+    `bytes` are those of the weights and their index, `activation_bytes` those of its first input and its output;
+    `gbytes_per_s` is both over the time. `limit` says why it is not faster, `runner_up` what the compiler would
+    have taken instead; both are empty where nothing is known.
     """
 
     name: str

@@ -3,7 +3,12 @@
 from pconv.codegen.c.prelude import number
 from pconv.lower.kernels import Activation
 
-_ROUNDED = {"floor": "__builtin_floorf", "round": "__builtin_rintf", "trunc": "__builtin_truncf"}
+_NAMED = {
+    "floor": "__builtin_floorf",
+    "round": "__builtin_rintf",
+    "trunc": "__builtin_truncf",
+    "exp": "full_exp_f32",
+}
 _COMPARED = {"above": ">", "atleast": ">="}
 
 
@@ -28,7 +33,7 @@ def apply_vector(activation: Activation, variable: str) -> str:
         case "above" | "atleast" as kind:
             return f"{v} = (vf)(({v} {_COMPARED[kind]} SPLAT({low})) & (vi)SPLAT(1.0f));"
         case kind:
-            return f"EACH({_ROUNDED.get(kind, f'{kind}_f32')}, {v});"
+            return f"EACH({_NAMED.get(kind, f'{kind}_f32')}, {v});"
 
 
 def apply_scalar(activation: Activation, variable: str) -> str:
@@ -51,4 +56,4 @@ def apply_scalar(activation: Activation, variable: str) -> str:
         case "above" | "atleast" as kind:
             return f"{v} = {v} {_COMPARED[kind]} {low};"
         case kind:
-            return f"{v} = {_ROUNDED.get(kind, f'{kind}_f32')}({v});"
+            return f"{v} = {_NAMED.get(kind, f'{kind}_f32')}({v});"

@@ -60,6 +60,7 @@ def render(kernel: ConvKernel) -> str:
     spread = tiles(kernel)
     shapes = sorted({(t[2], t[3]) for t in spread}, reverse=True)
     rows = [(y, x, shapes.index((r, c))) for y, x, r, c in spread]
+    places = "uint16_t" if max(map(max, rows)) <= 0xFFFF else "int32_t"
     unit = 2 if kernel.pool else 1
     add_step = f"add + {_at(kernel.residual)}" if kernel.residual and not kernel.in_place else "0"
     cases = "\n".join(
@@ -77,11 +78,11 @@ def render(kernel: ConvKernel) -> str:
     driver = f"""\
 {signature(kernel)} {{
 {_points(kernel, count) if kernel.points > 1 else _slices(kernel, count) if kernel.slices > 1 else _TASKS}\
-        const uint16_t *tile = TILES[{tile_at.format("task")} % {count}];
+        const {places} *tile = TILES[{tile_at.format("task")} % {count}];
         int64_t part = {part};
         int32_t first = {_bound(kernel, "part")}, last = {_bound(kernel, "(part + 1)")};
         int y = tile[0], x = tile[1];
-        const uint16_t *after = {following};
+        const {places} *after = {following};
         const {t} *src = {origin.format("tile", "tile")};
         const {t} *next = {origin.format("after", "after")};
         const {t} *skip = {add_step};
@@ -108,7 +109,7 @@ def render(kernel: ConvKernel) -> str:
             load_helpers(kernel, tile_texts),
             ARGS.format(weight=t),
             masks(layout),
-            table("uint16_t", "TILES", rows),
+            table(places, "TILES", rows),
             table("uint8_t", "LISTS", [kernel.lists]) if kernel.lists else "",
             taps_table(kernel) if kernel.by_table else "",
             filter_lanes.helpers(kernel) if kernel.positions else "",

@@ -57,7 +57,7 @@ typedef float uf __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 _TYPES = {"float32": "float", "float16": "_Float16"}
 
 _EXP = """\
-/* exp by a polynomial on [-ln2/2, ln2/2] and the exponent's bits: within 2 ulp, no libm. */
+/* exp by a polynomial on [-ln2/2, ln2/2] and the exponent's bits: within 2 ulp from -87 to 88, no libm. */
 FN float exp_f32(float x) {
     x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
     float n = (x * 1.44269504f + 12582912.0f) - 12582912.0f;
@@ -71,6 +71,11 @@ FN float exp_f32(float x) {
     p = p * r * r + r + 1.0f;
     union { int32_t i; float f; } scale = {((int32_t)n + 127) << 23};
     return p * scale.f;
+}
+/* Beyond that too, until floats end: sums and gates need no more than the above. */
+FN float full_exp_f32(float x) {
+    const float nearer = x > 88.0f ? -64.0f : x < -87.0f ? 64.0f : 0.0f;
+    return exp_f32(x + nearer) * (x > 88.0f ? 6.23514908e27f : x < -87.0f ? 1.60381089e-28f : 1.0f);
 }
 FN float sigmoid_f32(float x) { return 1.0f / (1.0f + exp_f32(-x)); }
 FN float tanh_f32(float x) {

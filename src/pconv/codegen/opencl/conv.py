@@ -90,9 +90,8 @@ def _sums(kernel: ConvKernel) -> Iterable[str]:
 def _run(kernel: ConvKernel, pattern: int) -> Iterable[str]:
     """Return the loop over the kernels of one pattern."""
     g, taps = kernel.group, kernel.patterns[pattern]
-    kh, kw = kernel.size
-    picture = "/".join("".join("1" if (y, x) in taps else "0" for x in range(kw)) for y in range(kh))
-    yield f"    for (uint n = run[{pattern}]; n > 0; n--, index++, weight += {len(taps) * g}) {{ /* {picture} */"
+    head = f"for (uint n = run[{pattern}]; n > 0; n--, index++, weight += {len(taps) * g})"
+    yield f"    {head} {{ /* {kernel.picture(pattern)} */"
     yield f"        __global const T *p = in + index[0] * {kernel.source.plane_elems};"
     for chunk in cut_taps(len(taps), kernel.passes):
         names = ", ".join(f"w{t}_{f} = LOAD(weight, {t * g + f})" for t in chunk for f in range(g))

@@ -26,11 +26,15 @@ class Activation:
         return "" if self.kind == "none" else f"_{self.kind}"
 
 
-def digest(spec: object) -> str:
-    """Return six hexadecimal digits that tell one spec from another."""
-    return hashlib.sha256(repr(spec).encode()).hexdigest()[:6]
+def digest(spec: object, digits: int = 6) -> str:
+    """Return hexadecimal digits that tell one spec from another."""
+    return hashlib.sha256(repr(spec).encode()).hexdigest()[:digits]
+
+
+NAME_DIGITS = 12
+"""Of two micro-kernels with one name a model would have the code of one: with six digits, one such pair was found."""
 
 
 def named(spec: object, what: str, lanes: int, dtype: DType = FP32) -> str:
     """Return a C function's name: type, what it does, lanes, and what tells its spec from another."""
-    return f"{dtype.tag}_{what}_v{lanes}_{digest(spec)}"
+    return f"{dtype.tag}_{what}_v{lanes}_{digest(spec, NAME_DIGITS)}"

@@ -30,7 +30,7 @@ class WinogradWeightsKernel:
 class WinogradListsKernel:
     """Each point's list of kernels, and the place of each weight in it, from the list of all kernels.
 
-    `groups` and what follows are those of the convolution of the points: see `ConvKernel`.
+    `group` and what follows are those of the convolution of the points: see `ConvKernel`.
     """
 
     size: tuple[int, int]

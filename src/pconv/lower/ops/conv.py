@@ -13,7 +13,7 @@ from pconv.lower.choice import Choice, layer_key, ranked_choices, reason, runner
 from pconv.lower.context import Context, Operator, activation_of
 from pconv.lower.fkw import Fkw, Walk, pack, pack_points
 from pconv.lower.kernels import ConvKernel
-from pconv.lower.layout import Layout, natural
+from pconv.lower.layout import Layout, lane_source, natural
 from pconv.lower.ops.pool import pool_through_table
 from pconv.lower.ops.winograd import (
     from_points,
@@ -39,27 +39,13 @@ MAX_SURPLUS = 1.15
 
 
 def _source_layout(node: NodeView, ctx: Context, output: Layout) -> Layout:
-    """Return the input layout: blocks times the stride, a halo as wide as the taps reach.
-
-    Winograd's tiles of every second row reach one row farther, where they find what counts for nothing.
-    """
-    _, _, height, width = node.in_shape
+    """Return the input layout. Winograd's tiles of every second row reach one row farther: it counts for nothing."""
     kh, kw = node.shapes[node.inputs[1]][2:]
     (sy, sx), (dy, dx) = node.ints("strides"), node.ints("dilations")
     if ctx.target.lanes > 1 and strided((kh, kw), (sy, sx), (dy, dx), node.integer("group")):
         kh, kw = 2 * LONG, 2 * LONG
-    top, left = node.ints("pads")[:2]
-    return replace(
-        output,
-        height=height,
-        width=width,
-        block_h=output.block_h * sy,
-        block_w=output.block_w * sx,
-        top=top,
-        left=left,
-        bottom=max(0, (kh - 1) * dy - top - (sy - 1)),
-        right=max(0, (kw - 1) * dx - left - (sx - 1)),
-    ).settled()
+    window = (kh - 1) * dy + 1, (kw - 1) * dx + 1
+    return lane_source(output, node.in_shape[2:], window, (sy, sx), node.ints("pads"))
 
 
 def _computed(node: NodeView, output: Layout) -> tuple[Layout, bool]:

@@ -44,12 +44,7 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
         reason = f"sparse: {zeros:.0%} zeros, {1 - density:.0%} of the {BLOCK}-row blocks are empty"
     else:
         rows = max(r for r in (BLOCK, 2 * BLOCK, 4 * BLOCK) if r == BLOCK or outputs % r == 0)
-        if features == 0 or rows > outputs:
-            rows = BLOCK
-        units = -(-outputs // rows)
-        full = np.zeros((units * rows, features), np.float32)
-        full[:outputs] = weight
-        stored = full.reshape(units, rows, features).transpose(0, 2, 1)
+        stored = padded.reshape(-1, rows, features).transpose(0, 2, 1)
         index = np.zeros(0, np.uint16)
         offset = np.zeros(0, np.uint32)
         macs = weight.size

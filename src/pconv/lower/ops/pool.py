@@ -1,7 +1,6 @@
 """Pooling: lane by lane where the blocks fit, through a table everywhere else."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -10,30 +9,10 @@ from numpy.typing import NDArray
 from pconv.graph.nodes import NodeView
 from pconv.lower.context import Context, Operator, chunks
 from pconv.lower.kernels import GlobalAverageKernel, PoolKernel, PoolTableKernel
-from pconv.lower.layout import Layout
+from pconv.lower.layout import Layout, lane_source
 from pconv.lower.plan import Step, Tensor, Work
 
 Kind = Literal["max", "average"]
-
-
-def lane_source(
-    output: Layout, source: Layout, size: Sequence[int], stride: Sequence[int], pads: Sequence[int]
-) -> Layout:
-    """Return the layout of an input that pools (or convolves) into `output` lane by lane.
-
-    Its blocks are the output's times the stride; its halo is what the windows reach beyond them.
-    """
-    return replace(
-        output,
-        height=source.height,
-        width=source.width,
-        block_h=output.block_h * stride[0],
-        block_w=output.block_w * stride[1],
-        top=pads[0],
-        left=pads[1],
-        bottom=max(0, size[0] - pads[0] - stride[0]),
-        right=max(0, size[1] - pads[1] - stride[1]),
-    ).settled()
 
 
 def _lane_layout(node: NodeView, ctx: Context, output: Layout) -> Layout | None:
@@ -44,7 +23,7 @@ def _lane_layout(node: NodeView, ctx: Context, output: Layout) -> Layout | None:
     """
     size, stride, pads = node.ints("kernel_shape"), node.ints("strides"), node.ints("pads")
     source = ctx.natural(node.inputs[0])
-    want = lane_source(output, source, size, stride, pads)
+    want = lane_source(output, node.in_shape[2:], size, stride, pads)
     if node.op == "MaxPool":
         zeros_fit = not any(pads) or ctx.nonnegative(node.inputs[0])
     else:

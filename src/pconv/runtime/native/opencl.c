@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAGIC "PCONVCL2"
 #define HEADER_BYTES 64
@@ -142,8 +143,8 @@ static void save_binary(pconv_gpu *g, const char *path) {
     if (g->cl.GetProgramInfo(g->program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) != CL_SUCCESS || !bytes)
         return;
     unsigned char *data = malloc(bytes);
-    char part[MAX_PATH_BYTES + 16];
-    snprintf(part, sizeof part, "%s.part", path);
+    char part[MAX_PATH_BYTES + 40];
+    snprintf(part, sizeof part, "%s.%ld.part", path, (long)getpid()); /* other processes may leave theirs now */
     FILE *file = data ? fopen(part, "wb") : NULL;
     if (file) {
         int good = g->cl.GetProgramInfo(g->program, CL_PROGRAM_BINARIES, sizeof data, &data, NULL) == CL_SUCCESS &&

@@ -201,7 +201,8 @@ static int start_workers(pool *p, int threads) {
     pthread_cond_init(&p->job_ready, NULL);
     pthread_cond_init(&p->job_done, NULL);
     p->owner = getpid();
-    p->spins = threads <= cpus(); /* with fewer cores than threads, spinning keeps others from working */
+    /* with fewer cores than threads, spinning keeps others from working */
+    p->spins = threads <= cpus() && (!p->pinned_count || threads - 1 <= p->pinned_count);
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES); /* some systems give 128 KiB otherwise */

@@ -40,10 +40,6 @@ int clock_gettime(int clock, struct timespec *time) {
     return (int)syscall6(SYS_clock_gettime, clock, (long)time, 0, 0, 0, 0);
 }
 
-int nanosleep(const struct timespec *time, struct timespec *left) {
-    return (int)syscall6(SYS_nanosleep, (long)time, (long)left, 0, 0, 0, 0);
-}
-
 pid_t getpid(void) { return (pid_t)syscall6(SYS_getpid, 0, 0, 0, 0, 0, 0); }
 
 int open(const char *path, int flags, ...) {

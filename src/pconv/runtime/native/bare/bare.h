@@ -22,7 +22,6 @@
 #define madvise pconv_madvise
 #define mmap pconv_mmap
 #define munmap pconv_munmap
-#define nanosleep pconv_nanosleep
 #define open pconv_open_fd
 #define posix_memalign pconv_posix_memalign
 #define pthread_attr_destroy pconv_attr_destroy
@@ -82,7 +81,6 @@ struct timespec {
     long tv_sec, tv_nsec;
 };
 int clock_gettime(int clock, struct timespec *time);
-int nanosleep(const struct timespec *time, struct timespec *left);
 
 /* <unistd.h>, <fcntl.h> */
 #define _SC_NPROCESSORS_ONLN 84

@@ -10,7 +10,7 @@ long pconv_clone(unsigned long flags, void *stack, _Atomic int *id, void (*run)(
 
 enum {
     SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_munmap = 11, SYS_rt_sigprocmask = 14,
-    SYS_madvise = 28, SYS_nanosleep = 35, SYS_getpid = 39, SYS_futex = 202, SYS_sched_setaffinity = 203,
+    SYS_madvise = 28, SYS_getpid = 39, SYS_futex = 202, SYS_sched_setaffinity = 203,
     SYS_sched_getaffinity = 204, SYS_clock_gettime = 228, SYS_exit_group = 231, SYS_openat = 257,
 };
 
@@ -50,7 +50,7 @@ static inline long syscall6(long number, long a, long b, long c, long d, long e,
 
 enum {
     SYS_openat = 56, SYS_close = 57, SYS_read = 63, SYS_write = 64, SYS_exit_group = 94, SYS_futex = 98,
-    SYS_nanosleep = 101, SYS_clock_gettime = 113, SYS_sched_setaffinity = 122, SYS_sched_getaffinity = 123,
+    SYS_clock_gettime = 113, SYS_sched_setaffinity = 122, SYS_sched_getaffinity = 123,
     SYS_rt_sigprocmask = 135, SYS_getpid = 172, SYS_munmap = 215, SYS_mmap = 222, SYS_madvise = 233,
 };
 
