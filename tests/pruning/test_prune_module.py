@@ -10,9 +10,11 @@ from torch import nn  # noqa: E402
 from torch.nn.utils import parametrizations, parametrize  # noqa: E402
 
 from pconv.errors import ModelError, RecipeError  # noqa: E402
+from pconv.graph import load  # noqa: E402
+from pconv.graph.prune import find_layers  # noqa: E402
 from pconv.patterns import library  # noqa: E402
 from pconv.pruning import MagnitudePruner, Pruner, prune  # noqa: E402
-from pconv.recipe import Recipe  # noqa: E402
+from pconv.recipe import Recipe, plan_layers  # noqa: E402
 from pconv.sparsity import SparsityMap  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -194,3 +196,11 @@ def test_the_first_layer_reads_an_image() -> None:
     module = nn.Sequential(nn.Conv2d(8, 8, 3), nn.Conv2d(8, 3, 3), nn.Conv2d(3, 8, 3))
     keeps = {name: rule.keep for name, rule in MagnitudePruner(module, Recipe()).rules.items()}
     assert keeps == {"0": 2, "1": 2, "2": 3}
+
+
+def test_a_depthwise_layer_is_not_the_first() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 3, 3, groups=3), nn.Conv2d(3, 16, 3), nn.Conv2d(16, 8, 3))
+    rules = MagnitudePruner(module, Recipe()).rules
+    assert {name: rule.keep for name, rule in rules.items()} == {"0": 1, "1": 3, "2": 5}
+    of_file = find_layers(load(module, inputs=(1, 3, 12, 12)))
+    assert plan_layers(Recipe(), [layer.info for layer in of_file]) == rules

@@ -51,11 +51,11 @@ def find_layers(module: nn.Module) -> dict[str, Layer]:
 
 
 def describe_layers(layers: Mapping[str, Layer]) -> list[LayerInfo]:
-    """Describe each layer for a recipe; the first convolution that reads an image is the first layer."""
+    """Describe each layer for a recipe; the first convolution that reads an image, no depthwise one, is the first."""
     images = (
         name
         for name, layer in layers.items()
-        if isinstance(layer, nn.Conv2d) and layer.in_channels <= FIRST_MAX_CHANNELS
+        if isinstance(layer, nn.Conv2d) and _kind(layer) == "conv" and layer.in_channels <= FIRST_MAX_CHANNELS
     )
     first = next(images, None)
     return [
