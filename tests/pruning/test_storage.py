@@ -13,6 +13,7 @@ from safetensors.torch import save_file  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn.utils import parametrizations  # noqa: E402
 
+import pconv  # noqa: E402
 from pconv.errors import BuildError, ModelError, PconvError  # noqa: E402
 from pconv.pruning import load_sparse, prune, read_sparse, save_sparse  # noqa: E402
 from pconv.recipe import Recipe  # noqa: E402
@@ -143,6 +144,25 @@ def test_it_says_what_is_missing(module, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("pconv.extras.find_spec", lambda name: None)
     with pytest.raises(PconvError, match=r"save_sparse: safetensors is not installed.*pconv\[torch\]"):
         save_sparse(module, tmp_path / "net.safetensors")
+
+
+class Product(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.weight = nn.Conv2d(3, 8, 3), nn.Parameter(torch.ones(8, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x).mean((2, 3)) @ self.weight
+
+
+def test_a_map_may_name_dense_products_that_are_no_layer(tmp_path: Path) -> None:
+    module = Product().eval()
+    sparsity = prune(module).finish()
+    pconv.export(module, tmp_path / "net.onnx", (1, 3, 8, 8), fold=False)
+    found = pconv.load_weights(module, tmp_path / "net.onnx")
+    assert found.layers.keys() > sparsity.layers.keys()
+    path = save_sparse(module, tmp_path / "net.safetensors", found)
+    assert load_sparse(Product(), path) == sparsity
 
 
 def test_chance_zeros_are_values_where_a_map_says_so(module, network, tmp_path: Path) -> None:

@@ -58,8 +58,10 @@ def save_sparse(module: nn.Module, path: str | os.PathLike[str], sparsity: Spars
     found.check(weights, balance=False)
     tensors, shapes = dict(state), {}
     for name, layer in found.layers.items():
+        if layer.density == 1.0:  # it need not be a layer here: the map of an ONNX file names every product
+            continue
         key = WEIGHT if layers[name] is module else f"{name}.{WEIGHT}"
-        if layer.density < 1.0 and key in state:  # a computed weight is not
+        if key in state:  # a computed weight is not
             shapes[key] = list(layer.shape)
             tensors |= {f"{key}/{part}": tensor for part, tensor in _pack(tensors.pop(key), layer).items()}
     metadata = {METADATA_KEY: json.dumps({"format": FORMAT, "layers": shapes})}
