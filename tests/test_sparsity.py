@@ -130,6 +130,7 @@ def damage(**change: object) -> str:
         damage(shape=[4]),
         damage(shape=[-4, -4]),
         damage(shape=[10**9, 10**9]),
+        damage(shape=[10**12, 10**12]),
         damage(shape="44"),
         damage(bits="not base64"),
         damage(bits="AAAA"),

@@ -7,7 +7,6 @@ A fully connected layer is the same thing with 1x1 kernels: [out, in] is [oc, ic
 """
 
 import base64
-import binascii
 import hashlib
 import json
 import math
@@ -258,7 +257,7 @@ class SparsityMap:
             if document["format"] != FORMAT:
                 raise ValueError(f"format {document['format']!r}, allowed {FORMAT}")
             return cls({name: _read_layer(entry) for name, entry in document["layers"].items()})
-        except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, zlib.error) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, zlib.error) as error:
             raise ModelError(f"sparsity map: cannot be read ({error}). Prune the model again.") from error
 
 
