@@ -18,6 +18,7 @@ from pconv.training.augment import centre_crop, crop_and_flip, random_resized_cr
 from pconv.training.data import Draw, Parts, find, hub, in_order, open_data, plan_epoch
 from pconv.training.data.parts import hold_out
 from pconv.training.distributed import ALONE, Ranks
+from pconv.training.evaluate import BATCH, right_answers
 
 pytestmark = pytest.mark.torch
 CPU = torch.device("cpu")
@@ -251,6 +252,16 @@ def test_ranks_share_a_batch(world: int) -> None:
     draw = Draw(np.arange(12), 7)
     parts = [np.arange(12)[draw.share(Ranks(rank, world))] for rank in range(world)]
     assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(12))
+
+
+@pytest.mark.parametrize("count", [1, BATCH + 1])
+def test_a_rank_may_have_no_image_of_the_last_batch(folders: Path, count: int) -> None:
+    test = open_data(folders, 8).test
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 3))
+    split = test.take(np.arange(count) % len(test))
+    alone = right_answers(network, split, CPU)
+    shares = [right_answers(network, split, CPU, Ranks(rank, 2)) for rank in (0, 1)]
+    assert np.array_equal(shares[0], alone[::2]) and np.array_equal(shares[1], alone[1::2])
 
 
 @given(seed=st.integers(0, 1000))

@@ -34,12 +34,13 @@ def right_answers(
     """
     training = module.training
     module.eval()
+    # The last batch may hold fewer images than there are ranks.
+    draws = [draw for draw in in_order(len(split), BATCH) if ranks.rank < len(draw.rows)]
     right = [
-        (module(x).argmax(1) == y).cpu().numpy()
-        for x, y in split.batches(in_order(len(split), BATCH), device, ranks, workers)
+        (module(x).argmax(1) == y).cpu().numpy() for x, y in split.batches(draws, device, ranks, workers)
     ]
     module.train(training)
-    return np.concatenate(right)
+    return np.concatenate([np.zeros(0, bool), *right])
 
 
 def accuracy(
