@@ -216,6 +216,9 @@ def test_saved_datasets_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.Monk
     alone = saved(tmp_path / "a", train=[0, 1])
     with pytest.raises(ModelError, match=r"has no labelled split validation or test; it has train\."):
         open_data(alone, 8)
+    unlabelled = saved(tmp_path / "c", train=[-1, -1], validation=[0, 1], test=[1])
+    with pytest.raises(ModelError, match=r"c: its split train is empty, or has images without labels \(-1\)"):
+        open_data(unlabelled, 8)
     with pytest.raises(ModelError, match=r"train: one split alone; allowed is a saved DatasetDict"):
         open_data(alone / "train", 8)
     datasets.DatasetDict({"train": datasets.Dataset.from_dict({"n": [1]})}).save_to_disk(tmp_path / "b")

@@ -16,8 +16,8 @@ from pconv.training.data.parts import Parts
 def open_data(path: str | Path, size: int, images: int | None = None) -> Parts:
     """Open CIFAR-10, a folder of pictures or a saved Hugging Face dataset, whichever the path holds.
 
-    `size` is that of the pictures a network reads, where they are files; `images` takes only the first so
-    many for training (a fixed random choice, as files are sorted by class).
+    `size` is that of the pictures a network reads, where they are files; `images` takes only so many for
+    training (a fixed random choice, as files are sorted by class).
 
     Raises: ModelError when it is none of them, or broken; PconvError when a package is missing.
     """

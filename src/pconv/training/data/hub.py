@@ -73,6 +73,10 @@ def _parts(path: Path, saved: Any, size: int) -> Parts:
         if len(labels) and labels.min() >= 0:
             album = Column(saved[name], image, f"{path}: {name}")
             splits[name] = PictureSplit(album, np.arange(len(labels)), labels, size)
+    if TRAIN not in splits:
+        raise ModelError(
+            f"{path}: its split train is empty, or has images without labels (-1); allowed are labels for all."
+        )
     known = [splits[name] for name in (*VALIDATION, TEST) if name in splits]
     if not known:
         raise ModelError(f"{path}: has no labelled split validation or test; it has {', '.join(saved)}.")
