@@ -55,9 +55,9 @@ def _place(
     if asked is not None:
         asked = two(tuple(asked)[-rank:], 1)
         total = [max(0, f + e - a) for f, e, a in zip(full, extra, asked, strict=True)]
-        half = [(t + (mode != "SAME_UPPER")) // 2 if mode != "NOTSET" else t - t // 2 for t in total]
+        half = [(t + (mode != "SAME_UPPER")) // 2 for t in total]
         most = [f + e for f, e in zip(full, extra, strict=True)]
-        if mode == "NOTSET" and any(a > m for a, m in zip(asked, most, strict=True)):
+        if site.attr("output_shape") is not None and any(a > m for a, m in zip(asked, most, strict=True)):
             raise site.malformed(f"output_shape {list(asked)} is more than its windows reach, {most}")
         pads, out = (half[0], half[1]), (min(asked[0], most[0]), min(asked[1], most[1]))
     elif mode in ("NOTSET", "VALID"):
