@@ -150,9 +150,11 @@ def test_batches_do_as_well_as_one_tensor(module: nn.Module, images: torch.Tenso
 
 def test_training_mode_and_parameters_stay(module: nn.Module, images: torch.Tensor) -> None:
     module.train()
+    module.block.bn1.eval()  # a frozen batch norm
+    modes = [part.training for part in module.modules()]
     before = list(module.state_dict())
     post_train(module, images, RECIPE, seconds=10, clock=Clock())
-    assert module.training
+    assert [part.training for part in module.modules()] == modes
     assert list(module.state_dict()) == before
     assert not module.block.bn1.weight.isnan().any()
 

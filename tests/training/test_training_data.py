@@ -257,10 +257,25 @@ def test_ranks_share_a_batch(world: int) -> None:
     assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(12))
 
 
+def brightness() -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 3))
+
+
+def test_parts_of_a_network_keep_their_modes(folders: Path) -> None:
+    network, split = brightness().train(), open_data(folders, 8).test
+    network[0].eval()
+    modes = [part.training for part in network.modules()]
+    right_answers(network, split, CPU)
+    assert [part.training for part in network.modules()] == modes
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        right_answers(network.append(torch.nn.Linear(4, 4)), split, CPU)
+    assert [part.training for part in network.modules()] == [*modes, True]
+
+
 @pytest.mark.parametrize("count", [1, BATCH + 1])
 def test_a_rank_may_have_no_image_of_the_last_batch(folders: Path, count: int) -> None:
     test = open_data(folders, 8).test
-    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 3))
+    network = brightness()
     split = test.take(np.arange(count) % len(test))
     alone = right_answers(network, split, CPU)
     shares = [right_answers(network, split, CPU, Ranks(rank, 2)) for rank in (0, 1)]

@@ -25,6 +25,7 @@ from pconv.sparsity import SparsityMap
 
 from .base import as_array
 from .layers import Layer, describe_layers, find_layers, own_layers, require_prunable, unwrap
+from .mode import evaluating
 from .post_training_tune import Budget, Vary, mirror_and_shift, tune
 from .tracing import Values, added_to, batch_norm_after, calls, trace
 
@@ -63,10 +64,8 @@ def post_train(
     rules = plan_layers(recipe or Recipe(), describe_layers(layers))
     require_prunable(module, layers, [name for name, rule in rules.items() if not rule.dense])
     own = own_layers(module, layers)  # any other layer is dense, and stays as it is
-    was_training = module.training
-    module.eval()
-    dense = copy.deepcopy(module).requires_grad_(False)
-    try:
+    with evaluating(module):
+        dense = copy.deepcopy(module).requires_grad_(False)
         found = find_sites(module, dense, own, every[enough_images(len(every), every[0, 0].numel())])
         weights = {name: as_array(layer.weight) for name, layer in layers.items()}
         masks = sweep(found, weights, rules, progress, seed)
@@ -75,8 +74,6 @@ def post_train(
         if seconds is not None and any(layer.density < 1.0 for layer in sparsity.layers.values()):
             budget = Budget(started, seconds, clock)
             tune(module, dense, every, sparsity, budget, vary, progress, seed, batch)
-    finally:
-        module.train(was_training)
     return sparsity
 
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from pconv.pruning.mode import evaluating
 from pconv.training.data import Split, in_order
 from pconv.training.distributed import ALONE, Ranks
 
@@ -32,14 +33,12 @@ def right_answers(
 
     Shapes: [n] for one rank.
     """
-    training = module.training
-    module.eval()
     # The last batch may hold fewer images than there are ranks.
     draws = [draw for draw in in_order(len(split), BATCH) if ranks.rank < len(draw.rows)]
-    right = [
-        (module(x).argmax(1) == y).cpu().numpy() for x, y in split.batches(draws, device, ranks, workers)
-    ]
-    module.train(training)
+    with evaluating(module):
+        right = [
+            (module(x).argmax(1) == y).cpu().numpy() for x, y in split.batches(draws, device, ranks, workers)
+        ]
     return np.concatenate([np.zeros(0, bool), *right])
 
 
