@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.utils import parametrizations  # noqa: E402
 
-from pconv.errors import InputError, RecipeError, UnsupportedError  # noqa: E402
+from pconv.errors import InputError, ModelError, RecipeError, UnsupportedError  # noqa: E402
 from pconv.patterns import library  # noqa: E402
 from pconv.pruning import post_train, prune  # noqa: E402
 from pconv.pruning.post_training_tune import Budget, mirror_and_shift  # noqa: E402
@@ -277,6 +277,45 @@ class TwoInputs(Branch):
 def test_modules_that_are_refused(network: nn.Module, message: str, images: torch.Tensor) -> None:
     with pytest.raises(UnsupportedError, match=message):
         post_train(network, images, Recipe(compression_rate=2.25))
+
+
+class NotANumber(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.inf * 0
+
+
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        ([nn.Conv2d(8, 8, 3, padding="same")], "4: padding 'same', .* Leave it dense with exclude"),
+        ([NotANumber(), nn.Conv2d(8, 8, 3)], "5: it computes NaN or infinity"),
+    ],
+)
+def test_a_module_that_is_refused_is_as_it_was(
+    last: list[nn.Module], message: str, images: torch.Tensor
+) -> None:
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3), nn.ReLU(), *last
+    )
+    before = copy.deepcopy(module.state_dict())
+    with pytest.raises((UnsupportedError, ModelError), match=message):
+        post_train(module, images, Recipe(compression_rate=2.25))
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+    assert module.training
+
+
+def test_dense_layers_may_pad_as_they_like(images: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, padding_mode="reflect"), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding="same"),
+    )  # fmt: skip
+    before = copy.deepcopy(module)
+    sparsity = post_train(module, images, Recipe(compression_rate=2.25, exclude=("0", "3")))
+    assert [name for name, layer in sparsity.layers.items() if layer.density < 1] == ["1"]
+    same = [i for i in (0, 1, 3) if torch.equal(before[i].weight, module[i].weight)]
+    assert same == [0, 3]
+    assert error(module, before, images) < 1
 
 
 class Shortcut(nn.Module):

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -77,6 +78,20 @@ def test_each_layer_that_shares_the_rate_has_a_curve(module: nn.Module) -> None:
     after = module.state_dict()
     assert not module.training
     assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_layers_without_a_curve_may_be_of_any_kind() -> None:
+    class Odd(Network):
+        def __init__(self) -> None:
+            super().__init__()
+            self.depth = nn.Conv2d(16, 16, 3, padding="same")
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(self.depth(self.stem(x))[:, :3])  # runs twice
+
+    torch.manual_seed(0)
+    curves = sensitivity(Odd().eval(), IMAGES, replace(RECIPE, exclude=("stem", "depth")), rates=(2.25, 12.0))
+    assert list(curves) == ["conv", "wide"]
 
 
 def test_harm_between_measured_rates_is_a_power_of_the_error() -> None:

@@ -55,7 +55,8 @@ def post_train(
 
     Shapes: images [n, c, h, w], or batches of that shape
     Raises: RecipeError when the recipe does not fit the module; ModelError for weights or activations that are not
-    finite; UnsupportedError for a module that cannot be traced; InputError without images.
+    finite; UnsupportedError for a module that cannot be traced, or a layer whose refit is not known; InputError without
+    images. The module is then as it was.
     """
     started = clock()
     module = unwrap(module)
@@ -63,17 +64,26 @@ def post_train(
     layers = find_layers(module)
     rules = plan_layers(recipe or Recipe(), describe_layers(layers))
     require_prunable(module, layers, [name for name, rule in rules.items() if not rule.dense])
-    own = own_layers(module, layers)  # any other layer is dense, and stays as it is
+    # Any other layer is dense, and stays as it is.
+    own = {
+        name: layer
+        for name, layer in own_layers(module, layers).items()
+        if not rules[name].dense or _is_plain(layer)
+    }
     with evaluating(module):
         dense = copy.deepcopy(module).requires_grad_(False)
-        found = find_sites(module, dense, own, every[enough_images(len(every), every[0, 0].numel())])
-        weights = {name: as_array(layer.weight) for name, layer in layers.items()}
-        masks = sweep(found, weights, rules, progress, seed)
-        idle = {name: np.ones(w.shape, bool) for name, w in weights.items()}
-        sparsity = SparsityMap.detect(idle | masks)
-        if seconds is not None and any(layer.density < 1.0 for layer in sparsity.layers.values()):
-            budget = Budget(started, seconds, clock)
-            tune(module, dense, every, sparsity, budget, vary, progress, seed, batch)
+        try:
+            found = find_sites(module, dense, own, every[enough_images(len(every), every[0, 0].numel())])
+            weights = {name: as_array(layer.weight) for name, layer in layers.items()}
+            masks = sweep(found, weights, rules, progress, seed)
+            idle = {name: np.ones(w.shape, bool) for name, w in weights.items()}
+            sparsity = SparsityMap.detect(idle | masks)
+            if seconds is not None and any(layer.density < 1.0 for layer in sparsity.layers.values()):
+                budget = Budget(started, seconds, clock)
+                tune(module, dense, every, sparsity, budget, vary, progress, seed, batch)
+        except BaseException:
+            module.load_state_dict(dense.state_dict())
+            raise
     return sparsity
 
 
@@ -100,11 +110,16 @@ class _Site:
     """One layer of the module, with the dense network beside it."""
 
     def __init__(
-        self, name: str, layer: Layer, observe: Callable[[], tuple[Array, Array]], norm: nn.Module | None
+        self,
+        name: str,
+        layer: Layer,
+        geometry: Geometry,
+        observe: Callable[[], tuple[Array, Array]],
+        norm: nn.Module | None,
     ):
         self.name = name
         self.weights = as_array(layer.weight)
-        self.geometry = _geometry(name, layer)
+        self.geometry = geometry
         self.has_bias = layer.bias is not None or norm is not None
         self.observe = observe
         self._layer, self._norm = layer, norm
@@ -131,6 +146,7 @@ def find_sites(
     pruned, whole = Values(pruned_graph, images), Values(dense_graph, images)
     twin = dict(zip(pruned_graph.graph.nodes, dense_graph.graph.nodes, strict=True))
     nodes = calls(pruned_graph, layers)
+    geometry = {name: _geometry(name, layers[name]) for name in nodes}  # of all, before anything changes
     left = list(nodes.values())
     for name, node in nodes.items():
         norm = batch_norm_after(pruned_graph, node)
@@ -148,7 +164,7 @@ def find_sites(
                 wanted = wanted + (whole.at(twin[shortcut]) - pruned.at(shortcut)) * _unscale(norm, wanted)
             return x, as_array(wanted)
 
-        yield _Site(name, layers[name], observe, norm_module)
+        yield _Site(name, layers[name], geometry[name], observe, norm_module)
         left.remove(node)
 
 
@@ -163,12 +179,19 @@ def _unscale(norm: nn.Module | None, like: Tensor) -> Tensor:
     return torch.where(on, 1 / torch.where(on, scale, 1.0), 0.0)[:, None, None]
 
 
+def _is_plain(layer: Layer) -> bool:
+    """Say whether what a layer reads beyond its input is zero, and told in numbers."""
+    return isinstance(layer, nn.Linear) or (
+        not isinstance(layer.padding, str) and layer.padding_mode == "zeros"
+    )
+
+
 def _geometry(name: str, layer: Layer) -> Geometry:
     if isinstance(layer, nn.Linear):
         return Geometry()
-    if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
+    if not _is_plain(layer):
         raise UnsupportedError(
             f"{name}: padding {layer.padding!r}, mode {layer.padding_mode}; post-training pruning allows zeros, given "
-            "as numbers. Prune it while training, with pconv.prune."
+            f'as numbers. Leave it dense with exclude = ["{name}"], or prune it while training, with pconv.prune.'
         )
     return Geometry(layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)  # type: ignore[arg-type]

@@ -85,9 +85,8 @@ def sensitivity(
     wanted = module(every)
     draw = np.random.default_rng(seed)
     found: dict[str, Curve] = {}
-    for site in find_sites(module, copy.deepcopy(module), layers, every):
-        if site.name not in infos:
-            continue
+    open_layers = {name: layers[name] for name in infos}
+    for site in find_sites(module, copy.deepcopy(module), open_layers, every):
         if progress is not None:
             progress(f"sensitivity of {site.name}", len(found), len(infos))
         x, y = site.observe()
