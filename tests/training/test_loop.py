@@ -89,6 +89,14 @@ def test_nan_stops_with_the_name_of_its_layer_and_the_last_checkpoint(tmp_path: 
     assert all(bool(value.isfinite().all()) for value in again.module.state_dict().values())
 
 
+def test_an_overflow_of_fp16_is_found_where_it_was() -> None:
+    run = tiny_run.loop(None, method="magnitude", precision="fp16")
+    with torch.no_grad():
+        run.pruner.trained("3").mul_(1e6)
+    with pytest.raises(PconvError, match=r"^step 1: the loss is nan; the output of 3 was the first to be"):
+        run.run()
+
+
 def test_weights_that_are_not_finite_are_not_saved() -> None:
     module = nn.Sequential(nn.Linear(2, 2))
     check_weights(1, module)

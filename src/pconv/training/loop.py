@@ -170,9 +170,13 @@ class Loop:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
 
+        def forward() -> None:
+            with precision.autocast(self.device, self.dtype):  # fp16 overflows where fp32 does not
+                self.module(x)
+
         loss = loss_of(x, y)
         value = loss.item()
-        check_loss(value, self.step + 1, self.module, lambda: self.module(x))
+        check_loss(value, self.step + 1, self.module, forward)
         if self.pruner is not None:
             loss = loss + self.pruner.penalty()
         self.optimiser.zero_grad()
