@@ -1,5 +1,6 @@
 """Two processes train one module: the masks are rank 0's on both, whatever each rank would choose."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,20 @@ def make(seed: int) -> nn.Module:
 
 def work(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    distributed.init_process_group(
+        "gloo", f"file://{folder}/meeting", timedelta(minutes=2), rank=rank, world_size=2
+    )
     results = {}
-    for method in ("magnitude", "gradual", "admm"):
+    rest = {
+        "settle": 2.0 * rank,
+        "freeze": 1.0,
+    }  # by its own masks rank 1 would rest at once, and rank 0 never
+    for method, given in (("magnitude", {}), ("gradual", rest), ("admm", {})):
         for wrapped_first in (False, True):
             module = make(seed=rank)  # another start on each rank
             if wrapped_first:
                 module = DistributedDataParallel(module)
-            pruner = prune(module, Recipe(compression_rate=4.5), method, STEPS)
+            pruner = prune(module, Recipe(compression_rate=4.5), method, STEPS, **given)
             if not wrapped_first:
                 module = DistributedDataParallel(module)
             optimizer = torch.optim.SGD(module.parameters(), 0.1, momentum=0.9)
@@ -45,7 +52,7 @@ def work(rank: int, folder: str) -> None:
                 loss.backward()
                 optimizer.step()
                 pruner.step()
-                masks.append(pruner.sparsity().to_json())
+                masks.append((pruner.settled(), pruner.sparsity().to_json()))
             sparsity = pruner.finish()
             plain = module.module
             results[method, wrapped_first] = masks, sparsity.to_json(), plain.state_dict()

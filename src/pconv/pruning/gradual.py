@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -21,6 +22,7 @@ from pconv.sparsity import LayerSparsity
 
 from .base import Masks, Pruner
 from .choice import Choice
+from .ranks import broadcast
 
 
 class GradualPruner(Pruner):
@@ -100,7 +102,10 @@ class GradualPruner(Pruner):
         self._choice.shrink(weights, progress)
         rules = {name: _relaxed(rule, progress) for name, rule in self.rules.items()}
         masks = self._choice.masks(weights, rules)
-        self._frozen = freeze or (progress == 1.0 and self._at_rest(masks))
+        at_rest = freeze or (progress == 1.0 and self._at_rest(masks))
+        frozen = torch.tensor(at_rest, device=next(iter(self.layers.values())).weight.device)
+        broadcast([frozen])  # all ranks hold rank 0's masks: those rest, or not
+        self._frozen = bool(frozen)
         return masks
 
     def _at_rest(self, masks: Masks) -> bool:
