@@ -1,5 +1,7 @@
 """Masks by magnitude: what the rules ask is what the masks keep."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -12,10 +14,11 @@ from pconv.sparsity import SparsityMap
 INFOS = [
     LayerInfo("stem", "conv", (32, 3, 3, 3), is_first=True),
     LayerInfo("conv", "conv", (64, 32, 3, 3)),
-    LayerInfo("depth", "depthwise", (64, 1, 3, 3)),
+    LayerInfo("depth", "depthwise", (64, 1, 3, 3), conv_groups=64),
     LayerInfo("point", "conv", (40, 64, 1, 1)),
     LayerInfo("wide", "conv", (16, 24, 5, 5)),
     LayerInfo("fc", "fc", (50, 128)),
+    LayerInfo("grouped", "conv", (48, 12, 3, 3), conv_groups=6),
 ]
 
 
@@ -36,7 +39,7 @@ def test_masks_obey_the_rules(patterns: str, group: int) -> None:
     for name, layer in sparsity.layers.items():
         assert (layer.kernels_per_filter == rules[name].keep).all()
         assert layer.compression_rate == pytest.approx(rules[name].compression_rate)
-        assert layer.group >= rules[name].group
+        assert layer.group >= min(rules[name].group, layer.shape[0] // rules[name].conv_groups)
 
 
 def test_a_kernel_is_ranked_by_what_its_shape_leaves() -> None:
@@ -93,10 +96,12 @@ def test_alike_filters_share_wherever_they_stand(patterns: str, block: int, shar
 
 def test_a_depthwise_layer_has_no_whole_block_of_channels() -> None:
     infos = [INFOS[2]]
+    weights = weights_of(infos)
     recipe = Recipe(group=4, permute=True, channel_block=4)
-    mask = magnitude_masks(weights_of(infos), plan_layers(recipe, infos))["depth"]
+    mask = magnitude_masks(weights, plan_layers(recipe, infos))["depth"]
     assert (mask.sum(axis=(1, 2, 3)) == 4).all()
-    assert (np.unique(mask.reshape(len(mask), -1), axis=0, return_counts=True)[1] % 4 == 0).all()
+    # Its filters read a channel each, and share with none.
+    assert np.array_equal(mask, magnitude_masks(weights, plan_layers(Recipe(), infos))["depth"])
 
 
 def test_sharing_connectivity_alone_keeps_more() -> None:
@@ -118,3 +123,20 @@ def test_the_compiler_finds_groups_wherever_their_filters_stand() -> None:
     shapes = pattern_shapes((weights["conv"] * mask).astype(np.float32), 1)
     assert shapes is not None and all(len(filters) % 8 == 0 for filters in classes(shapes))
     assert SparsityMap.detect({"conv": mask}).layers["conv"].group == 8
+
+
+@pytest.mark.parametrize("permute", [False, True])
+@pytest.mark.parametrize(("filters", "conv_groups"), [(64, 4), (64, 32), (48, 8), (16, 16)])
+def test_the_compiler_finds_the_groups_of_a_grouped_convolution(
+    filters: int, conv_groups: int, permute: bool
+) -> None:
+    from pconv.lower.reorder import classes, pattern_shapes
+
+    infos = [LayerInfo("conv", "conv", (filters, 16, 3, 3), conv_groups=conv_groups)]
+    weights = weights_of(infos)
+    mask = magnitude_masks(weights, plan_layers(Recipe(group=4, permute=permute), infos))["conv"]
+    shapes = pattern_shapes((weights["conv"] * mask).astype(np.float32), conv_groups)
+    fours, rest = divmod(filters // conv_groups, 4)
+    assert shapes is not None
+    sizes = Counter(len(alike) for alike in classes(shapes))
+    assert sizes == Counter({4: fours * conv_groups}) + Counter({rest: conv_groups * (rest > 0)})

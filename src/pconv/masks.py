@@ -3,7 +3,8 @@
 Owns the selection that the torch side and the ONNX side share; refuses weights that are not finite.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,11 +59,28 @@ def resolve_groups(
 ) -> dict[str, Groups]:
     """Say which filters of each layer form its groups: neighbours, or those most alike."""
     return {
-        name: alike_groups(_energy(weights[name], rule, libraries), rule.keep_blocks, rule.group)
-        if rule.permute and rule.group > 1 and not rule.dense
-        else filter_groups(rule.shape[0], rule.group)
+        name: form_groups(rule, partial(_energy, weights[name], rule, libraries))
         for name, rule in rules.items()
     }
+
+
+def form_groups(rule: LayerRule, energy: Callable[[], NDArray[Any]]) -> Groups:
+    """Say which filters of a layer form its groups: neighbours, or those most alike by what their kernels keep.
+
+    Groups lie within those of the convolution: filters of two of them read different channels, and cannot share.
+
+    Shapes: energy() [oc, ceil(ic / channel_block), shapes], asked for where it decides
+    """
+    each = rule.shape[0] // rule.conv_groups
+    starts = range(0, rule.shape[0], each)
+    if not rule.permute or min(rule.group, each) == 1 or rule.dense:
+        return [start + rows for start in starts for rows in filter_groups(each, rule.group)]
+    kept = energy()
+    return [
+        start + rows
+        for start in starts
+        for rows in alike_groups(kept[start : start + each], rule.keep_blocks, rule.group)
+    ]
 
 
 def check_finite(name: str, weights: NDArray[Any]) -> None:

@@ -39,6 +39,7 @@ class LayerInfo:
     shape: tuple[int, ...]
     is_first: bool = False
     aliases: tuple[str, ...] = ()  # other names that a recipe may use for it
+    conv_groups: int = 1  # of a convolution: their filters read different channels
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,7 +57,8 @@ class LayerRule:
     """Say what one layer keeps: `keep` kernels per filter, each in a shape of `patterns` (None = whole).
 
     `group` filters share connectivity and, with sharing "shape", shapes too: consecutive ones, or with `permute`
-    those most alike. `channel_block` consecutive input channels share both.
+    those most alike, always within one of the `conv_groups` of a convolution. `channel_block` consecutive input
+    channels share both.
     """
 
     shape: tuple[int, ...]
@@ -66,6 +68,7 @@ class LayerRule:
     sharing: Sharing = "shape"
     permute: bool = False
     channel_block: int = 1
+    conv_groups: int = 1
 
     @property
     def dense(self) -> bool:
@@ -91,7 +94,8 @@ class Recipe:
     compression_rate  total / kept weights of each 3x3 layer (patterns give 2.25 of it, connectivity the rest)
                       and of each larger kernel (connectivity only)
     rate_1x1, rate_fc the same for 1x1 convolutions and fully connected layers; None = compression_rate
-    group             filters that share connectivity and shapes
+    group             filters that share connectivity and shapes; those of two groups of a convolution, such as
+                      depthwise ones, read different channels and never share
     sharing           what they share: "shape" (and connectivity), or "connectivity" alone
     permute           group the filters of a convolution most alike instead of neighbours; costs nothing when
                       compiled, because FKR finds groups wherever their filters stand
@@ -254,7 +258,7 @@ def _rule(recipe: Recipe, info: LayerInfo, kernel_rate: float, patterns: str | N
         )
     group = recipe.fc_group if info.kind == "fc" else recipe.group
     permute = recipe.permute and info.kind != "fc"
-    return LayerRule(info.shape, keep, patterns, group, recipe.sharing, permute, block)
+    return LayerRule(info.shape, keep, patterns, group, recipe.sharing, permute, block, info.conv_groups)
 
 
 def _require_depthwise(info: LayerInfo, rate: float) -> None:

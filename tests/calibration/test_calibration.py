@@ -137,6 +137,19 @@ def test_masks_obey_the_rule(sharing: str, permute: bool) -> None:
         assert (rows.reshape(4, 4, -1) == rows.reshape(4, 4, -1)[:, :1]).all()
 
 
+@pytest.mark.parametrize("group", [4, 8])
+@pytest.mark.parametrize("permute", [False, True])
+def test_filters_share_within_the_groups_of_a_convolution(group: int, permute: bool) -> None:
+    draw = np.random.default_rng(6)
+    shape = (16, 8, 3, 3)
+    w = draw.standard_normal(shape).astype(np.float32)
+    hessian = np.concatenate([hessian_of(draw, 72) for _ in range(4)])
+    rule = LayerRule(shape, 4, "scp8", group, permute=permute, conv_groups=4)
+    rows = choose_mask(w, of(hessian), rule, library("scp8")).reshape(4, 4, -1)
+    assert (rows == rows[:, :1]).all()
+    assert len(np.unique(rows[:, 0], axis=0)) == 4
+
+
 @given(st.integers(0, 99))
 def test_no_other_weights_on_the_mask_do_better(seed: int) -> None:
     draw = np.random.default_rng(seed)

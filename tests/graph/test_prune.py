@@ -115,6 +115,18 @@ def test_a_recipe_may_use_either_name() -> None:
     assert dense == ["second", "point", "fc1"]
 
 
+def test_filters_that_do_not_divide_into_groups_are_refused() -> None:
+    for group in (0, 3, 32):
+        model = make(
+            [helper.make_node("Conv", ["x", "c.weight"], ["y"], group=group)],
+            {"c.weight": random(16, 3, 3, 3)},
+        )
+        with pytest.raises(
+            ModelError, match=rf"c: its 16 filters do not divide into group = {group}; allowed"
+        ):
+            prune_model(model)
+
+
 def test_unknown_layers_are_refused() -> None:
     with pytest.raises(RecipeError, match=r"layers\.secnd: .*did you mean second"):
         prune_model(network(), Recipe(layers={"secnd": 4}))

@@ -5,13 +5,14 @@ Source: Optimal Brain Surgeon (Hassibi and Stork, 1993), for each kernel's shape
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pconv.grouping import alike_groups
-from pconv.patterns import Groups, Pattern, filter_groups, spread, sum_energy
+from pconv.masks import form_groups
+from pconv.patterns import Pattern, filter_groups, spread, sum_energy
 from pconv.recipe import SHAPE, LayerRule
 from pconv.sparsity import keep_kernels
 
@@ -36,7 +37,7 @@ def choose_mask(
     # As roots, because groups add up squares, as those of magnitudes.
     saved = np.sqrt(_saved(kernels, statistics.inverse_blocks(kernels.shape[2], DAMPING), shapes))
     size, block = weights.shape[:2], rule.channel_block
-    groups = _groups(saved, rule)
+    groups = form_groups(rule, partial(_energy, saved, rule))
     together = groups if rule.sharing == SHAPE else filter_groups(size[0], 1)
     best = spread(sum_energy(saved, together, block).argmax(axis=2), together, size, block)
     worth = np.take_along_axis(saved, best[..., None], axis=2)[..., 0]
@@ -66,11 +67,7 @@ def _error(w: Array, inverse: Array) -> Array:
     return np.asarray((solved * w.transpose(0, 2, 1, 3)).sum(-1).transpose(0, 2, 1))
 
 
-def _groups(saved: Array, rule: LayerRule) -> Groups:
-    each = filter_groups(len(saved), 1)
-    if not rule.permute or rule.group == 1:
-        return filter_groups(len(saved), rule.group)
-    energy = sum_energy(saved, each, rule.channel_block)
-    if rule.sharing != SHAPE:
-        energy = energy.max(axis=2, keepdims=True)
-    return alike_groups(energy, rule.keep_blocks, rule.group)
+def _energy(saved: Array, rule: LayerRule) -> Array:
+    """Say what each kernel (or block of channels) saves in each shape that its group may choose."""
+    energy = sum_energy(saved, filter_groups(len(saved), 1), rule.channel_block)
+    return energy if rule.sharing == SHAPE else np.asarray(energy.max(axis=2, keepdims=True))

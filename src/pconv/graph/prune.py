@@ -95,7 +95,8 @@ def find_layers(model: ir.Model) -> list[Layer]:
         first_seen |= is_first
         own = node.name or f"{node.op_type}_{i}"
         aliases = () if own in taken else (own,)
-        found.append(Layer(LayerInfo(name, kind, shape, is_first, aliases), weight, transposed, node))
+        info = LayerInfo(name, kind, shape, is_first, aliases, group)
+        found.append(Layer(info, weight, transposed, node))
     return found
 
 
@@ -143,8 +144,8 @@ def prepare(
 ) -> tuple[ir.Model, list[Layer], dict[str, LayerRule]]:
     """Copy a model, find the copy's layers, and say what each of them keeps.
 
-    Raises: RecipeError when the recipe does not fit the model; ModelError when there is nothing to prune, or a
-    weight that the recipe prunes has another reader.
+    Raises: RecipeError when the recipe does not fit the model; ModelError when there is nothing to prune, a weight
+    that the recipe prunes has another reader, or its filters do not divide into the convolution's groups.
     """
     copied: ir.Model = model.clone()
     layers = find_layers(copied)
@@ -156,6 +157,7 @@ def prepare(
     for layer in layers:
         if not rules[layer.name].dense:
             _require_one_reader(layer)
+            _require_whole_groups(layer.info)
     return copied, layers, rules
 
 
@@ -246,6 +248,14 @@ def _require_one_reader(layer: Layer) -> None:
         raise ModelError(
             f"{layer.name}: its weight {layer.weight.name} is shared ({', '.join(readers)}); "
             f'allowed is one reader. Leave it dense with exclude = ["{layer.name}"].'
+        )
+
+
+def _require_whole_groups(info: LayerInfo) -> None:
+    if info.conv_groups < 1 or info.shape[0] % info.conv_groups:
+        raise ModelError(
+            f"{info.name}: its {info.shape[0]} filters do not divide into group = {info.conv_groups}; allowed is a "
+            "divisor. Export the model again."
         )
 
 

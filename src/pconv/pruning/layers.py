@@ -59,7 +59,13 @@ def describe_layers(layers: Mapping[str, Layer]) -> list[LayerInfo]:
     )
     first = next(images, None)
     return [
-        LayerInfo(name, _kind(layer), tuple(layer.weight.shape), is_first=name == first)
+        LayerInfo(
+            name,
+            _kind(layer),
+            tuple(layer.weight.shape),
+            is_first=name == first,
+            conv_groups=1 if isinstance(layer, nn.Linear) else layer.groups,
+        )
         for name, layer in layers.items()
     ]
 
