@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,24 @@ def test_a_batch_that_does_not_divide(folder: Path) -> None:
 
 class _Killed(BaseException):
     pass
+
+
+def _die(event: Event) -> None:
+    if event.text.startswith("epoch"):
+        raise _Killed
+
+
+@pytest.mark.parametrize("on_event", [lambda event: None, _die], ids=["done", "killed"])
+def test_threads_and_random_numbers_stay_the_callers(tmp_path: Path, folder: Path, on_event) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    state = torch.get_rng_state()
+    settings = default_settings(tuning=False, distill=False, **TINY)
+    with pytest.raises(_Killed) if on_event is _die else nullcontext():
+        train(folder, "resnet20_cifar", tmp_path, settings=settings, on_event=on_event)
+    left = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    assert left == 3 and torch.equal(torch.get_rng_state(), state)
 
 
 def test_post_training_pruning_is_done_once(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,6 @@ def train(
     settings = settings or default_settings(
         tuning=weights is not None, distill=distill or teacher is not None
     )
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
     if distill and weights is None:
         raise PconvError("--distill: the teacher is the network to begin from; name it with --weights.")
     if method == start.KEEP and recipe is not None:
@@ -91,7 +90,7 @@ def train(
     if image_size is not None and image_size < 1:
         raise PconvError(f"--image-size {image_size}: is not possible; allowed: at least 1.")
     task = _Task(model, weights, recipe, method, distill, teacher)
-    with distributed.join(settings.device) as ranks:
+    with _borrowing_torch(settings), distributed.join(settings.device) as ranks:
         _require_no_run(folder, resume)
         on_event(Event(f"opening {data}"))
         parts = open_data(data, image_size or zoo.input_shape(model)[2], settings.images)
@@ -137,6 +136,20 @@ def train(
             result.write_result(made)
         ranks.barrier()
         return made
+
+
+@contextmanager
+def _borrowing_torch(settings: Settings) -> Iterator[None]:
+    """Set torch's threads, and in the end put back the caller's, and the random numbers that steps seed."""
+    before = torch.get_num_threads()
+    devices = range(0 if settings.device == "cpu" else torch.cuda.device_count())
+    try:
+        with torch.random.fork_rng(devices):
+            if settings.threads is not None:
+                torch.set_num_threads(settings.threads)
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
