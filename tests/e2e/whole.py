@@ -17,6 +17,9 @@ OUTPUTS = {
     "byte": TensorProto.UINT8,
     "chosen": TensorProto.FLOAT,
     "of_all": TensorProto.INT64,
+    "count": TensorProto.INT64,
+    "counts": TensorProto.INT32,
+    "total": TensorProto.INT64,
 }
 NODES = [
     (("Conv", "x w b", "c"), {"pads": [1, 1, 1, 1]}),
@@ -30,6 +33,11 @@ NODES = [
     (("Where", "mask c x", "chosen"), {}),
     (("Flatten", "c", "flat"), {}),
     (("ArgMax", "flat", "of_all"), {"axis": 1}),
+    (("Cast", "mask", "ones"), {"to": TensorProto.INT64}),
+    (("ReduceSum", "ones pixels", "count"), {"keepdims": 0}),
+    (("Cast", "mask", "ones32"), {"to": TensorProto.INT32}),
+    (("ReduceSum", "ones32 rows", "counts"), {}),
+    (("ReduceSum", "place rows", "total"), {}),
 ]
 
 
@@ -41,6 +49,8 @@ def write(path: Path, shape: tuple[int, ...]) -> Path:
         "b": draw.integers(-2, 3, channels).astype(np.float32),
         "one": np.array([1]),
         "two": np.array(2, np.float32),
+        "pixels": np.array([2, 3]),
+        "rows": np.array([2]),
     }
     nodes = [helper.make_node(op, ins.split(), outs.split(), **attrs) for (op, ins, outs), attrs in NODES]
     graph = helper.make_graph(

@@ -2,7 +2,7 @@
 
 [1, a, gone]         -> [1, a, rows, columns]   -> means or maxima of planes
 [1, gone, h, w]      -> a 1x1 convolution with equal weights, also where these channels were moved last
-[1, a, gone, b]      -> transposed to the first
+[1, a, gone, b]      -> transposed to the first; a sum of integers to the second, which adds them exactly
 """
 
 from math import isqrt, prod
@@ -24,7 +24,7 @@ def reduce_mean(site: Site) -> Operand:
 
 def reduce_sum(site: Site) -> Operand:
     """Convert ReduceSum."""
-    return _result(site, added(site, *_read(site)))
+    return _result(site, added(site, *_read(site), whole=site.types[0] != ir.DataType.FLOAT))
 
 
 def reduce_max(site: Site) -> Operand:
@@ -88,14 +88,18 @@ def _result(site: Site, value: ir.Value) -> Operand:
     return site.last(value, [kept.get(i, size) for i, size in enumerate(shape) if i in kept or i not in axes])
 
 
-def added(site: Site, x: ir.Value, axes: Axes, *, mean: bool = False, step: str = "sum") -> ir.Value:
-    """Append the sum or the mean over some axes, which stay with size 1."""
+def added(
+    site: Site, x: ir.Value, axes: Axes, *, mean: bool = False, whole: bool = False, step: str = "sum"
+) -> ir.Value:
+    """Append the sum or the mean over some axes, which stay with size 1; `whole` says that it is of integers."""
     shape = shape_of(x)
     count = prod(shape[axis] for axis in axes)
     kept = tuple(1 if i in axes else size for i, size in enumerate(shape))
-    if axes == (1,) and prod(kept) > 1:
-        size = shape[2:] if len(shape) == 4 else (1, prod(shape[2:]))
-        image = site.reshape(x, (1, count, *size), f"{step}.image")
+    if whole or (axes == (1,) and prod(kept) > 1):  # else a mean times a count, which is not quite whole
+        rest = [axis for axis in range(1, len(shape)) if axis not in axes]
+        size = [shape[axis] for axis in rest] if len(rest) == 2 else [1, prod(kept)]
+        first = _ordered(site, x, (0, *axes, *rest), f"{step}.first")
+        image = site.reshape(first, (1, count, *size), f"{step}.image")
         return site.reshape(
             over_channels(site, image, 1.0 / count if mean else 1.0, step), kept, f"{step}.kept"
         )
@@ -120,12 +124,18 @@ def _as_image(site: Site, x: ir.Value, axes: Axes, step: str) -> ir.Value:
     """Bring the axes of a reduction to where an image has its rows and columns, about as many of either."""
     shape = shape_of(x)
     kept = [axis for axis in range(1, len(shape)) if axis not in axes]
-    order = (0, *kept, *axes)
-    if order != tuple(range(len(shape))):
-        x = site.emit("Transpose", [x], [shape[axis] for axis in order], step=f"{step}.last", perm=order)
+    x = _ordered(site, x, (0, *kept, *axes), f"{step}.last")
     gone = [shape[axis] for axis in axes]
     rows = prod(gone[:-1]) if len(gone) > 1 else _rows(gone[0])
     return site.reshape(x, (1, prod(shape[a] for a in kept), rows, prod(gone) // rows), f"{step}.image")
+
+
+def _ordered(site: Site, x: ir.Value, order: Axes, step: str) -> ir.Value:
+    """Append a Transpose, unless the axes are in order already."""
+    shape = shape_of(x)
+    if order == tuple(range(len(shape))):
+        return x
+    return site.emit("Transpose", [x], [shape[axis] for axis in order], step=step, perm=order)
 
 
 def _rows(count: int) -> int:
