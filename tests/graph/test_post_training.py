@@ -114,6 +114,21 @@ def test_a_calibrated_model_is_calibrated_again(images: np.ndarray) -> None:
     np.testing.assert_allclose(run(twice, images[:4]), run(once, images[:4]), rtol=0.1, atol=0.1)
 
 
+def test_what_a_layer_adds_from_constants_is_there_for_every_batch(images: np.ndarray) -> None:
+    """An Expand, which needs no image; as a part of the bias it gives the same."""
+    shift = np.linspace(-1, 1, 16, dtype=np.float32)
+    proto, folded = make(), make()
+    proto.graph.node[3].input[0] = "shifted"
+    proto.graph.node.insert(3, helper.make_node("Add", ["a", "wide"], ["shifted"]))
+    proto.graph.node.insert(0, helper.make_node("Expand", ["shift", "size"], ["wide"]))
+    constants = {"shift": shift.reshape(1, 16, 1, 1), "size": np.array([1, 16, SIZE, SIZE])}
+    proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
+    (bias,) = (tensor for tensor in folded.graph.initializer if tensor.name == "a.bias")
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + shift, bias.name))
+    one, other = (prune_calibrated(load(model), images, RECIPE)[0] for model in (proto, folded))
+    np.testing.assert_allclose(run(one, images[:4]), run(other, images[:4]), rtol=1e-3, atol=1e-4)
+
+
 def test_files_for_one_image_calibrate_as_well(images: np.ndarray) -> None:
     many, _ = prune_calibrated(load(make()), images[:20], RECIPE)
     single, _ = prune_calibrated(load(make(1)), images[:20], RECIPE)
@@ -174,6 +189,16 @@ def test_a_shared_weight_that_stays_dense_stays(images: np.ndarray) -> None:
 def test_what_is_refused(model: onnx.ModelProto, x: np.ndarray, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         prune_calibrated(load(model), x.astype(np.float32), RECIPE)
+
+
+def test_a_computed_bias_is_refused(images: np.ndarray) -> None:
+    proto = make()
+    proto.graph.node[2].input[2] = "wide"
+    proto.graph.node.insert(0, helper.make_node("Exp", ["a.bias"], ["wide"]))
+    with pytest.raises(
+        UnsupportedError, match=r"a \(Conv\): .* or its bias is unusual; .* exclude = \[\"a\"\]"
+    ):
+        prune_calibrated(load(proto), images, RECIPE)
 
 
 def test_two_inputs_are_refused(images: np.ndarray) -> None:

@@ -34,6 +34,7 @@ class Execution:
         self._outputs = {value.name for value in graph.output}
         (start,) = (value.name for value in graph.input if value.name not in self._constants)
         self._values: dict[str, list[Array]] = {start: list(batches)}
+        self._count = len(batches)
         self._done: set[int] = set()
 
     def replace(self, name: str, array: Array) -> None:
@@ -75,9 +76,10 @@ class Execution:
         inputs = sorted(read & self._values.keys())
         outputs = sorted(made & (needed_later | {wanted}))
         session = self._session(nodes, inputs, outputs, read)
-        columns: list[list[Array]] = []
-        for i in range(len(self._values[inputs[0]]) if inputs else 1):
-            columns.append(session.run(outputs, {name: self._values[name][i] for name in inputs}))
+        runs = self._count if inputs else 1  # what needs no image is the same for all batches
+        columns = [
+            session.run(outputs, {name: self._values[name][i] for name in inputs}) for i in range(runs)
+        ] * (self._count // runs)
         for name, arrays in zip(outputs, zip(*columns, strict=True), strict=True):
             self._values[name] = list(arrays)
         for name in set(self._values) - needed_later - {wanted}:

@@ -110,8 +110,8 @@ class _Site:
     def __init__(self, layer: Layer, run: _Run, dense: bool) -> None:
         if not dense and not _is_plain(layer.node):
             raise UnsupportedError(
-                f"{layer.name} (Gemm): alpha, beta, transA or its constant's shape is unusual; calibration allows "
-                f'x W + b. Leave it dense with exclude = ["{layer.name}"].'
+                f"{layer.name} ({layer.node.op_type}): alpha, beta, transA or its bias is unusual; calibration allows "
+                f'x W + b with a constant b or none. Leave it dense with exclude = ["{layer.name}"].'
             )
         self.name, self.weights = layer.name, layer.read()
         self.has_bias = layer.node.op_type != "MatMul"
