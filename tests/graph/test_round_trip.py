@@ -77,6 +77,24 @@ def test_training_goes_on_and_nothing_is_filled_in(tmp_path: Path) -> None:
     assert not torch.equal(second[3].weight, first[3].weight)
 
 
+def test_bfloat16_is_read_back(tmp_path: Path) -> None:
+    module = make().to(torch.bfloat16)
+    path = pconv.export(module, tmp_path / "net.onnx", INPUTS, fold=False)
+    for other in (make(seed=1).to(torch.bfloat16), make(seed=1)):
+        pconv.load_weights(other, path)
+        for key, value in other.state_dict().items():
+            assert torch.equal(value, module.state_dict()[key].to(value.dtype)), key
+
+
+def test_a_module_within_another_is_the_one_that_counts(tmp_path: Path) -> None:
+    """torch.compile puts a prefix before all names, and so does DistributedDataParallel."""
+    module, other = torch.compile(make()), torch.compile(make(seed=1))
+    sparsity = pconv.prune(module, pconv.Recipe(compression_rate=4)).finish()
+    path = pconv.export(module, tmp_path / "net.onnx", INPUTS, sparsity, fold=False)
+    assert pconv.load_weights(other, path) == sparsity
+    assert all(map(torch.equal, other.state_dict().values(), module.state_dict().values()))
+
+
 def test_a_filled_module_is_not_written(tmp_path: Path) -> None:
     module = make()
     sparsity = pconv.prune(module, pconv.Recipe(compression_rate=4)).finish()

@@ -7,9 +7,10 @@ Nothing is filled in on the way: the zeros are checked against the map in both d
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..sparsity import SparsityMap
@@ -61,9 +62,11 @@ def load_weights(module: "nn.Module", path: str | os.PathLike[str]) -> SparsityM
     """
     import torch
 
-    model = load(path)
+    from ..wrappers import unwrap
+
+    model, module = load(path), unwrap(module)
     found = {
-        name: np.array(value.const_value.numpy())
+        name: _as_torch_reads(value.const_value.numpy())
         for name, value in model.graph.initializers.items()
         if value.const_value is not None
     }
@@ -82,3 +85,8 @@ def load_weights(module: "nn.Module", path: str | os.PathLike[str]) -> SparsityM
     sparsity.check(weights, balance=False)
     module.load_state_dict({n: torch.from_numpy(found[n]) if n in found else t for n, t in state.items()})
     return sparsity
+
+
+def _as_torch_reads(array: NDArray[Any]) -> NDArray[Any]:
+    """Copy an array; types that numpy itself lacks, such as bfloat16, become float32, which holds all their values."""
+    return np.array(array, np.float32 if array.dtype.kind == "V" else None)

@@ -29,6 +29,9 @@ def export(module: "torch.nn.Module", inputs: Inputs | None, fold: bool = True) 
     """
     import torch
 
+    from ..wrappers import unwrap
+
+    module = unwrap(module)
     name = type(module).__name__
     if inputs is None:
         raise ModelError(f"{name}: a torch module needs example inputs or shapes: inputs=(1, 3, 224, 224).")

@@ -18,8 +18,9 @@ from pconv.errors import ModelError, RecipeError
 from pconv.masks import check_finite
 from pconv.recipe import LayerRule, Recipe, plan_layers
 from pconv.sparsity import SparsityMap
+from pconv.wrappers import unwrap
 
-from .layers import WEIGHT, Layer, describe_layers, find_layers, require_prunable, unwrap
+from .layers import WEIGHT, Layer, describe_layers, find_layers, require_prunable
 from .mask import Mask, attach
 from .ranks import broadcast
 

@@ -10,8 +10,7 @@ from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from pconv.errors import RecipeError
-
-from .layers import unwrap
+from pconv.wrappers import unwrap
 
 BLOCK_WEIGHT = 4.0  # to outputs alone a pruned network comes more slowly
 _TINY = 1e-12  # the variance of values that are all alike

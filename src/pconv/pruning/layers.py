@@ -7,7 +7,6 @@ itself the layer has no name, so its weight's stands for it.
 from collections.abc import Iterable, Mapping
 
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
@@ -16,17 +15,6 @@ from pconv.recipe import FIRST_MAX_CHANNELS, Kind, LayerInfo
 
 Layer = nn.Conv2d | nn.Linear
 WEIGHT = "weight"
-
-
-def unwrap(module: nn.Module) -> nn.Module:
-    """Give the user's own module out of DistributedDataParallel or torch.compile: its names are what counts."""
-    while True:
-        if isinstance(module, DistributedDataParallel):
-            module = module.module
-        elif isinstance(compiled := getattr(module, "_orig_mod", None), nn.Module):
-            module = compiled
-        else:
-            return module
 
 
 def find_layers(module: nn.Module) -> dict[str, Layer]:

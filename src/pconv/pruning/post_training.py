@@ -22,9 +22,10 @@ from pconv.errors import InputError, UnsupportedError
 from pconv.progress import Progress
 from pconv.recipe import Recipe, plan_layers
 from pconv.sparsity import SparsityMap
+from pconv.wrappers import unwrap
 
 from .base import as_array
-from .layers import Layer, describe_layers, find_layers, own_layers, require_prunable, unwrap
+from .layers import Layer, describe_layers, find_layers, own_layers, require_prunable
 from .mode import evaluating
 from .post_training_tune import Budget, Vary, mirror_and_shift, tune
 from .tracing import Values, added_to, batch_norm_after, calls, trace

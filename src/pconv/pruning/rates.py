@@ -18,10 +18,11 @@ from pconv.knapsack import pick
 from pconv.masks import resolve_libraries
 from pconv.progress import Progress
 from pconv.recipe import LayerInfo, LayerRule, Recipe, plan_layers
+from pconv.wrappers import unwrap
 
 from .base import as_array
 from .distillation import relative_error
-from .layers import describe_layers, find_layers, require_prunable, unwrap
+from .layers import describe_layers, find_layers, require_prunable
 from .post_training import as_batch, find_sites
 
 Array = NDArray[Any]

@@ -27,9 +27,10 @@ from pconv.errors import ModelError
 from pconv.extras import require_safetensors
 from pconv.files import write_atomically
 from pconv.sparsity import LayerSparsity, SparsityMap
+from pconv.wrappers import unwrap
 
 from .base import as_array
-from .layers import WEIGHT, find_layers, unwrap
+from .layers import WEIGHT, find_layers
 from .mask import Mask
 
 METADATA_KEY = "pconv.sparse"
