@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from pconv.errors import UnsupportedError
+
 from .models import check, make, node, normalise, ops, rand
 
 OPSETS = (11, 13, 17, 18, 22)
@@ -316,3 +318,42 @@ def test_computed_weights_are_folded():
     weights = {"w": rand(4, 3, 3, 3), "ks": np.array([4, 1, 1, 1], INT)}
     view = check(make(nodes, {"x": (1, 3, 6, 6)}, ["y"], weights))
     assert ops(view) == ["Conv"] and not view.nodes[0].weights[1][1].any()
+
+
+@pytest.mark.parametrize("opset", (11, 13))
+@pytest.mark.parametrize("axis", (None, 0, 1, 2, -1))
+@pytest.mark.parametrize("op", ("Softmax", "LogSoftmax", "Hardmax"))
+def test_softmaxes_of_constants_are_folded(op, axis, opset):
+    """Before opset 13 all from the axis on was one row."""
+    nodes = [
+        node(op, "c", "s", **({} if axis is None else {"axis": axis})),
+        node("Reshape", "s image", "r"),
+        node("Add", "x r", "y"),
+    ]
+    weights = {"c": rand(3, 5, 7), "image": np.array([1, 3, 5, 7], INT)}
+    check(make(nodes, {"x": (1, 3, 5, 7)}, ["y"], weights, opset))
+
+
+@pytest.mark.parametrize("opset", (11, 13, 18))
+def test_the_first_part_of_a_split_constant_is_folded(opset):
+    """Where the others are not read, it still is a part."""
+    split = node("Split", "c", "a b", axis=1, **({"num_outputs": 2} if opset == 18 else {}))
+    nodes = [split, node("Mul", "x a", "y")]
+    check(make(nodes, {"x": (1, 2, 5, 7)}, ["y"], {"c": rand(1, 4, 1, 1)}, opset))
+
+
+@pytest.mark.parametrize(
+    "it, problem",
+    [
+        (
+            node("MaxPool", "c", "v", name="n", kernel_shape=[2, 2], auto_pad="SAME_LOWER"),
+            "auto_pad is SAME_LOWER",
+        ),
+        (node("MaxPool", "c", "v i", name="n", kernel_shape=[1, 1]), "its second output is read"),
+        (node("LRN", "c", "v", name="n", size=3), "a local response norm"),
+    ],
+)
+def test_what_the_reference_computes_otherwise_is_not_folded(it, problem):
+    nodes = [it, node("Cast", it.output[-1], "m", to=1), node("Mul", "x m", "y")]
+    with pytest.raises(UnsupportedError, match=rf"n \({it.op_type}\): its constant inputs .* \({problem}\)"):
+        normalise(make(nodes, {"x": (1, 3, 5, 7)}, ["y"], {"c": rand(1, 3, 5, 7)}))

@@ -1,6 +1,7 @@
 """Compute a source node whose inputs are all known."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
@@ -12,6 +13,7 @@ from .site import Array
 if TYPE_CHECKING:
     import onnx
 
+_SOFTMAXES = ("Softmax", "LogSoftmax", "Hardmax")
 _RANDOM = {
     "RandomNormal",
     "RandomNormalLike",
@@ -30,41 +32,62 @@ def is_foldable(node: ir.Node) -> bool:
     return plain and node.domain in ("", "ai.onnx") and node.op_type not in _RANDOM
 
 
-def _keep_statistics(proto: "onnx.NodeProto") -> None:
-    """Let a batch norm take its statistics as they are; the reference mixes in those of its input."""
-    for attribute in [attribute for attribute in proto.attribute if attribute.name == "momentum"]:
-        proto.attribute.remove(attribute)
-    proto.attribute.add(name="momentum", type=1, f=1.0)
-
-
 def fold(node: ir.Node, name: str, operands: Sequence[Array | None], opset: int) -> list[Array]:
     """Run one node on known inputs by the reference implementation of ONNX; outputs after the last used are left out.
 
     Raises:
-        UnsupportedError: the reference implementation does not know the operator, or cannot run it.
+        UnsupportedError: the reference implementation does not know the operator, cannot run it, or errs in it.
     """
     import onnx
     from onnx.reference import ReferenceEvaluator
 
     names = ["" if operand is None else f"i{i}" for i, operand in enumerate(operands)]
     used = [i for i, value in enumerate(node.outputs) if value.uses() or value.is_graph_output()]
-    outputs = [f"o{i}" for i in range(max(used, default=0) + 1)]
+    last = max(used, default=0)
+    outputs = [f"o{i}" for i in range(len(node.outputs) if node.op_type == "Split" else last + 1)]
     proto = ir.to_proto(node)
-    if node.op_type == "BatchNormalization" and opset < 14:
-        _keep_statistics(proto)
     del proto.input[:], proto.output[:]
     proto.input.extend(names)
     proto.output.extend(outputs)
+    feeds = {it: operand for it, operand in zip(names, operands, strict=True) if it}
+    shape = None
+    if node.op_type == "BatchNormalization" and opset < 14:
+        _set(proto, "momentum", 1.0)  # the reference mixes in the statistics of its input
+    elif node.op_type in _SOFTMAXES and opset < 13 and (x := operands[0]) is not None:
+        shape = x.shape  # from the axis on all was one row; the reference knows the newer definition only
+        axis = node.attributes.get_int("axis", 1)
+        feeds["i0"] = x.reshape(prod(shape[:axis]), prod(shape[axis:]))
+        _set(proto, "axis", 1)
+    elif node.op_type == "DequantizeLinear":
+        opset = max(opset, 19)  # the reference implementation begins there; it computes what older ones do
     infos = [[onnx.ValueInfoProto(name=it) for it in half if it] for half in (names, outputs)]
     graph = onnx.helper.make_graph([proto], "fold", infos[0], infos[1])
-    if node.op_type == "DequantizeLinear":
-        opset = max(opset, 19)  # the reference implementation begins there; it computes what older ones do
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    feeds = {it: operand for it, operand in zip(names, operands, strict=True) if it}
     try:
-        return list(ReferenceEvaluator(model).run(None, feeds))
+        _refuse_wrong(node, last)
+        results: list[Array] = list(ReferenceEvaluator(model).run(None, feeds))
     except Exception as error:
         raise UnsupportedError(
             f"{name} ({node.op_type}): its constant inputs cannot be computed ({reason(error)}). "
             "Simplify the model before the export."
         ) from error
+    return results if shape is None else [results[0].reshape(shape)]
+
+
+def _refuse_wrong(node: ir.Node, last: int) -> None:
+    """Refuse what the reference implementation computes otherwise than ONNX has it, of outputs up to `last`."""
+    if node.op_type == "MaxPool" and last > 0:
+        raise NotImplementedError("its second output is read")
+    if node.op_type == "MaxPool" and node.attributes.get_string("auto_pad", "") == "SAME_LOWER":
+        raise NotImplementedError("auto_pad is SAME_LOWER")
+    if node.op_type == "LRN":
+        raise NotImplementedError("a local response norm")
+
+
+def _set(proto: "onnx.NodeProto", name: str, value: float | int) -> None:
+    """Give a node this attribute instead of its own."""
+    import onnx
+
+    for attribute in [attribute for attribute in proto.attribute if attribute.name == name]:
+        proto.attribute.remove(attribute)
+    proto.attribute.append(onnx.helper.make_attribute(name, value))
