@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pconv.errors import PconvError
+from pconv.errors import PconvError, UnsupportedError
 
 from .models import INT, check, floats, make, node, normalise, ops, rand
 
@@ -18,6 +18,7 @@ TRANSPOSED = [
     {"strides": [2, 2], "pads": [3, 2, 3, 2]},
     {"strides": [2, 2], "auto_pad": "SAME_UPPER"},
     {"strides": [2, 2], "output_shape": [8, 13]},
+    {"strides": [2, 2], "output_shape": [7, 12], "auto_pad": "SAME_LOWER"},
     {"pads": [1, 0, 1, 2]},
 ]
 ROWS = (1, 6, 11)
@@ -52,6 +53,16 @@ def test_conv_transpose(attrs, kernel, group):
     weights = {"w": rand(4, 3, *kernel), "b": rand(3 * group)}
     node_ = node("ConvTranspose", "x w b", "y", name="up", group=group, **attrs)
     check(make([node_], {"x": (1, 4, 5, 7)}, ["y"], weights))
+
+
+@pytest.mark.parametrize("mode", ["NOTSET", "SAME_UPPER", "SAME_LOWER"])
+def test_an_output_beyond_the_windows_is_refused(mode):
+    up = node("ConvTranspose", "x w", "y", name="up", strides=[2, 2], output_shape=[12, 12], auto_pad=mode)
+    with pytest.raises(
+        UnsupportedError,
+        match=r"up \(ConvTranspose\): output_shape \[12, 12\] is more than .*; allowed: up to \[11, 13\]\.",
+    ):
+        normalise(make([up], {"x": (1, 3, 5, 6)}, ["y"], {"w": rand(3, 2, 3, 3)}))
 
 
 def test_conv_transpose_multiplies_no_zeros():

@@ -49,17 +49,20 @@ def _place(
     rank = len(shape_of(site.tensor())) - 2
     extra = two(site.attr("output_padding", (0,) * rank), 0)
     full = [(i - 1) * s + r for i, s, r in zip(image, strides, reach, strict=True)]
+    most = [f + e for f, e in zip(full, extra, strict=True)]
     asked, mode = site.attr("output_shape"), site.attr("auto_pad", "NOTSET")
-    if mode in ("SAME_UPPER", "SAME_LOWER") and asked is None:
-        asked = tuple(i * s for i, s in zip(image, strides, strict=True))
     if asked is not None:
         asked = two(tuple(asked)[-rank:], 1)
-        total = [max(0, f + e - a) for f, e, a in zip(full, extra, asked, strict=True)]
+        if any(a > m for a, m in zip(asked, most, strict=True)):
+            raise site.unsupported(
+                f"output_shape {list(asked)} is more than its windows reach", f"up to {most}"
+            )
+    elif mode in ("SAME_UPPER", "SAME_LOWER"):
+        asked = tuple(min(i * s, m) for i, s, m in zip(image, strides, most, strict=True))
+    if asked is not None:
+        total = [m - a for m, a in zip(most, asked, strict=True)]
         half = [(t + (mode != "SAME_UPPER")) // 2 for t in total]
-        most = [f + e for f, e in zip(full, extra, strict=True)]
-        if site.attr("output_shape") is not None and any(a > m for a, m in zip(asked, most, strict=True)):
-            raise site.malformed(f"output_shape {list(asked)} is more than its windows reach, {most}")
-        pads, out = (half[0], half[1]), (min(asked[0], most[0]), min(asked[1], most[1]))
+        pads, out = (half[0], half[1]), (asked[0], asked[1])
     elif mode in ("NOTSET", "VALID"):
         given = site.attr("pads", (0,) * 2 * rank) if mode == "NOTSET" else (0,) * 2 * rank
         (top, left), (bottom, right) = two(given[:rank], 0), two(given[rank:], 0)
