@@ -329,6 +329,25 @@ def test_failure_leaves_nothing(make_program: Maker, tmp_path: Path) -> None:
         write_folder(make_program(HERE), Path("/dev/null/out"))
 
 
+def test_an_interrupt_leaves_the_old_export(
+    make_program: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it comes when the old one has made way and the new one is not there yet."""
+    out, rename = tmp_path / "out", Path.rename
+    write_folder(make_program("ios-arm64"), out, name="first")
+
+    def interrupted(source: Path, place: Path) -> Path:
+        if source.name.endswith(".part"):
+            raise KeyboardInterrupt
+        return rename(source, place)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(make_program("ios-arm64"), out, name="second")
+    assert (out / "include" / "first.h").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_a_link_is_followed(make_program: Maker, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")

@@ -222,5 +222,7 @@ def _replacing(out: Path) -> Iterator[Path]:
     except BuildError as error:
         raise BuildError(str(error).replace(str(draft), str(out))) from error
     finally:
+        if old.exists() and not place.exists():  # stopped between the two
+            old.rename(place)
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
