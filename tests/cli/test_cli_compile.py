@@ -15,6 +15,8 @@ from pconv.cli import arrays
 from pconv.tuning import Tuning
 
 pytestmark = pytest.mark.cc
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x08\x00\x00\x00\x08\x08\x02\x00\x00\x00Km)\xdc"
+"""How a picture of 8x8 begins."""
 
 
 def test_compile_writes_a_library_that_runs(
@@ -158,7 +160,10 @@ def test_run_with_words_for_numbers(cli, compiled: Path, tmp_path: Path) -> None
         ("none.npy", None, "none.npy: cannot be read (No such file or directory)"),
         ("bad.npy", b"\x93NUMPY", "bad.npy: no .npy file, or cut off"),
         ("zip.npy", b"PK\x03\x04", "zip.npy: no .npy file, or cut off"),
+        ("bad.NPY", b"\x93NUMPY", "bad.NPY: no .npy file, or cut off"),
         ("bad.png", b"no picture", "bad.png: neither a picture nor a .npy file"),
+        ("cut.png", PNG[:8] + b"\x00\x00\x00\x04IHDRpart", "cut.png: cannot be read (Truncated IHDR chunk)"),
+        ("odd.png", PNG + b"\x00\x00\x00\x00IDAT" + bytes(40), "odd.png: cannot be read (broken PNG file"),
     ],
 )
 def test_run_with_inputs_that_are_none(

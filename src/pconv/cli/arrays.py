@@ -125,7 +125,7 @@ def _split(text: str, shapes: Shapes) -> tuple[str, str]:
 
 
 def _read(path: Path, shape: Sequence[int], scale: Scale) -> Array:
-    if path.suffix != ".npy":
+    if path.suffix.lower() != ".npy":
         return _read_picture(path, shape, scale)
     try:
         array = np.load(path, allow_pickle=False)
@@ -167,7 +167,7 @@ def _read_picture(path: Path, shape: Sequence[int], scale: Scale) -> Array:
         raise InputError(
             f"{path}: neither a picture nor a .npy file. Leave it out, or save it again."
         ) from error
-    except (OSError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # as of broken files
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read ({reason}).") from error
     pixels = scale(np.asarray(picture).reshape(height, width, channels))
