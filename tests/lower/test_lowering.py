@@ -284,12 +284,13 @@ def test_depthwise_stores_its_own_channels_only() -> None:
             assert s.data["weight"].size <= 2 * np.prod(s.work.kernel) * s.work.out_shape[0]
 
 
-def test_an_image_too_large_for_a_table_of_places_is_refused() -> None:
-    nodes = [node("Conv", "x w", "y", "wide")]
-    view = normalise(make(nodes, {"x": [1, 1, 2100, 2100]}, ["y"], {"w": rand(600, 1, 1, 1)}))
-    with pytest.raises(
-        UnsupportedError, match=r"y:output \(Relayout\): reads 600 planes of 2100x2100; allowed are"
-    ):
+@pytest.mark.parametrize("output, step", [("y", r"y:output \(Relayout\)"), ("z", r"turn \(Transpose\)")])
+def test_an_image_too_large_for_a_table_of_places_is_refused(output: str, step: str) -> None:
+    """Of a Transpose, the offsets of channels are in the table of pixels."""
+    nodes = [node("Conv", "x w", "y", "wide"), node("Transpose", "y", "z", "turn", perm=[0, 2, 3, 1])]
+    nodes = nodes if output == "z" else nodes[:1]
+    view = normalise(make(nodes, {"x": [1, 1, 2100, 2100]}, [output], {"w": rand(600, 1, 1, 1)}))
+    with pytest.raises(UnsupportedError, match=f"{step}: reads 600 planes of 2100x2100; allowed are"):
         lower(view, V4)
 
 

@@ -35,7 +35,7 @@ def gather(
     `pixels` gives for each output image element (row-major) the source element, counted from the plane's base, or -1;
     `base` the source element where each output plane begins, or -1.
     """
-    if base.size and int(base.max()) + source.layout.plane_elems > MOST_ELEMS:
+    if int(base.max(initial=0)) + int(pixels.max(initial=0)) > MOST_ELEMS:
         raise UnsupportedError(
             f"{name} ({op}): reads {source.channels} planes of {source.layout.height}x{source.layout.width}; allowed "
             f"are up to {MOST_ELEMS:,} values. Make the images smaller."
