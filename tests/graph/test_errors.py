@@ -138,6 +138,10 @@ CASES = {
     "pad of the batch": (
         node("Pad", "x p", "y", name="n"), X4, ints(p=[1, 0, 0, 0, 0, 0, 0, 0]),
         "n (Pad): pads [1, 0, 0, 0, 0, 0, 0, 0];"),
+    "resized too far": (
+        node("Resize", "x r s", "y", name="n"), (1, 2, 200_000),
+        {"r": np.zeros(0, np.float32), "s": np.array([1, 1, 2], np.float32)},
+        "n (Resize): it makes 400,000 positions of 200,000; allowed: up to 67,108,864 for the product of both."),
     "cast to text": (
         node("Cast", "x", "y", name="n", to=8), X4, {},
         "n (Cast): an activation is cast to STRING; allowed: float types, integers and BOOL."),

@@ -14,6 +14,8 @@ from ..site import Operand, Site, shape_of
 
 Coordinates = NDArray[np.float32]
 
+_MOST_WEIGHTS = 1 << 26
+"""Positions before times positions after, of rows or of columns: as many floats, 256 MiB, are kept meanwhile."""
 TIE = 1e-6
 """How near to the middle of two positions counts as there, as in ONNX Runtime."""
 
@@ -81,6 +83,10 @@ def resize(site: Site) -> Operand:
 
 def _matrix(site: Site, size: int, out: int, scale: np.float32, place: str, nearest: str) -> Coordinates:
     """Give what each of `out` positions takes of each of `size`; beyond the border the last one repeats."""
+    if out * size > _MOST_WEIGHTS:
+        raise site.unsupported(
+            f"it makes {out:,} positions of {size:,}", f"up to {_MOST_WEIGHTS:,} for the product of both"
+        )
     x = o = np.arange(out, dtype=np.float32)
     if scale != 1 or size != out:
         x = _PLACES[place](o, scale, size, out)
