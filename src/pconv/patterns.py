@@ -185,9 +185,7 @@ def spread(choices: NDArray[Any], groups: Groups, shape: tuple[int, int], block:
     return every
 
 
-def most_frequent(
-    weights: Iterable[NDArray[Any]], patterns: Sequence[Pattern], k: int, group: int = 1
-) -> Library:
+def most_frequent(weights: Iterable[NDArray[Any]], patterns: Sequence[Pattern], k: int) -> Library:
     """Drop the patterns that fewest kernels choose until `k` remain; removed kernels do not vote.
 
     Shapes: each array [oc, ic, 3, 3]
@@ -196,6 +194,6 @@ def most_frequent(
     votes = np.zeros(len(patterns), np.intp)
     for array in weights:
         alive = array.any(axis=(2, 3))
-        votes += np.bincount(project(array, patterns, group)[alive], minlength=len(patterns))
+        votes += np.bincount(project(array, patterns)[alive], minlength=len(patterns))
     kept = np.sort(np.argsort(-votes, kind="stable")[:k])
     return tuple(patterns[i] for i in kept)

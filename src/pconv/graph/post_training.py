@@ -33,7 +33,6 @@ def prune_calibrated(
     recipe: Recipe | None = None,
     *,
     progress: Progress | None = None,
-    seed: int = 0,
 ) -> tuple[ir.Model, SparsityMap]:
     """Prune by second order and refit what is kept; the model that was given stays as it is.
 
@@ -55,7 +54,7 @@ def prune_calibrated(
     ]
     run.waiting = [site.output for site in sites]
     weights = {layer.name: layer.read() for layer in layers}
-    masks = sweep(_in_turn(sites, run), weights, rules, progress, seed)
+    masks = sweep(_in_turn(sites, run), weights, rules, progress)
     whole = {name: np.ones(array.shape, bool) for name, array in weights.items() if name not in masks}
     sparsity = SparsityMap.detect({name: (masks | whole)[name] for name in weights})
     write_sparsity(pruned, sparsity)

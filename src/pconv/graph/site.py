@@ -300,18 +300,18 @@ class Site:
             return value
         return self.emit("Flatten", [value], shape, step=step)
 
-    def shaped(self, value: ir.Value, shape: Sequence[int], step: str = "") -> ir.Value:
+    def shaped(self, value: ir.Value, shape: Sequence[int]) -> ir.Value:
         """Give a result the shape that the source gives it. Where that does not begin with 1, it has no batch any more.
 
         Only models for one sample have such values; here they get the 1 back (see `batches.py`).
         """
         if tuple(shape[:1]) == (1,):
             self.drops_batch = ""
-            return self.reshape(value, shape, step)
+            return self.reshape(value, shape)
         if self.builder.source_batch != 1:
             raise self.mixed(shape)
         self.drops_batch = "here"
-        return self.reshape(value, (1, *shape), step)
+        return self.reshape(value, (1, *shape))
 
     def last(self, value: ir.Value, shape: Sequence[int]) -> ir.Value:
         """Give what the steps of this node computed its shape, and the node's own name to the last of them."""

@@ -139,8 +139,8 @@ class Block:
         return self.nodes[-1]
 
 
-def blocks(graph: fx.GraphModule, layers: Iterable[str], least: int = 2) -> list[Block]:
-    """Divide the network where one value is all that the rest needs, with `least` of the layers in each block."""
+def blocks(graph: fx.GraphModule, layers: Iterable[str]) -> list[Block]:
+    """Divide the network where one value is all that the rest needs, with two of the layers or more in each block."""
     names = set(layers)
     whole = set(_cuts(graph))
     nodes = [node for node in graph.graph.nodes if node.op != "output"]
@@ -151,7 +151,7 @@ def blocks(graph: fx.GraphModule, layers: Iterable[str], least: int = 2) -> list
     for node in nodes[1:]:
         beyond.append(node)
         if node in whole:
-            if len(_layers(inside, names)) >= least and _layers(beyond, names):
+            if len(_layers(inside, names)) > 1 and _layers(beyond, names):
                 found.append(Block(start, tuple(inside), _layers(inside, names)))
                 start, inside = inside[-1], []
             inside, beyond = inside + beyond, []

@@ -36,8 +36,8 @@ class Bar:
     note: str = ""
 
 
-def latency_chart(bars: Sequence[Bar], unit: str = "ms") -> str:
-    """Draw latencies as horizontal bars, each with its number.
+def latency_chart(bars: Sequence[Bar]) -> str:
+    """Draw latencies, in milliseconds, as horizontal bars, each with its number.
 
     Returns: an `<svg>` element.
     """
@@ -53,7 +53,7 @@ def latency_chart(bars: Sequence[Bar], unit: str = "ms") -> str:
         )
         top = max((bar.value for bar in bars), default=1.0)
         for y, bar in zip(positions, bars, strict=True):
-            text = f"{number(bar.value)} {unit}" + (f" · {bar.note}" if bar.note else "")
+            text = f"{number(bar.value)} ms" + (f" · {bar.note}" if bar.note else "")
             weight = "bold" if bar.kind == "pruned" else "normal"
             axes.text(bar.value + top * 0.012, y, text, va="center", fontweight=weight)
         axes.set_yticks(positions, [bar.label for bar in bars])

@@ -37,7 +37,7 @@ def _result(site: Site, x: ir.Value) -> Operand:
     return site.last(place_of_largest(site, x, axis), (*shape[:axis], *kept, *shape[axis + 1 :]))
 
 
-def place_of_largest(site: Site, x: ir.Value, axis: int, step: str = "place") -> ir.Value:
+def place_of_largest(site: Site, x: ir.Value, axis: int) -> ir.Value:
     """Append what tells where along an axis the largest stands: [1, 1, h, w] of an image or, of rows, [1, 1]."""
     shape = shape_of(x)
     if shape[axis] > _MOST:
@@ -45,12 +45,12 @@ def place_of_largest(site: Site, x: ir.Value, axis: int, step: str = "place") ->
     kept = [size for size in range(1, len(shape)) if size != axis]
     if axis > 1 and prod(shape[1:axis]) > 1:
         order = (0, axis, *kept)
-        x = site.emit("Transpose", [x], [shape[i] for i in order], step=f"{step}.first", perm=order)
+        x = site.emit("Transpose", [x], [shape[i] for i in order], step="place.first", perm=order)
     size = tuple(shape[i] for i in kept)
     if len(size) not in (0, 2):
         size = (prod(size), 1)
-    x = site.reshape(x, (1, shape[axis], *size), f"{step}.image")
-    return site.emit("ArgMax", [x], (1, 1, *size), step=step)
+    x = site.reshape(x, (1, shape[axis], *size), "place.image")
+    return site.emit("ArgMax", [x], (1, 1, *size), step="place")
 
 
 def negated(site: Site, x: ir.Value, step: str) -> ir.Value:
