@@ -4,6 +4,8 @@ import json
 import re
 import shlex
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +149,20 @@ def test_recipe_for_a_latency(cli, model: Path, table: Path, tmp_path: Path) -> 
     assert set(said["layers"].values()) == {"dense"}, "it is fast enough as it is"
     assert said["expected_ms"] <= 2 * dense and said["measured_ms"] > 0
     assert path.read_text().startswith("# tiny within ")
+
+
+def test_recipe_says_that_it_waits_for_another_benchmark(
+    cli, model: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def taken(on_wait: Callable[[], object] | None = None) -> Iterator[None]:
+        if on_wait is not None:
+            on_wait()
+        yield
+
+    monkeypatch.setattr(timing, "alone", taken)
+    ran = cli("recipe", model, "--macs", "40k", "--table", table, "-o", tmp_path / "r.toml")
+    assert ran.code == 0 and "another benchmark is running on this machine; waiting" in ran.err
 
 
 def test_recipe_measures_its_own_table_and_reads_images(cli, model: Path, tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def _check(recipe: "Recipe", found: models.Source, threads: int, track: console.
     with models.workshop() as folder:
         path = folder / f"{found.name}.onnx"
         models.prune_file(found, recipe, path, track)
-        return measure_one(path, threads, CHECK_S, track)
+        return measure_one(path, threads, CHECK_S, track, console.note_waiting)
 
 
 def _document(
