@@ -25,7 +25,7 @@ CIFAR_NETWORK = "resnet20_cifar"
 
 @dataclass(frozen=True)
 class Job:
-    """Describe one demo. `fit` is what `fit` takes to fine-tune on the first `tune_images` pictures."""
+    """Describe one demo. `settings` are what `fit` takes to fine-tune on the first `tune_images` pictures."""
 
     network: str
     data: Callable[[Path | None], Dataset]
