@@ -15,13 +15,12 @@ from onnx_ir.passes.common import InlinePass
 from ..errors import ModelError
 from ..files import COMPILED_BEGINNINGS
 from .reason import reason
-from .shapes import Inputs, set_shapes
+from .shapes import OTHER_FLOATS, Inputs, set_shapes
 
 _VALUES = {
     "raw_data",
     *(f"{kind}_data" for kind in ("float", "double", "int32", "int64", "uint64", "string")),
 }
-_OTHER_FLOATS = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
 
 
 def load(source: Any, *, inputs: Inputs | None = None) -> ir.Model:
@@ -177,7 +176,7 @@ def other_floats(model: ir.Model) -> dict[str, int]:
     """Count the constants that are read as float32 although they are other floats, by type."""
     counts: dict[str, int] = {}
     for _, tensor in _constants(model.graph):
-        if tensor.dtype in _OTHER_FLOATS:
+        if tensor.dtype in OTHER_FLOATS:
             counts[tensor.dtype.name] = counts.get(tensor.dtype.name, 0) + 1
     return counts
 

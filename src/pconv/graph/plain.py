@@ -11,8 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .normalise import normalise
-
-_OTHER_FLOATS = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
+from .shapes import OTHER_FLOATS
 
 
 def is_plain(model: ir.Model) -> bool:
@@ -21,7 +20,7 @@ def is_plain(model: ir.Model) -> bool:
     sizes = [(None,) if value.shape is None else tuple(value.shape) for value in ends]
     fixed = all(isinstance(size, int) and size > 0 for shape in sizes for size in shape)
     single = all(shape[:1] == (1,) for shape in sizes)
-    return fixed and single and not any(value.dtype in _OTHER_FLOATS for value in _values(model.graph))
+    return fixed and single and not any(value.dtype in OTHER_FLOATS for value in _values(model.graph))
 
 
 def plain(model: ir.Model) -> ir.Model:
@@ -37,7 +36,7 @@ def plain(model: ir.Model) -> ir.Model:
     for value in _values(made.graph):
         if value.producer() is not None:
             value.shape = None  # of another batch, maybe
-        if value.dtype in _OTHER_FLOATS:
+        if value.dtype in OTHER_FLOATS:
             value.type = ir.TensorType(ir.DataType.FLOAT)
         if value.is_initializer() and value.const_value is not None:
             value.const_value = _widened(value.const_value)
@@ -46,7 +45,7 @@ def plain(model: ir.Model) -> ir.Model:
             if attribute.type == ir.AttributeType.TENSOR:
                 widened = _widened(attribute.value)
                 node.attributes[attribute.name] = ir.AttrTensor(attribute.name, widened)
-            elif (node.op_type, attribute.name) == ("Cast", "to") and attribute.value in _OTHER_FLOATS:
+            elif (node.op_type, attribute.name) == ("Cast", "to") and attribute.value in OTHER_FLOATS:
                 node.attributes["to"] = ir.AttrInt64("to", ir.DataType.FLOAT)
     for value, fixed in ends:
         value.shape = fixed.shape
@@ -55,7 +54,7 @@ def plain(model: ir.Model) -> ir.Model:
 
 
 def _widened(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-    if tensor.dtype not in _OTHER_FLOATS:
+    if tensor.dtype not in OTHER_FLOATS:
         return tensor
     return ir.Tensor(tensor.numpy().astype(np.float32), name=tensor.name)
 

@@ -28,9 +28,9 @@ from ..masks import magnitude_masks
 from ..recipe import FIRST_MAX_CHANNELS, Kind, LayerInfo, LayerRule, Recipe, plan_layers
 from ..sparsity import METADATA_KEY, SparsityMap
 from .naming import node_names, weight_of
+from .shapes import FLOATS
 
 _ADVICE = "Choose another place."
-_FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _PROTOBUF_LIMIT_BYTES = (
     2**31 - 2**24
 )  # a protobuf message ends at 2 GiB; the rest is for everything but weights
@@ -218,7 +218,7 @@ def _weight(node: ir.Node) -> ir.Value | None:
         return None
     tensor = _tensor(value)
     rank = 4 if node.op_type == "Conv" else 2
-    return value if len(tensor.shape) == rank and tensor.size and tensor.dtype in _FLOATS else None
+    return value if len(tensor.shape) == rank and tensor.size and tensor.dtype in FLOATS else None
 
 
 def _tensor(weight: ir.Value) -> ir.TensorProtocol:

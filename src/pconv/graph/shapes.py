@@ -14,7 +14,9 @@ from .nodes import Shape
 Inputs = Any  # a shape, an array, or several of them in order or by name
 
 MOST_ELEMS = 2**31 - 1
-FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16)
+OTHER_FLOATS = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
+FLOATS = (ir.DataType.FLOAT, *OTHER_FLOATS)
+"""What is computed as float32, whatever the file says."""
 
 
 def as_list(inputs: Inputs) -> list[Any]:
