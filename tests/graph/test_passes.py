@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from pconv import graph
+from pconv.graph.passes.check_normalised import check_normalised
+
 from .models import check, make, node, normalise, ops, rand
 
 X = {"x": (1, 4, 8, 8)}
@@ -201,3 +204,11 @@ def test_padding_that_does_not_count_is_made_up_for_where_the_image_keeps_its_bl
     pool = node("AveragePool", "x", "y", kernel_shape=size, pads=pads, strides=[stride, stride])
     view = check(make([pool], {"x": (1, 3, 6, 7)}, ["y"]))
     assert ops(view) == ["AveragePool", "Constant", "Mul"][: 1 if stride > 1 else 3]
+
+
+def test_the_table_of_operators_counts_inputs():
+    model = graph.normalise(graph.load(make([node("Add", "x x", "y", name="n")], X, ["y"])))
+    (add,) = model.graph
+    add.resize_inputs(1)
+    with pytest.raises(AssertionError, match="n: 1 inputs"):
+        check_normalised(model.graph)

@@ -26,6 +26,8 @@ def check_normalised(graph: ir.Graph) -> None:
                     f"{node.name} ({node.op_type}): {bad} weights are not finite after folding; "
                     "allowed: finite float32. Check the model's scales and statistics."
                 )
+        computed = sum(value is not None and value.const_value is None for value in node.inputs)
+        assert spec.tensors[0] <= computed <= spec.tensors[1], f"{node.name}: {computed} inputs"
         assert set(node.attributes) == set(spec.attrs), (
             f"{node.name}: {set(node.attributes) ^ set(spec.attrs)}"
         )
