@@ -294,6 +294,12 @@ class Site:
         output = self.builder.fresh(f"{self.output}.{step}") if step else self.output
         return self.builder.emit(op, tensors, weights, tuple(shape), attrs, node=node, output=output)
 
+    def scaled(self, value: ir.Value, scale: float, shift: float = 0.0, step: str = "") -> ir.Value:
+        """Append value * scale + shift, with the same numbers for all channels."""
+        shape = shape_of(value)
+        weights = [("scale", np.full(shape[1], scale)), ("shift", np.full(shape[1], shift))]
+        return self.emit("Affine", [value], shape, weights=weights, step=step)
+
     def reshape(self, value: ir.Value, shape: Sequence[int], step: str = "") -> ir.Value:
         """Append a Flatten, unless the shape is right already."""
         if tuple(shape) == shape_of(value):

@@ -42,7 +42,7 @@ def selu(site: Site) -> Operand:
         site.attr("alpha", 1.67326319217681884765625),
         site.attr("gamma", 1.05070102214813232421875),
     )
-    return _scaled(site, _activation(site, "elu", alpha, step="elu"), gamma)
+    return site.scaled(_activation(site, "elu", alpha, step="elu"), gamma)
 
 
 def celu(site: Site) -> Operand:
@@ -50,13 +50,13 @@ def celu(site: Site) -> Operand:
     alpha = site.attr("alpha", 1.0)
     if not alpha > 0:
         raise site.unsupported(f"its alpha is {alpha}", "more than 0")
-    inner = _scaled(site, site.tensor(), 1 / alpha, step="scale")
-    return _scaled(site, _activation(site, "elu", 1.0, step="elu", x=inner), alpha)
+    inner = site.scaled(site.tensor(), 1 / alpha, step="scale")
+    return site.scaled(_activation(site, "elu", 1.0, step="elu", x=inner), alpha)
 
 
 def hard_sigmoid(site: Site) -> Operand:
     """Convert HardSigmoid: a clipped line."""
-    line = _scaled(site, site.tensor(), site.attr("alpha", 0.2), site.attr("beta", 0.5), step="line")
+    line = site.scaled(site.tensor(), site.attr("alpha", 0.2), site.attr("beta", 0.5), step="line")
     return _activation(site, "clip", 0.0, 1.0, x=line)
 
 
@@ -77,13 +77,13 @@ def swish(site: Site) -> Operand:
     alpha, x = site.attr("alpha", 1.0), site.tensor()
     if alpha == 1.0:
         return _activation(site, "silu")
-    gate = _activation(site, "sigmoid", step="gate", x=_scaled(site, x, alpha, step="scale"))
+    gate = _activation(site, "sigmoid", step="gate", x=site.scaled(x, alpha, step="scale"))
     return site.emit("Mul", [x, gate], shape_of(x))
 
 
 def neg(site: Site) -> Operand:
     """Convert Neg."""
-    return _scaled(site, site.tensor(), -1.0)
+    return site.scaled(site.tensor(), -1.0)
 
 
 def absolute(site: Site) -> Operand:
@@ -112,7 +112,7 @@ def power(site: Site) -> Operand:
             f"its exponent is {value:g}", f"whole ones from 1 to {_MOST_FACTORS}, or fractions"
         )
     else:
-        line = _scaled(site, _activation(site, "log", step="log"), value, step="times")
+        line = site.scaled(_activation(site, "log", step="log"), value, step="times")
         return _activation(site, "exp", x=line)
     return y if value > 0 else site.emit("Div", [_ones(site, shape), y], shape)
 
@@ -135,23 +135,20 @@ def reciprocal(site: Site) -> Operand:
 def softsign(site: Site) -> Operand:
     """Convert Softsign: x / (1 + abs(x))."""
     x = site.tensor()
-    size = _scaled(site, _activation(site, "leaky", -1.0, step="abs"), 1.0, 1.0, step="positive")
+    size = site.scaled(_activation(site, "leaky", -1.0, step="abs"), 1.0, 1.0, step="positive")
     return site.emit("Div", [x, size], shape_of(x))
 
 
 def ceil(site: Site) -> Operand:
     """Convert Ceil: floor between two changes of sign."""
-    return _scaled(
-        site,
-        _activation(site, "floor", step="floor", x=_scaled(site, site.tensor(), -1.0, step="minus")),
-        -1.0,
-    )
+    minus = site.scaled(site.tensor(), -1.0, step="minus")
+    return site.scaled(_activation(site, "floor", step="floor", x=minus), -1.0)
 
 
 def sign(site: Site) -> Operand:
     """Convert Sign: whether it is above 0, less whether it is below."""
     x = site.tensor()
-    below = _activation(site, "above", step="below", x=_scaled(site, x, -1.0, step="minus"))
+    below = _activation(site, "above", step="below", x=site.scaled(x, -1.0, step="minus"))
     return site.emit("Sub", [_activation(site, "above", step="above"), below], shape_of(x))
 
 
@@ -179,12 +176,6 @@ def _activation(
 ) -> ir.Value:
     x = site.tensor() if x is None else x
     return site.emit("Activation", [x], shape_of(x), step=step, activation=kind, act_min=low, act_max=high)
-
-
-def _scaled(site: Site, x: ir.Value, scale: float, shift: float = 0.0, *, step: str = "") -> ir.Value:
-    channels = shape_of(x)[1]
-    weights = [("scale", np.full(channels, scale)), ("shift", np.full(channels, shift))]
-    return site.emit("Affine", [x], shape_of(x), step=step, weights=weights)
 
 
 _PLAIN = {

@@ -7,7 +7,6 @@ smallest             -> the largest of what is negated
 
 from math import prod
 
-import numpy as np
 import onnx_ir as ir
 
 from ..site import Operand, Site, shape_of
@@ -23,7 +22,7 @@ def arg_max(site: Site) -> Operand:
 
 def arg_min(site: Site) -> Operand:
     """Convert ArgMin."""
-    return _result(site, negated(site, site.tensor(), "minus"))
+    return _result(site, site.scaled(site.tensor(), -1.0, step="minus"))
 
 
 def _result(site: Site, x: ir.Value) -> Operand:
@@ -51,13 +50,6 @@ def place_of_largest(site: Site, x: ir.Value, axis: int) -> ir.Value:
         size = (prod(size), 1)
     x = site.reshape(x, (1, shape[axis], *size), "place.image")
     return site.emit("ArgMax", [x], (1, 1, *size), step="place")
-
-
-def negated(site: Site, x: ir.Value, step: str) -> ir.Value:
-    """Append what has the other sign."""
-    scale = np.full(shape_of(x)[1], -1.0)
-    weights = [("scale", scale), ("shift", np.zeros_like(scale))]
-    return site.emit("Affine", [x], shape_of(x), weights=weights, step=step)
 
 
 CONVERTERS = {"ArgMax": arg_max, "ArgMin": arg_min}

@@ -87,10 +87,7 @@ def combined(site: Site, op: str, a: ir.Value, b: ir.Value, step: str = "") -> i
     shape = _common(site, a, b)
     if shape_of(a) != shape and shape_of(b) == shape and op not in _ORDERED:
         if op == "Sub":  # a - b = -b + a
-            ones = np.ones(shape[1])
-            weights = [("scale", -ones), ("shift", 0 * ones)]
-            b = site.emit("Affine", [b], shape, step=f"{step}.minus" if step else "minus", weights=weights)
-            op = "Add"
+            b, op = site.scaled(b, -1.0, step=f"{step}.minus" if step else "minus"), "Add"
         a, b = b, a
     a = spread(site, a, shape, f"{step or 'first'}.wide")
     one, other = _as_images(site, a, b, step or "second")

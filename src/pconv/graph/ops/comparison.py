@@ -13,7 +13,6 @@ import numpy as np
 import onnx_ir as ir
 
 from ..site import Array, Operand, Site, shape_of
-from .arg_max import negated
 from .arithmetic import combined
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -25,7 +24,9 @@ def greater(site: Site, kind: str, first: int) -> Operand:
     if isinstance(b, np.ndarray) and b.size == 1:
         return _activated(site, site.tensor(first), kind, _number(site, b))
     if isinstance(a, np.ndarray) and a.size == 1:
-        return _activated(site, negated(site, site.tensor(1 - first), "minus"), kind, -_number(site, a))
+        return _activated(
+            site, site.scaled(site.tensor(1 - first), -1.0, step="minus"), kind, -_number(site, a)
+        )
     return _activated(site, _difference(site, first), kind, 0.0)
 
 
@@ -36,10 +37,10 @@ def equal(site: Site) -> Operand:
         if isinstance(constant, np.ndarray) and constant.size == 1:
             x, bound = site.tensor(1 - i), _number(site, constant)
             least = _activated(site, x, "atleast", bound, "least")
-            most = _activated(site, negated(site, x, "minus"), "atleast", -bound, "most")
+            most = _activated(site, site.scaled(x, -1.0, step="minus"), "atleast", -bound, "most")
             return site.emit("Mul", [least, most], shape_of(x))
     apart = _activated(site, _difference(site, 0), "leaky", -1.0, "apart")
-    return _activated(site, negated(site, apart, "near"), "atleast", 0.0)
+    return _activated(site, site.scaled(apart, -1.0, step="near"), "atleast", 0.0)
 
 
 def _difference(site: Site, first: int) -> ir.Value:

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import numpy as np
 import onnx_ir as ir
 
 from ..site import Operand, Site, shape_of
@@ -27,8 +26,7 @@ def not_(site: Site) -> Operand:
 
 def inverse(site: Site, x: ir.Value, step: str = "") -> ir.Value:
     """Append 1 where there is 0, and 0 where there is 1."""
-    ones = np.ones(shape_of(x)[1])
-    return site.emit("Affine", [x], shape_of(x), weights=[("scale", -ones), ("shift", ones)], step=step)
+    return site.scaled(x, -1.0, 1.0, step)
 
 
 CONVERTERS = {"And": partial(_both, op="Mul"), "Or": partial(_both, op="Max"), "Xor": xor, "Not": not_}

@@ -55,10 +55,8 @@ def layer_normalization(site: Site) -> Operand:
 
 def _unit(site: Site, apart: ir.Value, variance: ir.Value) -> ir.Value:
     """Append the division by the root of a variance."""
-    one, channels = shape_of(variance), np.ones(shape_of(variance)[1])
-    weights = [("scale", channels), ("shift", site.attr("epsilon", 1e-5) * channels)]
-    shifted = site.emit("Affine", [variance], one, weights=weights, step="positive")
-    spread = site.emit("Activation", [shifted], one, step="spread", activation="sqrt")
+    shifted = site.scaled(variance, 1.0, site.attr("epsilon", 1e-5), step="positive")
+    spread = site.emit("Activation", [shifted], shape_of(shifted), step="spread", activation="sqrt")
     return site.emit("Div", [apart, spread], shape_of(apart), step="unit")
 
 

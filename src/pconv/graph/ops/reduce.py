@@ -35,8 +35,8 @@ def reduce_max(site: Site) -> Operand:
 def reduce_min(site: Site) -> Operand:
     """Convert ReduceMin: the largest of what is negated, negated."""
     x, axes = _read(site)
-    top = largest(site, _scaled(site, x, -1.0, "minus"), axes)
-    return _result(site, _scaled(site, top, -1.0, "least"))
+    top = largest(site, site.scaled(x, -1.0, step="minus"), axes)
+    return _result(site, site.scaled(top, -1.0, step="least"))
 
 
 def reduce_l1(site: Site) -> Operand:
@@ -104,7 +104,7 @@ def added(
             over_channels(site, image, 1.0 / count if mean else 1.0, step), kept, f"{step}.kept"
         )
     pooled = average(site, _as_image(site, x, axes, step), step if mean else f"{step}.mean")
-    return site.reshape(pooled if mean else _scaled(site, pooled, count, step), kept, f"{step}.kept")
+    return site.reshape(pooled if mean else site.scaled(pooled, count, step=step), kept, f"{step}.kept")
 
 
 def largest(site: Site, x: ir.Value, axes: Axes) -> ir.Value:
@@ -140,12 +140,6 @@ def _ordered(site: Site, x: ir.Value, order: Axes, step: str) -> ir.Value:
 
 def _rows(count: int) -> int:
     return next(rows for rows in range(isqrt(count), 0, -1) if count % rows == 0)
-
-
-def _scaled(site: Site, x: ir.Value, factor: float, step: str) -> ir.Value:
-    scale = np.full(shape_of(x)[1], factor)
-    weights = [("scale", scale), ("shift", np.zeros_like(scale))]
-    return site.emit("Affine", [x], shape_of(x), weights=weights, step=step)
 
 
 CONVERTERS = {

@@ -1,7 +1,7 @@
 """TopK of one: the largest and where it stands."""
 
 from ..site import Operand, Site, shape_of
-from .arg_max import negated, place_of_largest
+from .arg_max import place_of_largest
 from .reduce import largest
 
 
@@ -20,10 +20,10 @@ def top_k(site: Site) -> list[Operand]:
         raise site.unsupported("it is over axis 0", "any axis but the batch")
     kept = (*shape[:axis], 1, *shape[axis + 1 :])
     smallest = not site.attr("largest", 1)
-    signed = negated(site, x, "minus") if smallest else x
+    signed = site.scaled(x, -1.0, step="minus") if smallest else x
     value = largest(site, signed, (axis,))
     place = site.reshape(place_of_largest(site, signed, axis), kept, "places")
-    return [negated(site, value, "least") if smallest else value, place]
+    return [site.scaled(value, -1.0, step="least") if smallest else value, place]
 
 
 CONVERTERS = {"TopK": top_k}

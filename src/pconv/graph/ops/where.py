@@ -58,9 +58,7 @@ def _kept(site: Site, i: int, rank: int) -> ir.Value | None:
     if i == 2 and isinstance(site.operands[0], ir.Value):
         mask = inverse(site, mask, f"{step}.mask")
     if isinstance(operand, np.ndarray) and operand.size == 1:
-        scale = np.full(shape_of(mask)[1], operand.item())
-        weights = [("scale", scale), ("shift", np.zeros_like(scale))]
-        return site.emit("Affine", [mask], shape_of(mask), weights=weights, step=step)
+        return site.scaled(mask, operand.item(), step=step)
     value = _constant(site, operand, rank, f"{step}.constant") if isinstance(operand, np.ndarray) else operand
     return combined(site, "Keep", value, mask, step)
 
