@@ -2,7 +2,8 @@
 
 [1, a, gone]         -> [1, a, rows, columns]   -> means or maxima of planes
 [1, gone, h, w]      -> a 1x1 convolution with equal weights, also where these channels were moved last
-[1, a, gone, b]      -> transposed to the first; a sum of integers to the second, which adds them exactly
+[1, a, gone, b]      -> transposed to the first
+integers             -> times a column of ones, which adds them exactly
 """
 
 from math import isqrt, prod
@@ -95,15 +96,19 @@ def added(
     shape = shape_of(x)
     count = prod(shape[axis] for axis in axes)
     kept = tuple(1 if i in axes else size for i, size in enumerate(shape))
-    if whole or (axes == (1,) and prod(kept) > 1):  # else a mean times a count, which is not quite whole
-        rest = [axis for axis in range(1, len(shape)) if axis not in axes]
-        size = [shape[axis] for axis in rest] if len(rest) == 2 else [1, prod(kept)]
-        first = _ordered(site, x, (0, *axes, *rest), f"{step}.first")
-        image = site.reshape(first, (1, count, *size), f"{step}.image")
+    if axes == (1,) and prod(kept) > 1:
+        size = shape[2:] if len(shape) == 4 else (1, prod(shape[2:]))
+        image = site.reshape(x, (1, count, *size), f"{step}.image")
         return site.reshape(
             over_channels(site, image, 1.0 / count if mean else 1.0, step), kept, f"{step}.kept"
         )
-    pooled = average(site, _as_image(site, x, axes, step), step if mean else f"{step}.mean")
+    image = _as_image(site, x, axes, step)
+    if whole:  # a mean times a count is not quite whole
+        rows = site.reshape(image, (1, 1, prod(kept), count), f"{step}.rows")
+        ones = site.constant_value(np.ones(1), (1, 1, count, 1), f"{step}.ones")
+        total = site.emit("MatMul", [rows, ones], (1, 1, prod(kept), 1), step=step)
+        return site.reshape(total, kept, f"{step}.kept")
+    pooled = average(site, image, step if mean else f"{step}.mean")
     return site.reshape(pooled if mean else site.scaled(pooled, count, step=step), kept, f"{step}.kept")
 
 
@@ -124,18 +129,12 @@ def _as_image(site: Site, x: ir.Value, axes: Axes, step: str) -> ir.Value:
     """Bring the axes of a reduction to where an image has its rows and columns, about as many of either."""
     shape = shape_of(x)
     kept = [axis for axis in range(1, len(shape)) if axis not in axes]
-    x = _ordered(site, x, (0, *kept, *axes), f"{step}.last")
+    order = (0, *kept, *axes)
+    if order != tuple(range(len(shape))):
+        x = site.emit("Transpose", [x], [shape[axis] for axis in order], step=f"{step}.last", perm=order)
     gone = [shape[axis] for axis in axes]
     rows = prod(gone[:-1]) if len(gone) > 1 else _rows(gone[0])
     return site.reshape(x, (1, prod(shape[a] for a in kept), rows, prod(gone) // rows), f"{step}.image")
-
-
-def _ordered(site: Site, x: ir.Value, order: Axes, step: str) -> ir.Value:
-    """Append a Transpose, unless the axes are in order already."""
-    shape = shape_of(x)
-    if order == tuple(range(len(shape))):
-        return x
-    return site.emit("Transpose", [x], [shape[axis] for axis in order], step=step, perm=order)
 
 
 def _rows(count: int) -> int:
