@@ -99,6 +99,11 @@ def test_a_row_from_scratch_says_its_goal() -> None:
         "| vgg16_cifar | 8x | 12.03x | 11.90x | centre3 | 3 of 5,120 images (shortened) | 94.12% | 93.82% | 93.82% "
         "| -0.30 +- 0.20 | dense |",
     ]
+    few = [dense | {"epochs": 10}, pruned | {"epochs": 2, "shortened": False}]
+    assert [row.split(" | ")[5] for row in script.table({"results": few}).splitlines()[2:]] == [
+        "10 (shortened)",
+        "2 (shortened)",
+    ]
     assert len(script.all_cases()) == len(set(script.all_cases())) == 2 * (1 + 3 * 5)
 
 

@@ -31,6 +31,8 @@ DENSE_GOALS = {"vgg16_cifar": 93.5, "resnet18_cifar": 94.5}
 LINEAR = {"vgg16_cifar": "classifier", "resnet18_cifar": "fc"}
 POINTS_BELOW = {2.25: 0.0, 4.0: 0.0, 8.0: 0.0, 12.0: 0.5, 16.0: 0.5}
 """The goal of each rate: how many points of top-1 may be lost against the dense network."""
+DENSE_EPOCHS, EPOCHS = 200, 100
+"""The full length, of the dense networks and of the pruned ones."""
 PATTERNS = ("centre3", "scp8", "any4")
 DENSE = "dense"
 HEAD = (
@@ -141,7 +143,7 @@ def table(document: dict[str, Any]) -> str:
     """Write the results as the table of docs/accuracy.md."""
     lines = [HEAD, "|---" * (HEAD.count("|") - 1) + "|"]
     for row in document["results"]:
-        short = f" of {row['train_images']:,} images (shortened)" if row["shortened"] else ""
+        short = _shortened(row)
         score, compiled = (f"{100 * row[key]:.2f}%" for key in ("accuracy", "accuracy_compiled"))
         if row["change"] is None:
             cells = ("-", "-", "-", "-", f"{row['epochs']}{short}", score, "-", compiled, "-")
@@ -159,6 +161,14 @@ def table(document: dict[str, Any]) -> str:
             )
         lines.append(f"| {' | '.join((row['network'], *cells, goal(row)))} |")
     return "\n".join(lines) + "\n"
+
+
+def _shortened(row: dict[str, Any]) -> str:
+    """Say what a run lacks of the full length: images, or epochs alone."""
+    if row["shortened"]:
+        return f" of {row['train_images']:,} images (shortened)"
+    full = DENSE_EPOCHS if row["rate_3x3"] == 1.0 else EPOCHS
+    return " (shortened)" if row["epochs"] < full else ""
 
 
 def page(text: str, document: dict[str, Any]) -> str:
@@ -181,8 +191,10 @@ def _options() -> argparse.Namespace:
         help="of 3x3 layers; none: the dense networks alone",
     )
     parser.add_argument("--patterns", choices=PATTERNS, default=PATTERNS[0])
-    parser.add_argument("--epochs", type=int, default=100, help="of the pruned networks (default: 100)")
-    parser.add_argument("--dense-epochs", type=int, default=200, help="default: 200")
+    parser.add_argument(
+        "--epochs", type=int, default=EPOCHS, help=f"of the pruned networks (default: {EPOCHS})"
+    )
+    parser.add_argument("--dense-epochs", type=int, default=DENSE_EPOCHS, help=f"default: {DENSE_EPOCHS}")
     parser.add_argument("--dense-lr", type=float, default=0.1, help="peak rate of the dense networks")
     parser.add_argument("--images", type=int, help="train on so many images (shortened); default all 45,000")
     parser.add_argument("--optimiser", default="sgd", help="of the pruned networks: sgd (default) or adam")
