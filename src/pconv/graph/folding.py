@@ -63,25 +63,29 @@ def fold(node: ir.Node, name: str, operands: Sequence[Array | None], opset: int)
     infos = [[onnx.ValueInfoProto(name=it) for it in half if it] for half in (names, outputs)]
     graph = onnx.helper.make_graph([proto], "fold", infos[0], infos[1])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+    if why := _computed_otherwise(node, last):
+        raise _refused(name, node, why)
     try:
-        _refuse_wrong(node, last)
         results: list[Array] = list(ReferenceEvaluator(model).run(None, feeds))
     except Exception as error:
-        raise UnsupportedError(
-            f"{name} ({node.op_type}): its constant inputs cannot be computed ({reason(error)}). "
-            "Simplify the model before the export."
-        ) from error
+        raise _refused(name, node, reason(error)) from error
     return results if shape is None else [results[0].reshape(shape)]
 
 
-def _refuse_wrong(node: ir.Node, last: int) -> None:
-    """Refuse what the reference implementation computes otherwise than ONNX has it, of outputs up to `last`."""
+def _computed_otherwise(node: ir.Node, last: int) -> str:
+    """Say what the reference implementation computes otherwise than ONNX has it, of outputs up to `last`."""
     if node.op_type == "MaxPool" and last > 0:
-        raise NotImplementedError("its second output is read")
+        return "its second output is read"
     if node.op_type == "MaxPool" and node.attributes.get_string("auto_pad", "") == "SAME_LOWER":
-        raise NotImplementedError("auto_pad is SAME_LOWER")
-    if node.op_type == "LRN":
-        raise NotImplementedError("a local response norm")
+        return "auto_pad is SAME_LOWER"
+    return "a local response norm" if node.op_type == "LRN" else ""
+
+
+def _refused(name: str, node: ir.Node, why: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{name} ({node.op_type}): its constant inputs cannot be computed ({why}). "
+        "Simplify the model before the export."
+    )
 
 
 def _set(proto: "onnx.NodeProto", name: str, value: float | int) -> None:
