@@ -187,6 +187,30 @@ def test_modules_without_layers_or_shapes_are_refused() -> None:
         prune(nn.Sequential(nn.LazyConv2d(8, 3)))
 
 
+def test_weights_that_are_not_here_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"0: its weights are on the meta device, without values\. Load them"):
+        prune(nn.Sequential(nn.Conv2d(3, 8, 3, device="meta")))
+
+    class Sharded(torch.Tensor):
+        pass
+
+    module = nn.Sequential(nn.Linear(8, 8))
+    module[0].weight = nn.Parameter(torch.ones(8, 8).as_subclass(Sharded))
+    with pytest.raises(ModelError, match=r"0: its weights are a Sharded; .*before they are sharded"):
+        prune(module)
+
+
+def test_the_parameter_stays_what_and_where_it_is(module: nn.Module) -> None:
+    """Optimisers hold it, DistributedDataParallel hooks into it, and layouts are chosen for speed."""
+    module.to(memory_format=torch.channels_last)
+    weight, place = module.block[0].weight, module.block[0].weight.data_ptr()
+    pruner = prune(module, RECIPE)
+    assert module.block[0].weight.is_contiguous(memory_format=torch.channels_last)
+    pruner.finish()
+    assert module.block[0].weight is weight and weight.data_ptr() == place
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_unknown_layers_are_refused(module: nn.Module) -> None:
     with pytest.raises(RecipeError, match=r"layers.block.1: .*did you mean block.0"):
         prune(module, Recipe(layers={"block.1": 4}))

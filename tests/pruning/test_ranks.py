@@ -59,6 +59,13 @@ def work(rank: int, folder: str) -> None:
             arrays = {name: layer.weight.detach().numpy() for name, layer in pruner.layers.items()}
             assert sorted(arrays) == ["0", "2", "6"]  # names without DistributedDataParallel's "module."
             assert sparsity.verify(arrays, library("scp8")) == []
+    # Another pruner under the same wrapper: gradients are still those of both ranks.
+    pruner = prune(module, method="keep", sparsity=sparsity)
+    for _ in range(2):
+        optimizer.zero_grad()
+        module(torch.randn(4, 3, 8, 8, generator=generator)).square().sum().backward()
+        optimizer.step()
+    results["keep", True] = [], pruner.finish().to_json(), plain.state_dict()
     torch.save(results, f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
 
@@ -66,7 +73,7 @@ def work(rank: int, folder: str) -> None:
 def test_masks_are_the_same_on_all_ranks(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    assert len(first) == 6
+    assert len(first) == 7
     for key, (masks, sparsity, state) in first.items():
         assert (masks, sparsity) == second[key][:2], key
         assert all(torch.equal(value, second[key][2][name]) for name, value in state.items()), key

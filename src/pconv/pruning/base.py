@@ -21,7 +21,7 @@ from pconv.sparsity import SparsityMap
 from pconv.wrappers import unwrap
 
 from .layers import WEIGHT, Layer, describe_layers, find_layers, require_prunable
-from .mask import Mask, attach
+from .mask import Mask, attach, detach
 from .ranks import broadcast
 
 Masks = Mapping[str, NDArray[np.bool_]]
@@ -106,7 +106,7 @@ class Pruner(ABC):
         for name in self.pruned():
             layer = self.layers[name]
             mask = chosen.get(name, np.broadcast_to(np.True_, layer.weight.shape))
-            self._masks[name] = Mask(_as_tensor(mask, layer.weight.device))
+            self._masks[name] = Mask(_as_tensor(mask, layer.weight))
             attach(layer, WEIGHT, self._masks[name])
         self._share()
 
@@ -129,9 +129,7 @@ class Pruner(ABC):
         for name in self._masks:
             layer = self.layers[name]
             if parametrize.is_parametrized(layer, WEIGHT):
-                _own_class(layer)
-                parametrize.remove_parametrizations(layer, WEIGHT, leave_parametrized=True)
-                _move_to_front(layer, WEIGHT)
+                detach(layer, WEIGHT)
         return self.sparsity()
 
     def state_dict(self) -> dict[str, Any]:
@@ -174,7 +172,7 @@ class Pruner(ABC):
     def _apply(self, chosen: Masks | None) -> None:
         if chosen is not None:
             for name, held in self._masks.items():
-                held.mask.copy_(_as_tensor(chosen[name], held.mask.device))
+                held.mask.copy_(_as_tensor(chosen[name], held.mask))
             self._share()
 
     def _share(self) -> None:
@@ -188,19 +186,6 @@ def as_array(weight: Tensor) -> NDArray[Any]:
     return (weight.float() if weight.dtype in (torch.bfloat16, torch.float16) else weight).numpy()
 
 
-def _as_tensor(mask: NDArray[np.bool_], device: torch.device) -> Tensor:
-    return torch.tensor(np.ascontiguousarray(mask), device=device)
-
-
-def _own_class(layer: Layer) -> None:
-    """Unshare the class that torch made for the masked layer: a deepcopy has it too; removal empties it."""
-    shared = type(layer)
-    layer.__class__ = type(shared.__name__, shared.__bases__, dict(shared.__dict__))
-
-
-def _move_to_front(layer: Layer, first: str) -> None:
-    """Restore the order of parameters: optimiser states and files made before pruning go by it."""
-    for key, parameter in list(layer.named_parameters(recurse=False)):
-        if key != first:
-            delattr(layer, key)
-            layer.register_parameter(key, parameter)
+def _as_tensor(mask: NDArray[np.bool_], like: Tensor) -> Tensor:
+    """Give a mask on a tensor's device and in its layout: what it masks keeps that layout."""
+    return torch.empty_like(like, dtype=torch.bool).copy_(torch.from_numpy(np.array(mask)))

@@ -32,9 +32,35 @@ def attach(layer: nn.Module, name: str, mask: Mask) -> None:
         del parameter.set_
 
 
+def detach(layer: nn.Module, name: str) -> None:
+    """Take the mask off a parameter, which holds the zeros from here on.
+
+    They are written into it as it is: torch would give it other memory, and so cut those same hooks.
+    """
+    with torch.no_grad():
+        layer.get_parameter(f"parametrizations.{name}.original").copy_(getattr(layer, name))
+    _own_class(layer)
+    parametrize.remove_parametrizations(layer, name, leave_parametrized=False)
+    _move_to_front(layer, name)
+
+
 def masked(weight: Tensor, mask: Tensor) -> Tensor:
     """Put zeros where the mask is False.
 
     Not a product: 0 * inf is NaN, and -1 * 0 is a negative zero.
     """
     return torch.where(mask, weight, torch.zeros((), dtype=weight.dtype, device=weight.device))
+
+
+def _own_class(layer: nn.Module) -> None:
+    """Unshare the class that torch made for the masked layer: a deepcopy has it too; removal empties it."""
+    shared = type(layer)
+    layer.__class__ = type(shared.__name__, shared.__bases__, dict(shared.__dict__))
+
+
+def _move_to_front(layer: nn.Module, first: str) -> None:
+    """Restore the order of parameters: optimiser states and files made before pruning go by it."""
+    for key, parameter in list(layer.named_parameters(recurse=False)):
+        if key != first:
+            delattr(layer, key)
+            layer.register_parameter(key, parameter)
