@@ -122,6 +122,16 @@ def test_many_shapes_are_sorted_over_blocks_of_channels(shapes: int, cpu: str, o
         assert_fits(kernel, target)
 
 
+def test_an_index_of_groups_and_channels_fits_16_bits() -> None:
+    """Small kernels in many shapes leave L1 room for many channels, and L2 for the sums of thousands of filters."""
+    patterns = tuple(combinations(all_taps(2, 3), 3))
+    output = Layout(4, 4, 4, 4, 1, 1)
+    bare = replace(KERNEL, size=(2, 3), patterns=patterns, output=output)
+    found = schedules(bare, targets.get("x86-64-v4", "znver4"), 20, 85_000, (1,) * 8500)
+    ways = [schedule.kernel for schedule in found if schedule.kernel.by_channel and schedule.kernel.block]
+    assert ways and all(kernel.span * kernel.block <= 0xFFFF for kernel in ways)
+
+
 @pytest.mark.parametrize(
     ("shapes", "cpu", "block", "offered"),
     [(56, "znver4", 2, True), (56, "znver4", 4, False), (8, "znver4", 2, False), (56, "", 2, False)],

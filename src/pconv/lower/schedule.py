@@ -192,8 +192,12 @@ def _blocked(kernel: ConvKernel, target: Target, channels: int, groups: int) -> 
 
 
 def _spanned(kernel: ConvKernel, target: Target, groups: int) -> ConvKernel:
-    """Let each channel, or block of them, go to as many groups at a time as have sums that stay near."""
-    span = min(_waiting(kernel, target), -(-groups // max(1, SHARES // len(tiles(kernel)))))
+    """Let each channel, or block of them, go to as many groups at a time as have sums that stay near.
+
+    Of a block, index counts the groups times its channels in 16 bits.
+    """
+    near = min(_waiting(kernel, target), 0xFFFF // max(1, kernel.block))
+    span = min(near, -(-groups // max(1, SHARES // len(tiles(kernel)))))
     return replace(kernel, span=_evenly(groups, max(1, span)))
 
 
