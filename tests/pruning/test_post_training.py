@@ -13,7 +13,9 @@ from torch.nn.utils import parametrizations  # noqa: E402
 
 from pconv.errors import InputError, ModelError, RecipeError, UnsupportedError  # noqa: E402
 from pconv.patterns import library  # noqa: E402
-from pconv.pruning import post_train, prune  # noqa: E402
+from pconv.pruning import post_train, prune, sensitivity  # noqa: E402
+from pconv.pruning.layers import find_layers  # noqa: E402
+from pconv.pruning.post_training import find_sites  # noqa: E402
 from pconv.pruning.post_training_tune import Budget, mirror_and_shift  # noqa: E402
 from pconv.pruning.tracing import blocks, trace  # noqa: E402
 from pconv.recipe import Recipe  # noqa: E402
@@ -279,6 +281,72 @@ def test_modules_that_are_refused(network: nn.Module, message: str, images: torc
         post_train(network, images, Recipe(compression_rate=2.25))
 
 
+class OwnClass(nn.Conv2d):
+    pass
+
+
+class Centred(nn.Conv2d):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv2d(x, self.weight - self.weight.mean(), self.bias)
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.mix = nn.Conv2d(3, 8, 3), nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x).flatten(2).mT
+        return self.mix(x, x, x, need_weights=False)[0]
+
+
+def test_a_layer_of_a_class_of_ones_own_is_pruned(images: torch.Tensor) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), OwnClass(8, 8, 3))
+    recipe = Recipe(compression_rate=4.5)
+    assert list(sensitivity(module, images, recipe)) == ["1"]
+    assert post_train(module, images, recipe).layers["1"].compression_rate == 4.5
+
+
+@pytest.mark.parametrize(
+    ("network", "message", "layer"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 8, 3), Centred(8, 8, 3)), "1: a forward of your own computes", "1"),
+        (Attention(), r"mix.out_proj: mix \(MultiheadAttention\) computes with its weight", "mix.out_proj"),
+    ],
+)
+def test_layers_that_something_else_computes_are_refused_unless_dense(
+    network: nn.Module, message: str, layer: str, images: torch.Tensor
+) -> None:
+    for work in (post_train, sensitivity):
+        with pytest.raises(UnsupportedError, match=message):
+            work(network, images, Recipe())
+    assert post_train(network, images, Recipe(exclude=(layer,))).layers[layer].density == 1
+
+
+class Context(nn.Module):
+    """What `conv` gives is added to every position: an error there is none of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.conv = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1)
+        self.last = nn.Conv2d(8, 8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        return self.last(x + self.conv(x.mean((2, 3), keepdim=True)))
+
+
+def test_a_layer_is_refitted_on_outputs_of_its_own_shape(images: torch.Tensor) -> None:
+    module = Context()
+    sites = find_sites(module, copy.deepcopy(module), find_layers(module), images, ())
+    seen = []
+    for site in sites:
+        x, wanted = site.observe()
+        seen.append((x.shape[2:], wanted.shape[2:]))
+        site.replace(site.weights * 0.5, None)
+    assert seen == [((12, 12), (10, 10)), ((1, 1), (1, 1)), ((10, 10), (8, 8))]
+
+
 class NotANumber(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * torch.inf * 0
@@ -365,6 +433,57 @@ def test_batches_with_labels_are_refused(module: nn.Module, images: torch.Tensor
 def test_no_images_are_refused(module: nn.Module) -> None:
     with pytest.raises(InputError, match=r"images: shape \(0,\); allowed is \[n, c, h, w\]"):
         post_train(module, [], RECIPE)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda x: x[:, :1], r"Network does not run on \[1, 1, 12, 12\] of torch.float32 \(Given groups=1"),
+        (lambda x: x.double(), "does not run on .* of torch.float64"),
+        (lambda x: [x, x[..., 1:]], r"of \(3, 12, 12\) and \(3, 12, 11\); allowed is one size for all"),
+    ],
+)
+def test_images_that_the_module_does_not_read_are_refused(
+    module: nn.Module, images: torch.Tensor, wrong, message: str
+) -> None:
+    for work in (post_train, sensitivity):
+        with pytest.raises(InputError, match=message):
+            work(module, wrong(images), RECIPE)
+
+
+def test_gradient_steps_leave_nothing_behind(module: nn.Module, images: torch.Tensor) -> None:
+    """No gradients that the next loop would add to, the layout as it was; frozen parts stay frozen."""
+    module.to(memory_format=torch.channels_last)
+    module.block.requires_grad_(False)
+    before = copy.deepcopy(module)
+    with torch.no_grad():  # as where somebody evaluates
+        post_train(module, images, RECIPE, seconds=40, clock=Clock())
+    assert all(parameter.grad is None for parameter in module.parameters())
+    assert module.block.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(module.block.bn1.weight, before.block.bn1.weight)
+    assert not torch.equal(module.stem[0].weight, before.stem[0].weight)
+
+
+def test_what_leaves_gradient_steps_nothing_to_do_is_refused(module: nn.Module, images: torch.Tensor) -> None:
+    with pytest.raises(InputError, match=r"batch: 0; allowed is a number of images, 1 or more"):
+        post_train(module, images, RECIPE, seconds=1, batch=0)
+    with pytest.raises(UnsupportedError, match=r"Network: its parameters are frozen; .*leave seconds out"):
+        post_train(module.requires_grad_(False), images, RECIPE, seconds=1)
+    assert post_train(module, images, RECIPE).layers["block.conv1"].density < 1
+
+
+class Pair(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.conv(x), x
+
+
+def test_sensitivity_compares_one_output(images: torch.Tensor) -> None:
+    with pytest.raises(UnsupportedError, match="Pair: it gives a tuple; sensitivity compares one tensor"):
+        sensitivity(Pair(), images)
 
 
 def test_libraries_that_only_training_finds_are_refused(module: nn.Module, images: torch.Tensor) -> None:

@@ -188,7 +188,9 @@ def test_modules_without_layers_or_shapes_are_refused() -> None:
 
 
 def test_weights_that_are_not_here_are_refused() -> None:
-    with pytest.raises(ModelError, match=r"0: its weights are on the meta device, without values\. Load them"):
+    with pytest.raises(
+        ModelError, match=r"0: its weights are on the meta device, without values\. Load them"
+    ):
         prune(nn.Sequential(nn.Conv2d(3, 8, 3, device="meta")))
 
     class Sharded(torch.Tensor):

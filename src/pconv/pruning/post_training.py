@@ -28,7 +28,7 @@ from .base import as_array
 from .layers import Layer, describe_layers, find_layers, own_layers, require_prunable
 from .mode import evaluating
 from .post_training_tune import Budget, Vary, mirror_and_shift, tune
-from .tracing import Values, added_to, batch_norm_after, calls, trace
+from .tracing import Values, added_to, batch_norm_after, calls, require_runs, trace
 
 _SMALL_SCALE = 1e-3  # a batch norm's channel that is all but switched off
 
@@ -56,15 +56,24 @@ def post_train(
 
     Shapes: images [n, c, h, w], or batches of that shape
     Raises: RecipeError when the recipe does not fit the module; ModelError for weights or activations that are not
-    finite; UnsupportedError for a module that cannot be traced, or a layer whose refit is not known; InputError without
-    images. The module is then as it was.
+    finite; UnsupportedError for a module that cannot be traced, a layer whose refit is not known, or gradient steps
+    where all is frozen; InputError without images, or for such as the module does not run on. The module is then as it
+    was.
     """
     started = clock()
     module = unwrap(module)
     every = as_batch(images)
+    if batch is not None and batch < 1:
+        raise InputError(f"batch: {batch}; allowed is a number of images, 1 or more.")
+    if seconds is not None and not any(parameter.requires_grad for parameter in module.parameters()):
+        raise UnsupportedError(
+            f"{type(module).__name__}: its parameters are frozen; gradient steps allow some that require gradients. "
+            "Call requires_grad_(True) on it, or leave seconds out."
+        )
     layers = find_layers(module)
     rules = plan_layers(recipe or Recipe(), describe_layers(layers))
-    require_prunable(module, layers, [name for name, rule in rules.items() if not rule.dense])
+    pruned = [name for name, rule in rules.items() if not rule.dense]
+    require_prunable(module, layers, pruned)
     # Any other layer is dense, and stays as it is.
     own = {
         name: layer
@@ -72,9 +81,11 @@ def post_train(
         if not rules[name].dense or _is_plain(layer)
     }
     with evaluating(module):
+        require_runs(module, every)
         dense = copy.deepcopy(module).requires_grad_(False)
         try:
-            found = find_sites(module, dense, own, every[enough_images(len(every), every[0, 0].numel())])
+            few = every[enough_images(len(every), every[0, 0].numel())]
+            found = find_sites(module, dense, own, few, pruned)
             weights = {name: as_array(layer.weight) for name, layer in layers.items()}
             masks = sweep(found, weights, rules, progress, seed)
             idle = {name: np.ones(w.shape, bool) for name, w in weights.items()}
@@ -91,13 +102,15 @@ def post_train(
 def as_batch(images: Tensor | Iterable[Tensor]) -> Tensor:
     """Join batches of images.
 
-    Raises: InputError for batches that are no tensors, or without an image.
+    Raises: InputError for batches that are no tensors, of several sizes, or without an image.
     """
     batches = [images] if isinstance(images, Tensor) else list(images)
     if odd := [part for part in batches if not isinstance(part, Tensor)]:
         raise InputError(
             f"images: a {type(odd[0]).__name__} among them; allowed are tensors [n, c, h, w] alone, without labels."
         )
+    if len(shapes := dict.fromkeys(tuple(part.shape[1:]) for part in batches)) > 1:
+        raise InputError(f"images: of {' and '.join(map(str, shapes))}; allowed is one size for all.")
     batch = torch.cat(batches or [torch.empty(0)])
     if batch.ndim < 2 or not len(batch):
         raise InputError(
@@ -139,14 +152,17 @@ class _Site:
 
 
 def find_sites(
-    module: nn.Module, dense: nn.Module, layers: dict[str, Layer], images: Tensor
+    module: nn.Module, dense: nn.Module, layers: dict[str, Layer], images: Tensor, to_prune: Iterable[str]
 ) -> Iterator[_Site]:
-    """Walk both networks side by side; a site must be replaced before the next one is asked for."""
+    """Walk both networks side by side; a site must be replaced before the next one is asked for.
+
+    Raises: UnsupportedError for one of the layers `to_prune` that does not run by itself.
+    """
     pruned_graph, dense_graph = trace(module), trace(dense)
     images = images.to(next(module.parameters()).device)
     pruned, whole = Values(pruned_graph, images), Values(dense_graph, images)
     twin = dict(zip(pruned_graph.graph.nodes, dense_graph.graph.nodes, strict=True))
-    nodes = calls(pruned_graph, layers)
+    nodes = calls(pruned_graph, layers, to_prune)
     geometry = {name: _geometry(name, layers[name]) for name in nodes}  # of all, before anything changes
     left = list(nodes.values())
     for name, node in nodes.items():
@@ -162,7 +178,9 @@ def find_sites(
             x = as_array(pruned.at(source))
             wanted = whole.at(twin[node])
             if shortcut is not None:
-                wanted = wanted + (whole.at(twin[shortcut]) - pruned.at(shortcut)) * _unscale(norm, wanted)
+                error = (whole.at(twin[shortcut]) - pruned.at(shortcut)) * _unscale(norm, wanted)
+                if (wanted + error).shape == wanted.shape:  # else each value is added to many
+                    wanted = wanted + error
             return x, as_array(wanted)
 
         yield _Site(name, layers[name], geometry[name], observe, norm_module)

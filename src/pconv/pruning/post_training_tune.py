@@ -72,6 +72,7 @@ def mirror_and_shift(
     return torch.where(mirrored[:, None, None, None], moved.flip(-1), moved)
 
 
+@torch.enable_grad()
 def tune(
     module: nn.Module,
     dense: nn.Module,
@@ -92,6 +93,7 @@ def tune(
         batch = min(max(BATCH_PIXELS // images[0, 0].numel(), BATCH_SIZES[0]), BATCH_SIZES[1])
     source = _Source(images, batch, vary, torch.Generator().manual_seed(seed), device)
     parts = blocks(pair.pruned, pruner.pruned())
+    layout = _layout(module)
     # Channels last: the same numbers, a fifth faster on a CPU.
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     dense.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -100,7 +102,8 @@ def tune(
             _reconstruct(pair, parts, source, budget.part(RECONSTRUCT_SHARE), progress)
             _distil(pair, parts, source, budget.part(1.0), progress)
     finally:
-        module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        module.to(memory_format=layout)  # type: ignore[call-overload]
+        module.zero_grad()
         pruner.finish()
 
 
@@ -161,9 +164,10 @@ def _reconstruct(
     for done, block in enumerate(parts):
         wanted = [pair.wanted_after(block, batch) for batch in wanted]
         scale = variance(torch.cat(wanted))
-        optimiser = torch.optim.Adam(pair.parameters(block), RECONSTRUCT_LR)
         span = budget.part(1 / (len(parts) - done))
-        while (spent := span.spent()) < 1:
+        if trained := pair.parameters(block):
+            optimiser = torch.optim.Adam(trained, RECONSTRUCT_LR)
+        while trained and (spent := span.spent()) < 1:
             _set_rate(optimiser, RECONSTRUCT_LR, spent)
             i = int(torch.randint(len(x), (1,), generator=source.generator))
             _step(optimiser, functional.mse_loss(pair.after(block, x[i]), wanted[i]) / scale)
@@ -189,6 +193,15 @@ def _distil(
             loss = loss + relative_error(y, wanted)
         _step(optimiser, loss)
         _report(progress, "distilling", spent)
+
+
+def _layout(module: nn.Module) -> torch.memory_format:
+    """Say which layout a module's weights have."""
+    weights = [parameter for parameter in module.parameters() if not parameter.is_contiguous()]
+    last = any(
+        weight.is_contiguous(memory_format=torch.channels_last) for weight in weights if weight.ndim == 4
+    )
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def _step(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pconv.calibration import choose_mask, enough_images, gather, refit
-from pconv.errors import RecipeError
+from pconv.errors import RecipeError, UnsupportedError
 from pconv.knapsack import pick
 from pconv.masks import resolve_libraries
 from pconv.progress import Progress
@@ -24,6 +24,7 @@ from .base import as_array
 from .distillation import relative_error
 from .layers import describe_layers, find_layers, require_prunable
 from .post_training import as_batch, find_sites
+from .tracing import require_runs
 
 Array = NDArray[Any]
 Unit = Literal["weights", "macs"]
@@ -70,7 +71,7 @@ def sensitivity(
     the harm follows the error of the layer's own outputs, as a power. The module is left as it is.
 
     Shapes: images [n, c, h, w], or batches of that shape
-    Raises: what `post_train` raises.
+    Raises: what `post_train` raises; UnsupportedError for a module with more than one output.
     """
     module = copy.deepcopy(unwrap(module)).eval().requires_grad_(False)
     every = as_batch(images)
@@ -83,11 +84,17 @@ def sensitivity(
     weights = {name: as_array(layer.weight) for name, layer in layers.items()}
     libraries = resolve_libraries(weights, rules)
     before = copy.deepcopy(module.state_dict())
+    require_runs(module, every)
     wanted = module(every)
+    if not isinstance(wanted, Tensor):
+        raise UnsupportedError(
+            f"{type(module).__name__}: it gives a {type(wanted).__name__}; sensitivity compares one tensor. "
+            "Wrap it in a module that gives the one that counts."
+        )
     draw = np.random.default_rng(seed)
     found: dict[str, Curve] = {}
     open_layers = {name: layers[name] for name in infos}
-    for site in find_sites(module, copy.deepcopy(module), open_layers, every):
+    for site in find_sites(module, copy.deepcopy(module), open_layers, every, open_layers):
         if progress is not None:
             progress(f"sensitivity of {site.name}", len(found), len(infos))
         x, y = site.observe()

@@ -12,9 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from pconv.errors import UnsupportedError
+from pconv.errors import InputError, UnsupportedError
+
+from .layers import WEIGHT, Layer
 
 _ADDS = (operator.add, operator.iadd, torch.add, "add", "add_")
+
+
+class _Tracer(fx.Tracer):
+    """Trace as torch does, but keep layers whole that are classes of the user's own and compute what torch's do."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        own = isinstance(m, Layer) and type(m).forward in (nn.Conv2d.forward, nn.Linear.forward)
+        return own or super().is_leaf_module(m, module_qualified_name)
 
 
 def trace(module: nn.Module) -> fx.GraphModule:
@@ -23,10 +33,10 @@ def trace(module: nn.Module) -> fx.GraphModule:
     Raises: UnsupportedError when its forward depends on values, or has several inputs.
     """
     try:
-        graph = fx.symbolic_trace(module)
+        graph = fx.GraphModule(module, _Tracer().trace(module))
     except Exception as error:  # whatever a forward does with a proxy
         raise UnsupportedError(
-            f"{type(module).__name__}: post-training pruning cannot trace its forward ({str(error).splitlines()[0]}); "
+            f"{type(module).__name__}: post-training pruning cannot trace its forward ({_reason(error)}); "
             "allowed is one without branches on values. Export it, and prune the ONNX file with --calibrate."
         ) from error
     if len([node for node in graph.graph.nodes if node.op == "placeholder"]) != 1:
@@ -34,6 +44,23 @@ def trace(module: nn.Module) -> fx.GraphModule:
             f"{type(module).__name__}: post-training pruning feeds one input; allowed are modules with one."
         )
     return graph
+
+
+@torch.no_grad()
+def require_runs(module: nn.Module, images: Tensor) -> None:
+    """Run a module that can be traced on the first image.
+
+    Raises: UnsupportedError as `trace` does; InputError where it does not run.
+    """
+    trace(module)
+    image = images[:1].to(next(module.parameters()).device)
+    try:
+        module(image)
+    except Exception as error:  # whatever a forward raises on what it was not made for
+        raise InputError(
+            f"images: {type(module).__name__} does not run on {list(image.shape)} of {image.dtype} ({_reason(error)}); "
+            "allowed are images as it reads them."
+        ) from error
 
 
 class Values:
@@ -86,10 +113,10 @@ def ancestors(node: fx.Node) -> set[fx.Node]:
     return found
 
 
-def calls(graph: fx.GraphModule, names: Iterable[str]) -> dict[str, fx.Node]:
+def calls(graph: fx.GraphModule, names: Iterable[str], pruned: Iterable[str]) -> dict[str, fx.Node]:
     """Find the node that runs each layer, in the order of execution; layers that never run are left out.
 
-    Raises: UnsupportedError for a layer that runs more than once.
+    Raises: UnsupportedError for a layer that runs more than once, or one of `pruned` that something else computes.
     """
     wanted = set(names)
     found: dict[str, fx.Node] = {}
@@ -101,7 +128,23 @@ def calls(graph: fx.GraphModule, names: Iterable[str]) -> dict[str, fx.Node]:
                     "Prune it while training, with pconv.prune."
                 )
             found[node.target] = node
+    for name in pruned:
+        if name not in found and (where := _computed_in(graph, name)):
+            raise UnsupportedError(
+                f"{name}: {where} computes with its weight; post-training pruning allows layers that run by "
+                f'themselves. Leave it dense with exclude = ["{name}"], or prune it while training, with pconv.prune.'
+            )
     return found
+
+
+def _computed_in(graph: fx.GraphModule, layer: str) -> str | None:
+    """Say what reads the weight of a layer that is no node."""
+    for node in graph.graph.nodes:
+        if node.op == "get_attr" and node.target in (layer, f"{layer}.{WEIGHT}"):
+            return "a forward of your own"
+        if node.op == "call_module" and layer.startswith(f"{node.target}."):
+            return f"{node.target} ({type(graph.get_submodule(node.target)).__name__})"
+    return None
 
 
 def batch_norm_after(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
@@ -117,7 +160,7 @@ def batch_norm_after(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
 def added_to(node: fx.Node, layers: Iterable[fx.Node]) -> fx.Node | None:
     """Find what a node's value is added to, where that is known before any of `layers` runs."""
     readers = list(node.users)
-    if len(readers) != 1 or readers[0].target not in _ADDS:
+    if len(readers) != 1 or readers[0].target not in _ADDS or readers[0].kwargs:  # alpha is a factor
         return None
     others = [arg for arg in readers[0].args if arg is not node]
     if len(others) != 1 or not isinstance(others[0], fx.Node):
@@ -174,3 +217,8 @@ def _cuts(graph: fx.GraphModule) -> list[fx.Node]:
             found.append(node)
         last_read = max([last_read, *(place[user] for user in node.users)])
     return found
+
+
+def _reason(error: Exception) -> str:
+    """Give the first line of what an error says."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
