@@ -20,7 +20,7 @@ from pconv.recipe import LayerRule, Recipe, plan_layers
 from pconv.sparsity import SparsityMap
 from pconv.wrappers import unwrap
 
-from .layers import WEIGHT, Layer, describe_layers, find_layers, require_prunable
+from .layers import WEIGHT, Layer, describe_layers, find_layers, require_numbers, require_prunable
 from .mask import Mask, attach, detach
 from .ranks import broadcast
 
@@ -50,6 +50,7 @@ class Pruner(ABC):
         self.steps_done = 0
         self.module = unwrap(module)
         self.layers: dict[str, Layer] = find_layers(self.module)
+        require_numbers(self.layers)
         self.rules: dict[str, LayerRule] = plan_layers(recipe, describe_layers(self.layers))
         self._masks: dict[str, Mask] = {}
 

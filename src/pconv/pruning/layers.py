@@ -20,14 +20,16 @@ WEIGHT = "weight"
 def find_layers(module: nn.Module) -> dict[str, Layer]:
     """Collect every convolution and fully connected layer, in module order; a module used twice counts once.
 
-    Raises: ModelError when there is none, or the weights of one are not here.
+    Raises: ModelError when there is none, or one has no weights yet.
     """
     layers: dict[str, Layer] = {}
     for path, child in module.named_modules():
         if isinstance(child, Layer):
             name = path or WEIGHT
-            if reason := _not_here(child.weight):
-                raise ModelError(f"{name}: its weights {reason}")
+            if isinstance(child.weight, UninitializedParameter):
+                raise ModelError(
+                    f"{name}: its weights have no shape yet. Run the module once before pruning."
+                )
             layers[name] = child
     if not layers:
         raise ModelError(
@@ -54,6 +56,24 @@ def describe_layers(layers: Mapping[str, Layer]) -> list[LayerInfo]:
         )
         for name, layer in layers.items()
     ]
+
+
+def require_numbers(layers: Mapping[str, Layer]) -> None:
+    """Refuse weights whose numbers cannot be read here.
+
+    Raises: ModelError for one on the meta device, or in a tensor of another class.
+    """
+    for name, layer in layers.items():
+        weight = layer.weight.detach()
+        if weight.is_meta:
+            raise ModelError(
+                f"{name}: its weights are on the meta device, without values. Load them before pruning."
+            )
+        if type(weight) is not Tensor:
+            raise ModelError(
+                f"{name}: its weights are a {type(weight).__name__}; allowed are plain tensors. "
+                "Finish pruning before they are sharded or quantised."
+            )
 
 
 def require_prunable(module: nn.Module, layers: Mapping[str, Layer], pruned: Iterable[str]) -> None:
@@ -90,17 +110,6 @@ def _not_its_own(layer: Layer, owners: Mapping[int, list[str]]) -> str | None:
         return "its weight is computed, not a parameter (weight_norm?)."
     shared = owners[id(layer.weight)]
     return f"its weight is shared ({', '.join(shared)}); allowed is one owner." if len(shared) > 1 else None
-
-
-def _not_here(weight: Tensor) -> str | None:
-    """Say why a weight's numbers cannot be read, and what to do."""
-    if isinstance(weight, UninitializedParameter):
-        return "have no shape yet. Run the module once before pruning."
-    if weight.is_meta:
-        return "are on the meta device, without values. Load them before pruning."
-    if (kind := type(weight.detach())) is not Tensor:
-        return f"are a {kind.__name__}; allowed are plain tensors. Finish pruning before they are sharded or quantised."
-    return None
 
 
 def _kind(layer: Layer) -> Kind:

@@ -25,7 +25,7 @@ from pconv.sparsity import SparsityMap
 from pconv.wrappers import unwrap
 
 from .base import as_array
-from .layers import Layer, describe_layers, find_layers, own_layers, require_prunable
+from .layers import Layer, describe_layers, find_layers, own_layers, require_numbers, require_prunable
 from .mode import evaluating
 from .post_training_tune import Budget, Vary, mirror_and_shift, tune
 from .tracing import Values, added_to, batch_norm_after, calls, require_runs, trace
@@ -71,6 +71,7 @@ def post_train(
             "Call requires_grad_(True) on it, or leave seconds out."
         )
     layers = find_layers(module)
+    require_numbers(layers)
     rules = plan_layers(recipe or Recipe(), describe_layers(layers))
     pruned = [name for name, rule in rules.items() if not rule.dense]
     require_prunable(module, layers, pruned)

@@ -22,7 +22,7 @@ from pconv.wrappers import unwrap
 
 from .base import as_array
 from .distillation import relative_error
-from .layers import describe_layers, find_layers, require_prunable
+from .layers import describe_layers, find_layers, require_numbers, require_prunable
 from .post_training import as_batch, find_sites
 from .tracing import require_runs
 
@@ -77,6 +77,7 @@ def sensitivity(
     every = as_batch(images)
     every = every[enough_images(len(every), every[0, 0].numel())].to(next(module.parameters()).device)
     layers = find_layers(module)
+    require_numbers(layers)
     recipe = recipe or Recipe()
     rules = plan_layers(recipe, described := describe_layers(layers))
     infos = {info.name: info for info in described if _is_open(recipe, info, rules[info.name])}
