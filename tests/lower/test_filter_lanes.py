@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pconv import targets
-from pconv.bench.case import DENSE, Sparsity, network
+from pconv.bench.case import DENSE, Case, NetworkBuilder, Sparsity, network
 from pconv.bench.registry import conv
 from pconv.codegen.manifest import manifest
 from pconv.lower import lower
@@ -15,7 +15,7 @@ from pconv.lower.cost import registers_needed
 from pconv.lower.describe import describe_step
 from pconv.lower.filter_lanes import CHUNK, able, candidates, lanes_of, outputs_of, pieces, terms
 from pconv.lower.kernels import ConvKernel
-from pconv.lower.layout import natural
+from pconv.lower.layout import Layout, natural
 from pconv.targets.dtype import FP16_FP32ACC
 
 from .test_loads import KERNEL
@@ -44,9 +44,22 @@ def test_where_lanes_may_be_filters() -> None:
     assert not able(replace(LAYER, pool=True), V4)
     assert not able(replace(LAYER, points=36), V4)
     assert not able(replace(LAYER, output=natural(16, 1600, 16)), V4)
+    assert not able(replace(LAYER, output=Layout(1, 128, 1, 16, 3, 8)), V4)
+    assert not able(replace(LAYER, output=Layout(3, 2, 4, 4, 1, 4)), V4)
     assert not able(LAYER, replace(V4, dtype=FP16_FP32ACC))
     assert not able(LAYER, targets.get("x86-64-v3"))
     assert not able(LAYER, targets.get("aarch64"))
+
+
+def test_blocks_of_a_reader_may_reach_below_the_image() -> None:
+    builder = NetworkBuilder()
+    x = builder.input("x", (1, 8, 1, 128))
+    y = builder.layer(conv("wide", 8, 16, (1, 128), 1), [builder.layer(Case("before", "Activation"), [x])])
+    reader = conv("reader", 16, 16, (1, 128), (3, 1), stride=(3, 1), pads=(1, 0, 1, 0))
+    builder.outputs.append(builder.layer(reader, [y]))
+    wide = next(step for step in lower(builder.graph("wide"), ZNVER4).steps if step.name == "wide")
+    assert wide.output.layout.block_h > wide.output.layout.height
+    assert isinstance(wide.kernel, ConvKernel) and not wide.kernel.positions
 
 
 def test_weights_from_far_cost_more() -> None:

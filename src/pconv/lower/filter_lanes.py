@@ -37,9 +37,13 @@ TRANSPOSE = 15.0
 
 
 def able(bare: ConvKernel, target: Target) -> bool:
-    """Tell whether the lanes of a layer may be filters, if those share their kernels."""
+    """Tell whether the lanes of a layer may be filters, if those share their kernels.
+
+    A block that reaches below or beside the image, as a reader of few rows wants it, has vectors without any output.
+    """
     out = bare.output
     plain = not (bare.pool or bare.points > 1 or bare.source.planar or out.block_w > CHUNK)
+    plain = plain and out.block_h <= out.height and out.block_w <= out.width
     return plain and out.height * out.width <= MAX_OUTPUTS and target.filter_lanes and target.dtype == FP32
 
 
