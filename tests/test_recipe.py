@@ -48,8 +48,13 @@ def test_toml_round_trip(recipe: Recipe) -> None:
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    recipe = Recipe(compression_rate=np.float64(4.5), layers={"conv": np.float64(6)})
+    recipe = Recipe(compression_rate=np.float64(4.5), rate_1x1=np.float32(2.1), layers={"conv": np.int64(6)})
     assert Recipe.loads(recipe.dumps()) == recipe
+
+
+def test_layers_have_names() -> None:
+    with pytest.raises(RecipeError, match=r"layers: \{0: 'dense'\} is no table of names"):
+        Recipe(layers={0: "dense"})
 
 
 def test_a_file_of_toml(tmp_path: Path) -> None:

@@ -140,9 +140,9 @@ class Recipe:
         for key in ("rate_1x1", "rate_fc"):
             if getattr(self, key) is not None:
                 _require_rate(key, getattr(self, key))
-        if not isinstance(self.layers, Mapping):
+        if not isinstance(self.layers, Mapping) or not all(isinstance(name, str) for name in self.layers):
             raise RecipeError(
-                f'layers: {self.layers!r} is no table; allowed: layer names with a rate or "dense"'
+                f'layers: {self.layers!r} is no table of names; allowed: layer names with a rate or "dense"'
             )
         for name, rate in self.layers.items():
             if rate != DENSE:
@@ -292,8 +292,9 @@ def _require_choice(key: str, value: Any, allowed: Iterable[Any]) -> None:
 
 
 def _require_rate(key: str, value: Any, also: str = "") -> None:
-    fine = isinstance(value, int | float) and not isinstance(value, bool)
-    if not fine or not 1 <= value <= sys.float_info.max:
+    plain = _plain(value)
+    fine = isinstance(plain, int | float) and not isinstance(plain, bool)
+    if not fine or not 1 <= plain <= sys.float_info.max:
         quotes = '. A name with dots needs quotes, as in "layer1.0.conv1" = 4' * isinstance(value, Mapping)
         raise RecipeError(
             f"{key}: {value!r} is no compression rate; allowed: a number, total / kept, of at least 1{also}{quotes}"
@@ -310,8 +311,13 @@ def _some(known: Sequence[str]) -> str:
     return f" its layers: {shown}{', ...' if len(known) > 8 else ''}"
 
 
+def _plain(value: Any) -> Any:
+    """Give one of numpy's numbers as Python's own."""
+    return value.item() if getattr(value, "shape", None) == () else value
+
+
 def _toml(value: Any) -> str:
-    value = value.item() if hasattr(value, "item") else value  # numpy's numbers
+    value = _plain(value)
     if isinstance(value, str):  # TOML's strings are JSON's, but for DEL
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, tuple):

@@ -286,3 +286,20 @@ def test_copies_of_a_module_in_the_middle_are_their_own(module, train, sgd) -> N
     expected = module.eval()(x)
     pruner.finish()
     assert torch.equal(twin(x), expected)
+
+
+@pytest.mark.parametrize("method", ["magnitude", *SCHEDULED])
+@pytest.mark.parametrize("steps", [4, STEPS])
+def test_an_average_of_the_weights_is_pruned_as_the_module_is(
+    module, train, sgd, weights_of, method: str, steps: int
+) -> None:
+    pruner, optimizer = prune(module, RECIPE, method, STEPS), sgd(module)
+    average = torch.optim.swa_utils.AveragedModel(module)
+    for step in range(steps):
+        train(module, pruner, optimizer, step, step + 1)
+        average.update_parameters(module)
+    last = module.point.weight.clone()
+    module.load_state_dict(average.module.state_dict())
+    sparsity = pruner.finish()
+    assert_as_asked(weights_of(module), sparsity, pruner, library("scp8"))
+    assert not torch.equal(module.point.weight, last)
