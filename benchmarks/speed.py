@@ -7,7 +7,8 @@
 fp32, batch 1. A network is one run per thread count in which all engines take turns, after every answer was checked.
 DeepSparse runs the pruned files too, at equal zeros. A file holds the networks of one CPU; one that is measured again
 replaces itself alone. Pruning is one shot by magnitude on random weights, which is right for timing and says nothing
-about accuracy.
+about accuracy. Of several threads, turns count in which the cores were as near as they ever were; `line_ns` has what
+was measured before and after each turn.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import speed_tables
 from pconv import compile
 from pconv.bench import peers, session
 from pconv.bench.compare import Network, compare
+from pconv.bench.distance import Distance
 from pconv.bench.peers.tvm import Tvm
 from pconv.errors import PconvError
 from pconv.targets import native
@@ -99,6 +101,7 @@ def measure(
             print(f"{name}: skipped: {reason}", flush=True)
         skipped.setdefault(peer, reason.split("; ")[0])
 
+    distance = Distance()
     with TemporaryDirectory(prefix="pconv-speed-") as folder:
         print(f"{name}: exporting and pruning", flush=True)
         variants = make_variants(name, NETWORKS[name], Path(folder))
@@ -110,6 +113,7 @@ def measure(
                 ready,
                 threads,
                 seconds,
+                distance=distance,
                 on_event=lambda text, share: None if share else print(f"{name}: {text}", flush=True),
                 on_wait=lambda: print("another benchmark is running; waiting for its end", flush=True),
                 on_skip=skip,
@@ -124,6 +128,7 @@ def measure(
     return {
         "machine": session.describe_machine(ready),
         "settings": {"seconds": seconds, "batch": 1},
+        "line_ns": distance.readings,
         "peers": session.describe_peers(ready),
         "skipped": skipped,
         "tvm_tuning": tuned,

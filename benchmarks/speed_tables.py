@@ -8,6 +8,7 @@ from typing import Any
 
 import pages
 from pconv import units
+from pconv.bench.distance import NEAR
 from pconv.bench.machine import system
 from pconv.bench.peers import PEERS
 
@@ -156,6 +157,7 @@ def notes(document: Record) -> list[str]:
         f"{max(exact):.0e} of the largest value off."
     )
     lines.append(_spread_line(document))
+    lines += _distance_line(document)
     for group, what in ((True, "fastest pruned"), (False, "dense")):
         lines.append(f"Faster than our {what} network: {'; '.join(_lost(document, group)) or 'none'}.")
     peers = {name: peer for record in records for name, peer in record["peers"].items()}
@@ -216,6 +218,24 @@ def _spread_line(document: Record) -> str:
         f"The middle half of an engine's calls spans {median(spreads):.0f}% of its median, {max(spreads):.0f}% where "
         "it spans the most: smaller differences than that say little."
     )
+
+
+def _distance_line(document: Record) -> list[str]:
+    """Say how often the cores were apart, where that was measured around each turn of several threads."""
+    readings = {name: record.get("line_ns", []) for name, record in document["networks"].items()}
+    shares = {
+        TITLES.get(name, name): sum(ns > NEAR * min(all_ns) for ns in all_ns) / len(all_ns)
+        for name, all_ns in readings.items()
+        if all_ns
+    }
+    if not shares:
+        return []
+    least = min(min(all_ns) for all_ns in readings.values() if all_ns)
+    each = ", ".join(f"{title} {share:.0%}" for title, share in shares.items())
+    return [
+        f"A cache line took {least:.0f} ns from core to core at best. The host moved the cores further apart, to more "
+        f"than {NEAR:g} times that, for a part of the time on two threads ({each}); turns in which it did do not count."
+    ]
 
 
 def thread_counts(record: Record) -> list[int]:

@@ -1,9 +1,11 @@
 """Turns, and one benchmark at a time."""
 
+import itertools
 import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -53,6 +55,40 @@ def test_rounds_go_on_until_the_time_is_over(monkeypatch: pytest.MonkeyPatch) ->
     samples = timing.interleave({"a": work}, seconds=5, warmup=0, min_rounds=1, on_round=shares.append)
     assert samples["a"] == [250.0] * 10
     assert shares[-1] == 1.0 and shares == sorted(shares)
+
+
+class Noted:
+    """A contender whose samples are the numbers of its turns."""
+
+    def __init__(self, number: Iterator[int]) -> None:
+        self.number = number
+        self.turns: list[float] = []
+
+    def __call__(self) -> None: ...
+
+    def turn(self, seconds: float) -> list[float]:
+        self.turns.append(float(next(self.number)))
+        return self.turns[-1:]
+
+
+def test_turns_count_in_which_the_cores_were_near() -> None:
+    number = itertools.count()
+    a, b = Noted(number), Noted(number)
+    around = {0: (50, 55), 1: (50, 200), 2: (60, 62), 3: (90, 50), 4: (50, 50), 5: (300, 300)}
+    readings = itertools.chain(*around.values())
+    samples = timing.interleave(
+        {"a": a, "b": b}, 0, warmup=0, min_rounds=3, distance=lambda: float(next(readings))
+    )
+    assert sorted(a.turns + b.turns) == [0, 1, 2, 3, 4, 5]
+    near = {turn for turn, both in around.items() if max(both) <= 62.5}
+    assert samples == {name: [t for t in one.turns if t in near] for name, one in (("a", a), ("b", b))}
+    assert {len(taken) for taken in samples.values()} == {1, 2}
+
+
+def test_where_the_cores_never_were_near_all_turns_count() -> None:
+    readings = iter([50, 50, 200, 200] * 5)
+    samples = timing.interleave({"a": int, "b": int}, 0, 0, 1, distance=lambda: float(next(readings)))
+    assert {name: len(turns) for name, turns in samples.items()} == {"a": 1, "b": 1}
 
 
 def test_nothing_to_time() -> None:

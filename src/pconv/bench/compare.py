@@ -81,13 +81,15 @@ def compare(
     threads: Sequence[int] = (1,),
     seconds: float = 10.0,
     *,
+    distance: Callable[[], float] | None = None,
     on_event: Event = lambda text, share: None,
     on_wait: Callable[[], object] | None = None,
     on_skip: Skip = lambda peer, reason: None,
 ) -> list[Result]:
     """Time our engine on every network, and the peers on the first (the dense) one, per thread count.
 
-    Peers that make use of zeros run every network. `on_skip` hears of a peer that cannot run one, or runs it wrong.
+    Peers that make use of zeros run every network. With a `distance`, turns of several threads count where the cores
+    are near: see `timing.interleave`. `on_skip` hears of a peer that cannot run one, or runs it wrong.
 
     Raises: PconvError when an answer of ours is off by more than MAX_REL_ERR, or the reference does not run.
     """
@@ -110,6 +112,7 @@ def compare(
                     {str(i): contender.running for i, contender in enumerate(contenders)},
                     seconds,
                     settle_s=timing.SETTLE_S if count > 1 else 0.0,
+                    distance=distance if count > 1 else None,
                     on_round=lambda share, count=count: on_event(f"timing {model}, threads {count}", share),  # type: ignore[misc]
                 )
         results += [

@@ -4,15 +4,13 @@ A share of the peak says how good a kernel is on any machine; the clock that a d
 """
 
 import ctypes
-import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pconv import toolchain
-from pconv.cache import Cache
+from pconv.bench import compiled
 from pconv.errors import BuildError
 from pconv.targets import Target, native
 
@@ -76,23 +74,7 @@ def measure_if_possible(threads: int = 1) -> float | None:
 
 
 def _compile(text: str, target: Target, cc: str | None, folder: Path) -> Callable[..., float]:
-    compiler = toolchain.choose(cc, target)
-    (folder / "peak.c").write_text(text)
-    flags = (*compiler.base_flags(target), "-fvisibility=default", *compiler.cpu_flags(target))
-    done = subprocess.run(
-        [*compiler.command, *flags, "peak.c", "-o", "peak.so", *compiler.library_flags(target)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        env=toolchain.environment(Cache().root / "zig", folder / "zig"),
-    )
-    if done.returncode:
-        said = done.stderr.strip().partition("\n")[0]
-        raise BuildError(
-            f"peak.c: {' '.join(compiler.command)} failed: {said}. Try another compiler with --cc."
-        )
-    run = ctypes.CDLL(str(folder / "peak.so")).pconv_peak
+    run = compiled.library(text, "peak", target, cc, folder).pconv_peak
     run.restype, run.argtypes = ctypes.c_float, (ctypes.c_long, ctypes.POINTER(ctypes.c_float))
     return run
 

@@ -3,16 +3,18 @@
 Contenders take turns, so that a machine that slows down slows all of them. A turn is: settle, one untimed
 call (so that caches and threads are as in a program that runs one inference after another), then timed
 calls until TURN_S has passed, at least one. A contender with a method `turn` runs in another process and
-times its calls there.
+times its calls there. Where the distance of the cores is measured, turns count in which they were near.
 """
 
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+
+from pconv.bench.distance import NEAR
 
 try:
     import fcntl
@@ -36,15 +38,18 @@ def interleave(
     min_rounds: int = MIN_ROUNDS,
     *,
     settle_s: float = 0.0,
+    distance: Callable[[], float] | None = None,
     on_round: Callable[[float], object] | None = None,
 ) -> dict[str, list[float]]:
     """Time the callables in turns for about `seconds` in all.
 
     Units: milliseconds per call.
-    Returns: the samples of each callable, in order of time; at least `min_rounds` each.
-    `on_round` hears the share of the time that has passed, 0..1.
+    Returns: the samples of each callable, in order of time; at least `min_rounds` each, but for what follows.
+    `distance` is asked before and after each turn, and a turn counts where both were near; of a callable that never had
+    such a turn, all do. `on_round` hears the share of the time that has passed, 0..1.
     """
-    samples: dict[str, list[float]] = {name: [] for name in callables}
+    samples: dict[str, list[list[float]]] = {name: [] for name in callables}
+    apart: dict[str, list[float]] = {name: [] for name in callables}
     for call in callables.values():
         for _ in range(warmup):
             call()
@@ -55,13 +60,22 @@ def interleave(
     while names and (rounds < min_rounds or time.perf_counter() - start < seconds):
         for name in names:
             time.sleep(settle_s)
-            samples[name] += turns[name](TURN_S)
+            before = distance() if distance else 0.0
+            samples[name].append(turns[name](TURN_S))
+            apart[name].append(max(before, distance()) if distance else 0.0)
         names = names[1:] + names[:1]  # nobody always runs after the same neighbour
         names = names[::-1] if rounds % 2 else names
         rounds += 1
         if on_round:
             on_round(min(1.0, (time.perf_counter() - start) / seconds) if seconds > 0 else 1.0)
-    return samples
+    least = min((reading for readings in apart.values() for reading in readings), default=0.0)
+    return {name: _near(samples[name], apart[name], least) for name in samples}
+
+
+def _near(turns: Sequence[list[float]], apart: Sequence[float], least: float) -> list[float]:
+    """Return the samples of the turns in which the cores were near, or of all where they never were."""
+    found = [turn for turn, reading in zip(turns, apart, strict=True) if reading <= NEAR * least]
+    return [sample for turn in found or turns for sample in turn]
 
 
 def turn(call: Callable[[], object], seconds: float) -> list[float]:
