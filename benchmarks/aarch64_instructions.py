@@ -205,12 +205,14 @@ def _kept(counts: Record) -> Record:
     }
 
 
-def measure(case: Case, testbed: Testbed, engines: list[str], kinds: list[str]) -> Iterator[Record]:
-    """Count one case by the engines asked for, ours in the kinds asked for."""
+def measure(
+    case: Case, testbed: Testbed, engines: list[str], kinds: list[str], dtypes: list[str]
+) -> Iterator[Record]:
+    """Count one case by the engines asked for, in the types asked for, ours in the kinds asked for."""
     with TemporaryDirectory(prefix="pconv-aarch64-") as folder:
         counting = Counting(case, testbed, Path(folder))
         for engine in engines:
-            for dtype in ENGINES[engine]:
+            for dtype in (known for known in ENGINES[engine] if known in dtypes):
                 if engine == OURS:
                     yield from (counting.ours(kind, dtype) for kind in kinds if case.paired or kind != APART)
                 else:
@@ -246,6 +248,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="cases (default: all)")
     parser.add_argument("--engine", action="append", choices=ENGINES, help="an engine (default: all)")
     parser.add_argument("--kind", action="append", choices=KINDS, help="a kind of ours (default: all)")
+    parser.add_argument("--dtype", action="append", choices=OUR_TYPES, help="a type (default: all)")
     parser.add_argument("--testbed", type=Path, default=Cache().root / "aarch64", help="where it is kept")
     parser.add_argument("--tables", action="store_true", help="only rewrite the tables")
     asked = parser.parse_args()
@@ -253,7 +256,8 @@ def main() -> None:
         for case in CASES:
             if not asked.names or case.name in asked.names:
                 engines, kinds = asked.engine or list(ENGINES), asked.kind or list(KINDS)
-                for row in measure(case, Testbed(asked.testbed), engines, kinds):
+                dtypes = asked.dtype or list(OUR_TYPES)
+                for row in measure(case, Testbed(asked.testbed), engines, kinds, dtypes):
                     said = {name: value for name, value in row.items() if name != "layers"}
                     print(json.dumps({"case": case.name, **said}), flush=True)
                     update(case, row)

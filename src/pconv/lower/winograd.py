@@ -54,12 +54,20 @@ POINTS: Mapping[int, tuple[float, ...]] = MappingProxyType(
         5: (1 / 4, -1 / 4, 7 / 8, -7 / 8, 3 / 2, -3 / 2),
     }
 )
-LONG_POINTS = (1 / 2, -1 / 2, 7 / 8, -7 / 8, 2, -2)
-"""For m outputs of three taps and for 4 of four, the places where polynomials are multiplied, but for infinity.
+LONG_POINTS: Mapping[int, tuple[float, ...]] = MappingProxyType(
+    {2: POINTS[3], 4: (1 / 2, -1 / 2, 7 / 8, -7 / 8, 2, -2)}
+)
+"""For m outputs of three taps and of four, the places where polynomials are multiplied, but for infinity.
 
 With 3/4 and 3/2 instead of the usual 1 and 2, the largest error is less than half. Those for 3 and 5, and the long
 ones, have the smallest error that was found among pairs of small fractions: 5 outputs are as exact as 4 with the usual
 places.
+"""
+
+
+MOST_HALVES = 3
+"""Outputs in a row of a tile in halves at most. Two lose hardly more than direct sums do, three some two to three times
+as much, four five to seven times.
 """
 
 
@@ -95,7 +103,9 @@ TRANSFORMS: Mapping[int, Transform] = MappingProxyType(
     | {m: toom_cook(places) for m, places in POINTS.items()}
 )
 """By the outputs of a tile; of one there is nothing to save, and its points are its taps."""
-LONG_TRANSFORMS: Mapping[int, Transform] = MappingProxyType({4: toom_cook(LONG_POINTS, LONG)})
+LONG_TRANSFORMS: Mapping[int, Transform] = MappingProxyType(
+    {m: toom_cook(places, LONG) for m, places in LONG_POINTS.items()}
+)
 SHORT_TRANSFORMS: Mapping[int, Transform] = MappingProxyType(
     {1: Transform(np.eye(SHORT), np.eye(SHORT), np.ones((1, SHORT)))}
 )
@@ -264,11 +274,13 @@ def ways(bare: ConvKernel, groups: int, shapes: Shapes, target: Target) -> list[
     """
     plain = bare.size == (TAPS, TAPS) and bare.stride == bare.dilation == (1, 1) and groups == 1
     apart = strided(bare.size, bare.stride, bare.dilation, groups)
-    if not (plain or apart) or target.lanes == 1 or target.dtype != FP32 or bare.source.planar:
+    if not (plain or apart) or target.lanes == 1 or bare.source.planar:
         return []
+    longest = max(POINTS) if target.dtype.stored == FP32.stored else MOST_HALVES
     if apart:
-        return _and_stripped([Winograd((4, 4), True, LONG, 2)], bare, shapes, target)
-    sizes = [m for m in TRANSFORMS if m % 2 == 0 or not bare.pool]
+        m = max(m for m in LONG_TRANSFORMS if m <= longest)
+        return _and_stripped([Winograd((m, m), True, LONG, 2)], bare, shapes, target)
+    sizes = [m for m in TRANSFORMS if m <= longest and (m % 2 == 0 or not bare.pool)]
 
     def products(way: Winograd) -> int:
         return way.weights(shapes) * way.layout(bare.computed).block_w

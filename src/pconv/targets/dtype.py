@@ -37,6 +37,11 @@ class DType:
         """Whether loads and stores convert."""
         return self.stored != self.computed
 
+    @property
+    def in_floats(self) -> "DType":
+        """What stores the same and computes with floats."""
+        return FP16_FP32ACC if self.narrow else self
+
 
 FP32 = DType("fp32", "f32", "float32", "float32")
 FP16 = DType("fp16", "f16", "float16", "float16")

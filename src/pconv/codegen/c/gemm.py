@@ -5,7 +5,6 @@ from itertools import product
 from pconv.codegen.c.activation import apply_vector
 from pconv.codegen.c.prelude import ctype, needs_exp, prefetch_weights, prelude
 from pconv.lower.kernels import GemmKernel
-from pconv.targets.dtype import FP16_FP32ACC, FP32
 
 ARGS = """\
 typedef struct {{
@@ -25,7 +24,6 @@ def signature(kernel: GemmKernel) -> str:
 
 def render(kernel: GemmKernel) -> str:
     """Return the C file of a fully connected layer."""
-    summed = FP32 if kernel.dtype == FP32 else FP16_FP32ACC
     n = kernel.streams
     several = f"""\
     const int32_t apart = (last - first) / {n};
@@ -35,7 +33,7 @@ def render(kernel: GemmKernel) -> str:
 """
     return f"""\
 /* {kernel.name}: {kernel.vectors * kernel.lanes} outputs at a time. */
-{prelude(kernel.lanes, summed, needs_exp(kernel.activation.kind))}\
+{prelude(kernel.lanes, kernel.dtype.in_floats, needs_exp(kernel.activation.kind))}\
 {ARGS.format(index=f"uint{kernel.index_bits}_t", weight=ctype(kernel.dtype))}\
 {signature(kernel)} {{
     const gemm_args *a = args;

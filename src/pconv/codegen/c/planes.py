@@ -62,8 +62,10 @@ def signature(kernel: PlaneKernel) -> str:
 
 def _types(kernel: PlaneKernel) -> tuple[str, str]:
     """Return how C spells what is read and what is written."""
-    if isinstance(kernel, SoftmaxKernel | WinogradWeightsKernel):
+    if isinstance(kernel, SoftmaxKernel):
         return ctype(FP32), ctype(FP32)
+    if isinstance(kernel, WinogradWeightsKernel):
+        return ctype(FP32), ctype(kernel.dtype)
     if isinstance(kernel, ConstantKernel):
         return ctype(FP32), ctype(kernel.output.dtype)
     source = kernel.sources[0] if isinstance(kernel, ElementwiseKernel) else kernel.source

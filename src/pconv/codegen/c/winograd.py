@@ -13,13 +13,8 @@ from numpy.typing import NDArray
 from pconv.codegen.c.activation import apply_vector
 from pconv.codegen.c.halo import apply_mask, halo, masks, tile_halo
 from pconv.codegen.c.planes import fill, walk
-from pconv.codegen.c.prelude import needs_exp, number, table
-from pconv.lower.kernels import (
-    INTERLEAVED,
-    WinogradInputKernel,
-    WinogradOutputKernel,
-    WinogradWeightsKernel,
-)
+from pconv.codegen.c.prelude import ctype, needs_exp, number, table
+from pconv.lower.kernels import WinogradInputKernel, WinogradOutputKernel, WinogradWeightsKernel
 from pconv.lower.layout import Layout
 from pconv.lower.winograd import Winograd, kept_points, point_lists, transforms
 
@@ -41,6 +36,7 @@ def render_weights(kernel: WinogradWeightsKernel) -> str:
     """
     down, across = (one.weights for one in transforms(kernel.size, kernel.taps))
     whole, points, wide = len(kernel.patterns) == 1, len(down) * len(across), kernel.taps
+    t = ctype(kernel.dtype)
     taps = [[y * wide + x for y, x in pattern] for pattern in kernel.patterns]
     loads = "\n".join(f"        k[{tap}] = LD(w + {t} * count);" for t, tap in enumerate(taps[0]))
     spread = f"""\
@@ -73,9 +69,9 @@ def render_weights(kernel: WinogradWeightsKernel) -> str:
 """
     body = f"""\
         const size_t count = (size_t)a->planes * LANES;
-        const float *w = a->scale + (size_t)c * LANES;
-{f"        float of_points[{points} * LANES] __attribute__((aligned(64)));{chr(10)}" if kernel.skips else ""}\
-        float *o = {target};
+        const {t} *w = (const {t} *)(const void *)a->scale + (size_t)c * LANES;
+{f"        {t} of_points[{points} * LANES] __attribute__((aligned(64)));{chr(10)}" if kernel.skips else ""}\
+        {t} *o = {target};
         vf k[{wide * wide}] = {{{{0}}}}, t[{len(down)}][{wide}];
 {loads if whole else spread}
         for (int j = 0; j < {wide}; j++) {{
@@ -87,7 +83,7 @@ def render_weights(kernel: WinogradWeightsKernel) -> str:
             {_sums(across, f"ST(o, {{1}}); o += {step};")}
         }}
 {after}"""
-    return walk(kernel, kernel.lanes, helpers, body, before=before)
+    return walk(kernel, kernel.lanes, helpers, body, kernel.dtype.in_floats, before=before)
 
 
 def render_input(kernel: WinogradInputKernel) -> str:
@@ -96,13 +92,14 @@ def render_input(kernel: WinogradInputKernel) -> str:
     With strides, plane `c` is one of several that are made of one channel.
     """
     src, out, step = kernel.source, kernel.output, kernel.stride
+    t = ctype(out.dtype)
     down, across = (one.inputs for one in transforms(kernel.size, kernel.taps))
     tiles = []
     for rows, cols in _shapes(kernel.computed, kernel.size):
         high, wide = rows + kernel.taps - 1, cols + kernel.taps - 1
-        head = f"static inline void tile_{rows}x{cols}(const float *p, float *o, size_t apart) {{\n"
+        head = f"static inline void tile_{rows}x{cols}(const {t} *p, {t} *o, size_t apart) {{\n"
         if kernel.by_lane:
-            lines = _input_at_once(src.row_vectors, step, down[:, :high], across[:, :wide])
+            lines = _input_at_once(src, step, down[:, :high], across[:, :wide])
             tiles.append("".join([head, *(f"    {line}\n" for line in lines), "}\n"]))
             continue
         tiles.append(f"""\
@@ -123,12 +120,12 @@ def render_input(kernel: WinogradInputKernel) -> str:
     at = f"plane + (y * {mh * step * src.row_vectors} + x * {mw * step}) * LANES"
     channel, phase = ("c", "0") if step == 1 else (f"(c / {step**2})", _phase(step, src))
     body = f"""\
-        const float *plane = in + (size_t){channel} * {src.plane_elems} + ({start}) + {phase};
-        float *points = out + (size_t)c * {out.plane_elems};
+        const {t} *plane = in + (size_t){channel} * {src.plane_elems} + ({start}) + {phase};
+        {t} *points = out + (size_t)c * {out.plane_elems};
         const size_t apart = (size_t)a->apart * {out.plane_elems};
 {_each_tile(kernel, f"({at}, points + tile, apart)")}"""
     helpers = _HOLD + "".join(tiles) if kernel.by_lane else "".join(tiles)
-    return walk(kernel, out.lanes, helpers, body, strip=kernel.strip > 0)
+    return walk(kernel, out.lanes, helpers, body, out.dtype, strip=kernel.strip > 0)
 
 
 def _fetch_next_plane(kernel: WinogradInputKernel, rows: int) -> str:
@@ -147,14 +144,14 @@ def _phase(step: int, source: Layout) -> str:
     return f"(c / {step} % {step} * {source.row_vectors} + c % {step}) * LANES"
 
 
-def _input_at_once(row_vectors: int, step: int, down: Matrix, across: Matrix) -> Iterator[str]:
+def _input_at_once(source: Layout, step: int, down: Matrix, across: Matrix) -> Iterator[str]:
     """Give the statements of an input's tile, rows first, as these are loaded in pairs."""
-    factors = Factors(down, across)
+    factors = Factors(source.lanes, down, across)
     yield from factors.declared()
     high, wide = down.shape[1], across.shape[1]
     for i in range(high):
         yield f"vf {', '.join(f't{i}_{j}' for j in range(len(across)))};"
-        loads = _named(f"LD(p + {step * (i * row_vectors + j)} * LANES)" for j in range(wide))
+        loads = _named(f"LD(p + {step * (i * source.row_vectors + j)} * LANES)" for j in range(wide))
         yield f"{{ {loads} {_sums(across, f't{i}_{{}} = {{}};', factors)} }}"
     for j in range(len(across)):
         named = _named(f"t{i}_{j}" for i in range(high))
@@ -165,6 +162,7 @@ def _input_at_once(row_vectors: int, step: int, down: Matrix, across: Matrix) ->
 def render_output(kernel: WinogradOutputKernel) -> str:
     """Return the C file of the transform of products: each tile of plane `c`, with the layer's epilogue."""
     src, out = kernel.source, kernel.output
+    t = ctype(out.dtype)
     down, across = (one.outputs for one in transforms(kernel.size, kernel.taps))
     wide, skip, unit = across.shape[1], kernel.residual, 2 if kernel.pool else 1
     tiles = []
@@ -172,11 +170,11 @@ def render_output(kernel: WinogradOutputKernel) -> str:
         epilogue = "\n    ".join(_epilogue(kernel, rows, cols, unit))
         head = f"""\
 static inline void tile_{rows}x{cols}(
-    const float *p, size_t apart, const float *r, float b, float *o, int y0, int x0) {{
+    const {t} *p, size_t apart, const {t} *r, float b, {t} *o, int y0, int x0) {{
     vf v[{rows}][{cols}];
 """
         if kernel.by_lane:
-            lines = _output_at_once(down[:rows], across[:cols])
+            lines = _output_at_once(out.lanes, down[:rows], across[:cols])
             tiles.append("".join([head, *(f"    {line}\n" for line in lines), f"    {epilogue}\n}}\n"]))
             continue
         tiles.append(f"""\
@@ -199,8 +197,8 @@ static inline void tile_{rows}x{cols}(
         residual = f"other + (size_t)c * {skip.plane_elems} + {at}"
     place = f"y * {mh // unit}, x * {mw // unit}"
     body = f"""\
-        const float *points = in + (size_t)c * {src.plane_elems};
-        float *o = out + (size_t)c * {out.plane_elems} + {out.base_elems};
+        const {t} *points = in + (size_t)c * {src.plane_elems};
+        {t} *o = out + (size_t)c * {out.plane_elems} + {out.base_elems};
         const size_t apart = (size_t)a->apart * {src.plane_elems};
 {_each_tile(kernel, f"(points + tile, apart, {residual}, a->shift[c], o, {place})")}\
 {"" if kernel.strip else fill(out)}"""
@@ -208,12 +206,12 @@ static inline void tile_{rows}x{cols}(
         masks(out) + ("" if kernel.strip else halo(out)) + (_HOLD if kernel.by_lane else "") + "".join(tiles)
     )
     exp = needs_exp(kernel.activation.kind)
-    return walk(kernel, out.lanes, helpers, body, exp=exp, strip=kernel.strip > 0)
+    return walk(kernel, out.lanes, helpers, body, out.dtype, exp, strip=kernel.strip > 0)
 
 
-def _output_at_once(down: Matrix, across: Matrix) -> Iterator[str]:
+def _output_at_once(lanes: int, down: Matrix, across: Matrix) -> Iterator[str]:
     """Give the statements of an output's tile `v`, columns first, as rows are stored in pairs."""
-    factors, wide = Factors(down, across), across.shape[1]
+    factors, wide = Factors(lanes, down, across), across.shape[1]
     yield from factors.declared()
     yield "const vf bias = SPLAT(b);"
     for j in range(wide):
@@ -304,21 +302,22 @@ def _named(values: Iterator[str]) -> str:
 class Factors:
     """The factors of some matrices, side by side in registers f0, f1, ..."""
 
-    def __init__(self, *matrices: Matrix) -> None:
+    def __init__(self, lanes: int, *matrices: Matrix) -> None:
+        self.lanes = lanes
         found = sorted({float(w) for matrix in matrices for w in matrix.flat if abs(w) not in (0, 1)})
         self.places = {value: i for i, value in enumerate(found)}
 
     def declared(self) -> Iterator[str]:
         """Give the statements that fill the registers."""
         found = list(self.places)
-        for i in range(0, len(found), INTERLEAVED):
-            values = ", ".join(map(number, found[i : i + INTERLEAVED]))
-            name = f"f{i // INTERLEAVED}"
+        for i in range(0, len(found), self.lanes):
+            values = ", ".join(map(number, found[i : i + self.lanes]))
+            name = f"f{i // self.lanes}"
             yield f"vf {name} = {{{values}}}; HOLD({name});"
 
     def spell(self, weight: float) -> str:
         """Spell a factor with its sign."""
-        register, lane = divmod(self.places[float(weight)], INTERLEAVED)
+        register, lane = divmod(self.places[float(weight)], self.lanes)
         return f"LANE(f{register}, {lane})"
 
 

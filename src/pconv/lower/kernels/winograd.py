@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pconv.lower.layout import Layout
+from pconv.targets.dtype import FP32, DType
 
 from .spec import Activation, Taps, named
 
@@ -11,7 +12,8 @@ from .spec import Activation, Taps, named
 class WinogradWeightsKernel:
     """Kernels, side by side as `fkw.pack_points` stores them, to their weights at every point of tiles of `size`.
 
-    With `skips`, each point has those of its list alone. `taps` are those in a row.
+    With `skips`, each point has those of its list alone. `taps` are those in a row, `dtype` is what the weights are
+    stored in, before and after; between, they are floats.
     """
 
     size: tuple[int, int]
@@ -19,11 +21,12 @@ class WinogradWeightsKernel:
     lanes: int
     skips: bool = False
     taps: int = 3
+    dtype: DType = FP32
 
     @property
     def name(self) -> str:
         """The C function's name."""
-        return named(self, f"winograd{self.size[0]}x{self.size[1]}_weights", self.lanes)
+        return named(self, f"winograd{self.size[0]}x{self.size[1]}_weights", self.lanes, self.dtype)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,12 @@ from pconv.lower.winograd import SLICES, Winograd, point_lists, spacing
 def prepare_weights(layer: str, way: Winograd, stored: Fkw, kernel: ConvKernel, shapes: Shapes) -> list[Step]:
     """Build the steps that run when the model is opened: each point's list of kernels, and its weights."""
     (taps, count), patterns = stored.weight.shape, shapes.patterns
-    points = Tensor(f"{layer}:weights", way.points, planar(1, count))
-    transform = WinogradWeightsKernel(way.size, patterns, kernel.output.lanes, way.skips, way.taps)
+    lanes, dtype = kernel.output.lanes, kernel.output.dtype
+    points = Tensor(f"{layer}:weights", way.points, replace(planar(1, count), dtype=dtype))
+    transform = WinogradWeightsKernel(way.size, patterns, lanes, way.skips, way.taps, dtype)
     data = {"scale": stored.weight} | ({"shape": stored.shape} if stored.shape.size else {})
-    tasks = chunks(count // kernel.output.lanes, count * way.points)
-    params = {"planes": count // kernel.output.lanes, "tasks": tasks}
+    tasks = chunks(count // lanes, count * way.points)
+    params = {"planes": count // lanes, "tasks": tasks}
     work = Work((taps, count), (way.points, count))
     listed = [_lists(layer, way, stored, kernel, shapes)] if way.skips else []
     inputs = tuple(step.output for step in listed)
