@@ -86,6 +86,31 @@ def test_bfloat16_is_read_back(tmp_path: Path) -> None:
             assert torch.equal(value, module.state_dict()[key].to(value.dtype)), key
 
 
+class Rows(nn.Module):
+    """Layers that read the channels last, as in ConvNeXt and transformers: products with transposed weights."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.conv, self.wide, self.square = nn.Conv2d(3, 8, 3), nn.Linear(8, 16), nn.Linear(16, 16)
+        self.turned, self.plain = (nn.Parameter(torch.randn(16, 16)) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.square(torch.relu(self.wide(self.conv(x).permute(0, 2, 3, 1))))
+        return nn.functional.linear(x, self.turned) @ self.plain
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_layers_on_rows_keep_their_names_and_come_back(tmp_path: Path, fold: bool) -> None:
+    module, other = Rows(), Rows(seed=1)
+    sparsity = pconv.prune(module, pconv.Recipe(compression_rate=4)).finish()
+    path = pconv.export(module, tmp_path / "net.onnx", INPUTS, sparsity, fold=fold)
+    assert {"conv", "wide", "square"} <= layer_weights(load(path)).keys()
+    assert pconv.load_weights(other, path) == sparsity
+    assert all(map(torch.equal, other.state_dict().values(), module.state_dict().values()))
+    assert pconv.prune(other, method="keep", sparsity=sparsity).finish() == sparsity
+
+
 def test_a_module_within_another_is_the_one_that_counts(tmp_path: Path) -> None:
     """torch.compile puts a prefix before all names, and so does DistributedDataParallel."""
     module, other = torch.compile(make()), torch.compile(make(seed=1))

@@ -5,6 +5,7 @@
 Nothing is filled in on the way: the zeros are checked against the map in both directions.
 """
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from ..sparsity import SparsityMap
 from .load import load
 from .prune import layer_weights, read_sparsity, save, write_sparsity
 from .shapes import Inputs
+from .torch_export import TURNED_KEY
 from .torch_export import export as export_module
 
 if TYPE_CHECKING:
@@ -70,6 +72,8 @@ def load_weights(module: "nn.Module", path: str | os.PathLike[str]) -> SparsityM
         for name, value in model.graph.initializers.items()
         if value.const_value is not None
     }
+    turned = json.loads(model.metadata_props.get(TURNED_KEY, "[]"))
+    found |= {name: np.ascontiguousarray(found[name].T) for name in turned if name in found}
     state = module.state_dict()
     for name, tensor in state.items():
         if name not in found and name.endswith(COUNTERS):
@@ -78,7 +82,8 @@ def load_weights(module: "nn.Module", path: str | os.PathLike[str]) -> SparsityM
             shown = list(found[name].shape) if name in found else "nothing"
             raise ModelError(
                 f"{path}: {name} is {list(tensor.shape)} in this {type(module).__name__}, the file has {shown}; "
-                "allowed is a file of the same network from pconv.export(..., fold=False)."
+                "allowed is a file of the same network from pconv.export(..., fold=False). "
+                "save_sparse keeps what torch's exporter folds, such as GroupNorm and PReLU."
             )
     weights = layer_weights(model)
     sparsity = read_sparsity(model) or SparsityMap.detect(weights)

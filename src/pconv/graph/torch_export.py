@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -17,12 +18,14 @@ from .torch_pools import translations
 if TYPE_CHECKING:
     import torch
 
+TURNED_KEY = "pconv.transposed"  # of a model's metadata: parameters that stand in it the other way round
+
 
 def export(module: "torch.nn.Module", inputs: Inputs | None, fold: bool = True) -> ir.Model:
     """Export a module in eval mode by torch.onnx.export; the module's own mode is restored.
 
     `inputs` are example tensors or shapes: one, several in order, or by the names of forward's parameters. Without
-    `fold`, batch norms stay apart, and every parameter stands in the model under its own name.
+    `fold`, batch norms stay apart, and parameters stand in the model under their own names.
 
     Raises:
         ModelError: no inputs are given, or torch cannot export the module.
@@ -54,13 +57,17 @@ def export(module: "torch.nn.Module", inputs: Inputs | None, fold: bool = True) 
                 kwargs=kwargs,
                 dynamo=True,
                 verbose=False,
-                optimize=fold,
+                optimize=False,
                 custom_translation_table=translations(),
             )
             assert program is not None
+            turned = _turned(program.model)
+            if fold:
+                program.optimize()
+            else:
+                _tidy(program.model)
             model: ir.Model = program.model
-            if not fold:
-                _tidy(model)
+            _name_turned(model, turned)
     except Exception as error:  # the exporter raises many kinds; each ends here as one line
         raise ModelError(
             f"{name}: torch.onnx.export failed ({reason(error)}). "
@@ -71,6 +78,31 @@ def export(module: "torch.nn.Module", inputs: Inputs | None, fold: bool = True) 
             part.training = training
     model.graph.name = name
     return model
+
+
+def _turned(model: ir.Model) -> dict[str, str]:
+    """Find the matrices that are read transposed alone, before they are folded: the result's name, and their own."""
+    return {
+        str(node.outputs[0].name): str(node.inputs[0].name)
+        for node in model.graph
+        if node.op_type == "Transpose"
+        and node.inputs[0] is not None
+        and node.inputs[0].is_initializer()
+        and len(node.inputs[0].uses()) == 1
+    }
+
+
+def _name_turned(model: ir.Model, turned: Mapping[str, str]) -> None:
+    """Call what was folded after the matrix that it came from: a layer has its weight's name; say which were."""
+    initializers, renamed = model.graph.initializers, []
+    for result, name in turned.items():
+        if result in initializers and name not in initializers:
+            value = initializers.pop(result)
+            value.name = name
+            initializers.add(value)
+            renamed.append(name)
+    if renamed:
+        model.metadata_props[TURNED_KEY] = json.dumps(renamed)
 
 
 def _tidy(model: ir.Model) -> None:
