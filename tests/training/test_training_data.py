@@ -17,6 +17,7 @@ from pconv.training import data as room
 from pconv.training.augment import centre_crop, crop_and_flip, random_resized_crop
 from pconv.training.data import Draw, Parts, find, hub, in_order, open_data, plan_epoch
 from pconv.training.data.parts import hold_out
+from pconv.training.data.pictures import MEAN, STD
 from pconv.training.distributed import ALONE, Ranks
 from pconv.training.evaluate import BATCH, right_answers
 
@@ -166,15 +167,66 @@ def test_classes_and_folders_that_do_not_fit(folders: Path, tmp_path: Path) -> N
         open_data(folders, 8)
 
 
-@pytest.mark.parametrize(("classes", "images"), [(1, 10), (2, 1)])
+@pytest.mark.parametrize(("classes", "images"), [(1, 10), (1, 1)])
 def test_nothing_to_tell_apart(tmp_path: Path, classes: int, images: int) -> None:
     for part in ("train", "val"):
         for name in range(classes):
             (tmp_path / part / f"{name}").mkdir(parents=True)
-        for i in range(images):
-            Image.new("L", (9, 9)).save(tmp_path / part / "0" / f"{i}.png")
+            for i in range(images):
+                Image.new("L", (9, 9)).save(tmp_path / part / f"{name}" / f"{i}.png")
     with pytest.raises(ModelError, match=r"images to fit; allowed are two classes or more"):
         open_data(tmp_path, 8)
+
+
+def test_what_tools_hide_is_no_class_and_no_picture(folders: Path) -> None:
+    (folders / "train" / ".ipynb_checkpoints").mkdir()
+    (folders / "val" / ".cache").mkdir()
+    (folders / "train" / "black" / "._0.png").write_bytes(b"of another system")
+    (folders / "train" / "black" / ".thumbnails").mkdir()
+    Image.new("L", (2, 2)).save(folders / "train" / "black" / ".thumbnails" / "0.png")
+    found = open_data(folders, 8)
+    assert found.classes == tuple(COLOURS)
+    assert (len(found.train) + len(found.held_out), len(found.test)) == (30, 3)
+
+
+def test_a_class_to_fit_without_pictures_is_refused(folders: Path) -> None:
+    (folders / "train" / "red").mkdir()
+    Image.new("RGB", (9, 9)).save(folders / "train" / "red.png")
+    with pytest.raises(ModelError, match=r"train/red: holds no pictures; allowed are some of every class"):
+        open_data(folders, 8)
+
+
+def picture(folders: Path, kept: Image.Image, name: str = "0.png", **options: object) -> np.ndarray:
+    """Give the grey levels, 0..1, that a network reads of a picture in a file, in all three channels."""
+    for file in (folders / "val" / "black").iterdir():
+        file.unlink()
+    kept.save(folders / "val" / "black" / name, **options)
+    x, _ = first(open_data(folders, 8).test, 1)
+    grey = x[0].numpy() * STD[:, None, None] + MEAN[:, None, None]
+    assert np.allclose(grey, grey[:1], atol=1e-6)
+    return grey[0]
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif"])
+def test_16_bits_are_scaled_and_not_cut_off(folders: Path, name: str) -> None:
+    ramp = np.tile(np.arange(8, dtype=np.uint16) * 8192, (8, 1))
+    shallow = picture(folders, Image.fromarray((ramp >> 8).astype(np.uint8)))
+    assert np.array_equal(picture(folders, Image.fromarray(ramp), name), shallow)
+    assert shallow.max() < 0.9
+
+
+def test_pictures_are_turned_as_their_files_say(folders: Path) -> None:
+    ramp = Image.fromarray(np.tile(np.arange(16, dtype=np.uint8) * 16, (16, 1)))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned to the right
+    turned = picture(folders, ramp, exif=exif)
+    assert np.array_equal(turned, picture(folders, ramp.rotate(-90)))
+    assert not np.allclose(turned, picture(folders, ramp))
+
+
+def test_pixels_without_a_range_are_refused(folders: Path) -> None:
+    with pytest.raises(ModelError, match=r"0\.tif: .* \(pixels of 32 bits, mode F; allowed are 8 or 16\)"):
+        picture(folders, Image.new("F", (9, 9), 0.5), "0.tif")
 
 
 def test_other_folders(tmp_path: Path) -> None:
@@ -210,6 +262,42 @@ def test_saved_hugging_face_datasets(tmp_path: Path) -> None:
     assert [len(split) for split in (unlabelled.train, unlabelled.held_out, unlabelled.test)] == [38, 2, 2]
 
 
+def test_saved_splits_without_labels_do_not_count(tmp_path: Path) -> None:
+    import datasets
+
+    made = datasets.load_from_disk(
+        str(saved(tmp_path / "a", train=[0, 1] * 20, validation=[0, 1], test=[0, 1]))
+    )
+    nothing = made["test"].map(lambda row: {"label": None}, features=made["test"].features)
+    for i, test in enumerate((nothing, made["test"].remove_columns("label"))):
+        datasets.DatasetDict(dict(made) | {"test": test}).save_to_disk(tmp_path / f"{i}")
+        found = open_data(tmp_path / f"{i}", 8)
+        assert [len(split) for split in (found.train, found.held_out, found.test)] == [38, 2, 2]
+
+
+def test_saved_splits_whose_classes_differ_are_refused(tmp_path: Path) -> None:
+    import datasets
+
+    made = datasets.load_from_disk(str(saved(tmp_path / "a", train=[0, 1] * 4, test=[0, 1])))
+    made["test"] = made["test"].cast_column("label", datasets.ClassLabel(names=["light", "dark"]))
+    made.save_to_disk(tmp_path / "b")
+    with pytest.raises(
+        ModelError, match=r"split test has the classes light, dark, train has dark, light; allowed"
+    ):
+        open_data(tmp_path / "b", 8)
+
+
+def test_a_saved_row_without_a_picture_is_named(tmp_path: Path) -> None:
+    import datasets
+
+    made = datasets.load_from_disk(str(saved(tmp_path / "a", train=[0, 1] * 4, test=[0])))
+    rows = {"image": [None], "label": [0]}
+    made["test"] = datasets.Dataset.from_dict(rows, features=made["test"].features)
+    made.save_to_disk(tmp_path / "b")
+    with pytest.raises(ModelError, match=r"b: test\[0\]: cannot be read as a picture \(the row has none\)"):
+        first(open_data(tmp_path / "b", 8).test, 1)
+
+
 def test_saved_datasets_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
@@ -217,7 +305,9 @@ def test_saved_datasets_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(ModelError, match=r"has no labelled split validation or test; it has train\."):
         open_data(alone, 8)
     unlabelled = saved(tmp_path / "c", train=[-1, -1], validation=[0, 1], test=[1])
-    with pytest.raises(ModelError, match=r"c: its split train is empty, or has images without labels \(-1\)"):
+    with pytest.raises(
+        ModelError, match=r"c: its split train is empty, or has images without labels \(none, or -1\)"
+    ):
         open_data(unlabelled, 8)
     with pytest.raises(ModelError, match=r"train: one split alone; allowed is a saved DatasetDict"):
         open_data(alone / "train", 8)

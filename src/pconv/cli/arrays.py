@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pconv.calibration import spread
 from pconv.cli import console, options
 from pconv.errors import InputError
+from pconv.pictures import as_bytes
 
 Array = NDArray[Any]
 Shapes = Mapping[str, Sequence[int]]
@@ -162,7 +163,7 @@ def _read_picture(path: Path, shape: Sequence[int], scale: Scale) -> Array:
     channels, height, width = shape[1:]
     try:
         with Image.open(path) as opened:
-            picture = opened.convert("RGB" if channels == 3 else "L").resize((width, height))
+            picture = as_bytes(opened, "RGB" if channels == 3 else "L").resize((width, height))
     except UnidentifiedImageError as error:
         raise InputError(
             f"{path}: neither a picture nor a .npy file. Leave it out, or save it again."

@@ -40,15 +40,20 @@ def find_folders(path: Path, size: int) -> Parts | None:
 
     With a test/ of its own, val/ is chosen by; without, a twentieth of train/ is, and val/ is the test.
 
-    Raises: ModelError for a part without pictures, or with a class that train/ lacks.
+    Raises: ModelError for a part without pictures, a class that train/ lacks, or has no pictures of.
     """
     if not (path / "train").is_dir():
         return None
     require_pillow()
     if not (path / "val").is_dir():
         raise ModelError(f"{path}: has train/ and no val/; allowed are train/CLASS/ and val/CLASS/ folders.")
-    classes = tuple(sorted(entry.name for entry in (path / "train").iterdir() if entry.is_dir()))
+    classes = tuple(folder.name for folder in _folders(path / "train"))
     train, val = _part(path / "train", classes, size), _part(path / "val", classes, size)
+    for label, name in enumerate(classes):
+        if label not in train.labels:
+            raise ModelError(
+                f"{path / 'train' / name}: holds no pictures; allowed are some of every class, or no such folder."
+            )
     shape = (1, 3, size, size)
     if (path / "test").is_dir():
         return Parts(path.name, train, val, _part(path / "test", classes, size), classes, shape)
@@ -59,10 +64,11 @@ def find_folders(path: Path, size: int) -> Parts | None:
 def _part(folder: Path, classes: tuple[str, ...], size: int) -> PictureSplit:
     paths: list[Path] = []
     labels: list[int] = []
-    for entry in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
+    for entry in _folders(folder):
         if entry.name not in classes:
             raise ModelError(f"{entry}: train/ has no class of this name; allowed are the folders of train/.")
-        found = sorted(file for file in entry.rglob("*") if file.suffix.lower() in SUFFIXES)
+        files = (file for file in entry.rglob("*") if file.suffix.lower() in SUFFIXES)
+        found = sorted(file for file in files if not _hidden(file, entry))
         paths += found
         labels += [classes.index(entry.name)] * len(found)
     if not paths:
@@ -70,3 +76,12 @@ def _part(folder: Path, classes: tuple[str, ...], size: int) -> PictureSplit:
             f"{folder}: holds no pictures; allowed are CLASS/ folders of .jpg, .png and the like."
         )
     return PictureSplit(Files(tuple(paths)), np.arange(len(paths)), np.array(labels, np.int64), size)
+
+
+def _folders(path: Path) -> list[Path]:
+    """List the folders of the classes: not those that a system or a tool hides, such as .ipynb_checkpoints."""
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not _hidden(entry, path))
+
+
+def _hidden(path: Path, above: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(above).parts)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pconv.errors import ModelError, PconvError
 from pconv.training.data.parts import Parts, Split, hold_out
@@ -28,8 +29,13 @@ class Column:
     where: str
 
     def open(self, number: int) -> Image:
-        """Decode one picture."""
-        image: Image = self.rows[number][self.column]
+        """Decode one picture.
+
+        Raises: ValueError where the row has none.
+        """
+        image: Image | None = self.rows[number][self.column]
+        if image is None:
+            raise ValueError("the row has none")
         return image
 
     def name(self, number: int) -> str:
@@ -41,7 +47,7 @@ def find_saved(path: Path, size: int) -> Parts | None:
     """Read a saved dataset; None where the folder is none.
 
     With validation and test splits, validation is chosen by. With one of the two, that is the test, and a
-    twentieth of train is chosen by. A test split without labels (-1) does not count.
+    twentieth of train is chosen by. A test split without labels (none, or -1) does not count.
 
     Raises: ModelError when splits or columns are missing; PconvError when the package is.
     """
@@ -69,13 +75,18 @@ def _parts(path: Path, saved: Any, size: int) -> Parts:
     image, label, classes = _columns(path, saved[TRAIN].features)
     splits: dict[str, Split] = {}
     for name in saved:
-        labels = np.asarray(saved[name][label], np.int64)
+        labels = _labels(saved[name], label)
         if len(labels) and labels.min() >= 0:
+            if (names := tuple(saved[name].features[label].names)) != classes:
+                raise ModelError(
+                    f"{path}: its split {name} has the classes {', '.join(names)}, train has {', '.join(classes)}; "
+                    "allowed are the same ones in the same order."
+                )
             album = Column(saved[name], image, f"{path}: {name}")
             splits[name] = PictureSplit(album, np.arange(len(labels)), labels, size)
     if TRAIN not in splits:
         raise ModelError(
-            f"{path}: its split train is empty, or has images without labels (-1); allowed are labels for all."
+            f"{path}: its split train is empty, or has images without labels (none, or -1); allowed are labels for all."
         )
     known = [splits[name] for name in (*VALIDATION, TEST) if name in splits]
     if not known:
@@ -83,6 +94,12 @@ def _parts(path: Path, saved: Any, size: int) -> Parts:
     both = len(known) > 1
     train, held_out = (splits[TRAIN], known[0]) if both else hold_out(splits[TRAIN])
     return Parts(path.name, train, held_out, known[-1], classes, (1, 3, size, size))
+
+
+def _labels(rows: Any, column: str) -> NDArray[np.int64]:
+    """Read a split's labels: -1 where there is none, none at all without the column."""
+    given = rows[column] if column in rows.features else []
+    return np.array([-1 if label is None else label for label in given], np.int64)
 
 
 def _columns(path: Path, features: Any) -> tuple[str, str, tuple[str, ...]]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from pconv.errors import ModelError, PconvError
+from pconv.pictures import as_bytes
 from pconv.training.augment import centre_crop, random_resized_crop
 from pconv.training.data.parts import Draw, Rows, Split, mix
 from pconv.training.distributed import Ranks
@@ -76,7 +77,7 @@ class PictureSplit(Split):
 
         number = int(self.numbers[row])
         try:
-            image = self.album.open(number).convert("RGB")
+            image = as_bytes(self.album.open(number), "RGB")
         except (
             OSError,
             ValueError,
