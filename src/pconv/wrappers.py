@@ -1,7 +1,10 @@
-"""What torch puts around a module without changing it."""
+"""What torch puts around a module, or around a weight, without changing what it is."""
+
+import copy
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import parametrize
 
 
 def unwrap(module: nn.Module) -> nn.Module:
@@ -13,3 +16,22 @@ def unwrap(module: nn.Module) -> nn.Module:
             module = compiled
         else:
             return module
+
+
+def with_plain_weights(module: nn.Module) -> nn.Module:
+    """Give the module, or where weights are computed (masked, normed) a copy that holds them under their own names."""
+    if not any(parametrize.is_parametrized(part) for part in module.modules()):
+        return module
+    twin = copy.deepcopy(module).eval()
+    for part in list(twin.modules()):
+        if parametrize.is_parametrized(part):
+            own_class(part)
+            for name in list(part.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(part, name)
+    return twin
+
+
+def own_class(part: nn.Module) -> None:
+    """Unshare the class that torch made for a parametrized module: a deepcopy has it too; removal empties it."""
+    shared = type(part)
+    part.__class__ = type(shared.__name__, shared.__bases__, dict(shared.__dict__))

@@ -86,6 +86,20 @@ def test_bfloat16_is_read_back(tmp_path: Path) -> None:
             assert torch.equal(value, module.state_dict()[key].to(value.dtype)), key
 
 
+def test_a_module_that_is_being_pruned_is_written_as_it_stands(tmp_path: Path) -> None:
+    module = make()
+    module[3] = nn.utils.parametrizations.weight_norm(module[3])
+    pruner = pconv.prune(module, pconv.Recipe(compression_rate=4, exclude=("3",)))
+    path = pconv.export(module, tmp_path / "net.onnx", INPUTS, pruner.sparsity())
+    assert set(layer_weights(load(path))) == {"0", "3", "8"}
+    x = torch.randn(INPUTS)
+    with torch.no_grad():
+        expected = module.eval()(x).numpy()
+    np.testing.assert_allclose(pconv.compile(path)(x.numpy()), expected, atol=1e-5)
+    train(module, pruner)
+    assert pruner.finish() == read_sparsity(load(path))
+
+
 class Rows(nn.Module):
     """Layers that read the channels last, as in ConvNeXt and transformers: products with transposed weights."""
 

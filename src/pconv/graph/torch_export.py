@@ -32,12 +32,13 @@ def export(module: "torch.nn.Module", inputs: Inputs | None, fold: bool = True) 
     """
     import torch
 
-    from ..wrappers import unwrap
+    from ..wrappers import unwrap, with_plain_weights
 
     module = unwrap(module)
     name = type(module).__name__
     if inputs is None:
         raise ModelError(f"{name}: a torch module needs example inputs or shapes: inputs=(1, 3, 224, 224).")
+    module = with_plain_weights(module)
     like = next(module.parameters(), torch.empty(0))
 
     def example(given: Any) -> torch.Tensor:

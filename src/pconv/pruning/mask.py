@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from pconv.wrappers import own_class
+
 
 class Mask(nn.Module):
     """Hold a weight at zero where its mask is False, whatever the optimiser does underneath."""
@@ -39,7 +41,7 @@ def detach(layer: nn.Module, name: str) -> None:
     """
     with torch.no_grad():
         layer.get_parameter(f"parametrizations.{name}.original").copy_(getattr(layer, name))
-    _own_class(layer)
+    own_class(layer)
     parametrize.remove_parametrizations(layer, name, leave_parametrized=False)
     _move_to_front(layer, name)
 
@@ -50,12 +52,6 @@ def masked(weight: Tensor, mask: Tensor) -> Tensor:
     Not a product: 0 * inf is NaN, and -1 * 0 is a negative zero.
     """
     return torch.where(mask, weight, torch.zeros((), dtype=weight.dtype, device=weight.device))
-
-
-def _own_class(layer: nn.Module) -> None:
-    """Unshare the class that torch made for the masked layer: a deepcopy has it too; removal empties it."""
-    shared = type(layer)
-    layer.__class__ = type(shared.__name__, shared.__bases__, dict(shared.__dict__))
 
 
 def _move_to_front(layer: nn.Module, first: str) -> None:
