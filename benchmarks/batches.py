@@ -4,7 +4,8 @@
     python benchmarks/batches.py --only resnet18    a look at one of them; the others' results stay
     python benchmarks/batches.py --page             only writes the table
 
-ONNX Runtime takes the dense network with the same batch. All take turns in one run, after the answers were compared.
+ONNX Runtime takes the dense network with the same batch. All take turns in one run, after the answers were compared;
+turns count in which the cores were near (`line_ns`: see `pconv.bench.distance`).
 """
 
 import argparse
@@ -25,6 +26,7 @@ import pages
 from pconv import Engine, compile, zoo
 from pconv.bench import machine, timing
 from pconv.bench.compare import max_rel_err
+from pconv.bench.distance import Distance
 from pconv.bench.peers.base import FP32_MAX_REL_ERR
 from pconv.bench.peers.onnxruntime import OnnxRuntime
 from speed import NETWORKS
@@ -78,11 +80,13 @@ def measure(name: str, batch: int, threads: int, seconds: float) -> dict[str, An
             calls[f"{kind} one by one"] = partial(one_by_one, engine, images)
             calls[f"{kind} batch"] = partial(engine, images)
         print(f"{name}: measuring", flush=True)
-        samples = timing.interleave(calls, seconds, settle_s=timing.SETTLE_S)
+        distance = Distance()
+        samples = timing.interleave(calls, seconds, settle_s=timing.SETTLE_S, distance=distance)
     return {
         "machine": machine.record(("numpy", "onnxruntime"), compiler=machine.compiler()),
         "settings": {"batch": batch, "threads": threads, "rate": pruned.rate, "group": pruned.group},
         "max_rel_err": error,
+        "line_ns": distance.readings,
         "samples_ms": samples,
     }
 

@@ -4,7 +4,8 @@
     python benchmarks/sharing.py --page          only writes the table
 
 An engine with one thread, one with two, and one with two that always share each sample, which is what a profiled one
-does, take turns; then again beside a program that never rests.
+does, take turns; then again beside a program that never rests. Without that, turns count in which the cores were near
+(`line_ns`: see `pconv.bench.distance`).
 """
 
 import argparse
@@ -23,6 +24,7 @@ import numpy as np
 import pages
 from pconv import Engine, compile, zoo
 from pconv.bench import machine, timing
+from pconv.bench.distance import Distance
 from speed import NETWORKS
 from speed_tables import TITLES
 from variants import make_variants
@@ -59,12 +61,12 @@ def measure(name: str, seconds: float) -> dict[str, Any]:
         if not all(np.array_equal(engine(image), engines[0](image)) for engine in engines):
             raise SystemExit(f"{name}: answers differ with the number of threads; nothing was timed.")
         calls = {way: _call(engine, image) for way, engine in zip(WAYS, engines, strict=True)}
-        samples = {}
-        for what, beside in zip(TIMES, (nullcontext(), busy_program()), strict=True):
+        samples, line = {}, Distance()
+        for what, beside, distance in zip(TIMES, (nullcontext(), busy_program()), (line, None), strict=True):
             print(f"{name}: measuring {what}", flush=True)
             with beside:
-                samples[what] = timing.interleave(calls, seconds, warmup=20, settle_s=0.05)
-    return {"rate": pruned.rate, "group": pruned.group, "samples_ms": samples}
+                samples[what] = timing.interleave(calls, seconds, warmup=20, settle_s=0.05, distance=distance)
+    return {"rate": pruned.rate, "group": pruned.group, "line_ns": line.readings, "samples_ms": samples}
 
 
 def always_shared(engine: Engine) -> None:
