@@ -8,7 +8,7 @@ from typing import Any
 
 import pages
 from pconv import units
-from pconv.bench.distance import NEAR
+from pconv.bench.distance import NEAR, near_share
 from pconv.bench.machine import system
 from pconv.bench.peers import PEERS
 
@@ -223,11 +223,7 @@ def _spread_line(document: Record) -> str:
 def _distance_line(document: Record) -> list[str]:
     """Say how often the cores were apart, where that was measured around each turn of several threads."""
     readings = {name: record.get("line_ns", []) for name, record in document["networks"].items()}
-    shares = {
-        TITLES.get(name, name): sum(ns > NEAR * min(all_ns) for ns in all_ns) / len(all_ns)
-        for name, all_ns in readings.items()
-        if all_ns
-    }
+    shares = {TITLES.get(name, name): 1 - near_share(all_ns) for name, all_ns in readings.items() if all_ns}
     if not shares:
         return []
     least = min(min(all_ns) for all_ns in readings.values() if all_ns)

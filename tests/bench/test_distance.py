@@ -2,7 +2,7 @@
 
 import pytest
 
-from pconv.bench.distance import Distance
+from pconv.bench.distance import Distance, near_share
 from pconv.errors import BuildError
 from pconv.targets import get
 
@@ -13,6 +13,11 @@ def test_a_line_takes_what_caches_and_schedulers_take() -> None:
     readings = [distance() for _ in range(3)]
     assert all(1 < reading < 1e7 for reading in readings)
     assert distance.readings == [round(reading, 1) for reading in readings]
+
+
+def test_the_share_of_near_readings() -> None:
+    assert near_share([]) == near_share([160.0, 200.0]) == 1.0
+    assert near_share([24.0, 30.0, 32.0, 160.0]) == 0.5
 
 
 def test_a_compiler_that_fails_is_named() -> None:

@@ -6,6 +6,7 @@ each other then takes several times as long, and a benchmark of two threads meas
 
 import ctypes
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -77,3 +78,9 @@ def _on(core: int) -> ThreadPoolExecutor:
     """Return a thread that stays on a core, where the system lets us say so."""
     pin = getattr(os, "sched_setaffinity", lambda thread, cores: None)
     return ThreadPoolExecutor(1, initializer=pin, initargs=(0, {core}))
+
+
+def near_share(readings: Sequence[float]) -> float:
+    """Return the share of readings in which the cores were near, 0..1; 1 where there are none."""
+    least = min(readings, default=0.0)
+    return sum(reading <= NEAR * least for reading in readings) / len(readings) if readings else 1.0
