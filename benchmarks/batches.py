@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import cores
 import pages
 from pconv import Engine, compile, zoo
 from pconv.bench import machine, timing
@@ -82,6 +83,7 @@ def measure(name: str, batch: int, threads: int, seconds: float) -> dict[str, An
         print(f"{name}: measuring", flush=True)
         distance = Distance()
         samples = timing.interleave(calls, seconds, settle_s=timing.SETTLE_S, distance=distance)
+        cores.require_near(name, distance.readings)
     return {
         "machine": machine.record(("numpy", "onnxruntime"), compiler=machine.compiler()),
         "settings": {"batch": batch, "threads": threads, "rate": pruned.rate, "group": pruned.group},

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+import cores
 import pages
 from pconv import Engine, compile, zoo
 from pconv.bench import machine, timing
@@ -66,6 +67,7 @@ def measure(name: str, seconds: float) -> dict[str, Any]:
             print(f"{name}: measuring {what}", flush=True)
             with beside:
                 samples[what] = timing.interleave(calls, seconds, warmup=20, settle_s=0.05, distance=distance)
+    cores.require_near(name, line.readings)
     return {"rate": pruned.rate, "group": pruned.group, "line_ns": line.readings, "samples_ms": samples}
 
 

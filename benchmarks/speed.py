@@ -21,11 +21,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import cores
 import speed_tables
 from pconv import compile
 from pconv.bench import peers, session
 from pconv.bench.compare import Network, compare
-from pconv.bench.distance import Distance, near_share
+from pconv.bench.distance import Distance
 from pconv.bench.peers.tvm import Tvm
 from pconv.errors import PconvError
 from pconv.targets import native
@@ -33,10 +34,6 @@ from pconv.targets.detect import cpu_model
 from variants import Pruning, Variant, make_variants, measure_layers, work
 
 THREADS = (1, 2)
-MIN_NEAR = 0.5
-"""Else most turns on two threads do not count, and those that do come just behind such, after which pconv still runs on
-one thread for a while.
-"""
 _FEW_1X1 = {"rate_1x1": 4.0}
 
 
@@ -63,10 +60,7 @@ def main() -> None:
     document = started(arguments.output)
     for name in arguments.only or NETWORKS:
         record = measure(name, ready, missing, arguments.threads, arguments.seconds)
-        if (near := near_share(record["line_ns"])) < MIN_NEAR:
-            sys.exit(
-                f"{name}: the cores were near for {near:.0%} of the time alone; not stored, measure it again."
-            )
+        cores.require_near(name, record["line_ns"])
         document["networks"][name] = record
         order = [network for network in NETWORKS if network in document["networks"]]
         document["networks"] = {network: document["networks"][network] for network in order}

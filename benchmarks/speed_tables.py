@@ -8,7 +8,7 @@ from typing import Any
 
 import pages
 from pconv import units
-from pconv.bench.distance import NEAR, near_share
+from pconv.bench.distance import FARTHER, near_share
 from pconv.bench.machine import system
 from pconv.bench.peers import PEERS
 
@@ -230,7 +230,7 @@ def _distance_line(document: Record) -> list[str]:
     each = ", ".join(f"{title} {share:.0%}" for title, share in shares.items())
     return [
         f"A cache line took {least:.0f} ns from core to core at best. The host moved the cores further apart, to more "
-        f"than {NEAR:g} times that, for a part of the time on two threads ({each}); turns in which it did do not count."
+        f"than {FARTHER:g} times that, for a part of the time on two threads ({each}); such turns do not count."
     ]
 
 

@@ -16,8 +16,10 @@ def test_a_line_takes_what_caches_and_schedulers_take() -> None:
 
 
 def test_the_share_of_near_readings() -> None:
-    assert near_share([]) == near_share([160.0, 200.0]) == 1.0
+    assert near_share([]) == 1.0
     assert near_share([24.0, 30.0, 32.0, 160.0]) == 0.5
+    assert near_share([60.0, 74.0]) == 1.0
+    assert near_share([160.0, 161.0]) == 0.0
 
 
 def test_a_compiler_that_fails_is_named() -> None:

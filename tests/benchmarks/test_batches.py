@@ -21,6 +21,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(script, "TITLES", {NETWORK: "ResNet-20"})
     monkeypatch.setattr(script, "MEASURED", (NETWORK,))
     monkeypatch.setattr(script.timing, "SETTLE_S", 0.0)
+    monkeypatch.setattr(script.cores, "MIN_NEAR", 0.0)  # wherever a host has moved the cores
     return script
 
 
@@ -31,6 +32,13 @@ def test_all_take_turns(batches: Any) -> None:
     assert all(min(samples) > 0 for samples in record["samples_ms"].values())
     assert 0 < record["max_rel_err"] < 1e-4
     assert "| ResNet-20, 4x in groups of 4 |" in batches.render({NETWORK: record})
+
+
+def test_nothing_is_stored_of_cores_apart(batches: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches.cores, "MIN_NEAR", 0.5)
+    with pytest.raises(SystemExit, match="net: the cores were near for 25% of the time alone; not stored"):
+        batches.cores.require_near("net", [24.0, 160.0, 160.0, 160.0])
+    batches.cores.require_near("net", [24.0, 25.0, 160.0])
 
 
 def test_wrong_answers_are_not_timed(batches: Any, monkeypatch: pytest.MonkeyPatch) -> None:

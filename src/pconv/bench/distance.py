@@ -15,9 +15,10 @@ from pconv.bench import compiled
 from pconv.targets import Target, native
 
 PASSES = 2000
-NEAR = 1.25
-"""Cores are near where a line takes at most so many times the least that was measured. A host moved two between 24 ns,
-32, where two threads gained nothing, and 160.
+FARTHER = 1.25
+APART_NS = 100.0
+"""Cores are near where a line takes at most so many times the least that was measured, and less than it takes between
+caches. A host moved two between 24 ns, 32, where two threads gained nothing, and 160.
 """
 
 # Two threads pass the line on in turns. One that waits long lets others run: both may be on one core.
@@ -80,7 +81,12 @@ def _on(core: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, initializer=pin, initargs=(0, {core}))
 
 
+def limit(readings: Sequence[float]) -> float:
+    """Return the longest reading of near cores among these."""
+    return min(FARTHER * min(readings, default=0.0), APART_NS)
+
+
 def near_share(readings: Sequence[float]) -> float:
     """Return the share of readings in which the cores were near, 0..1; 1 where there are none."""
-    least = min(readings, default=0.0)
-    return sum(reading <= NEAR * least for reading in readings) / len(readings) if readings else 1.0
+    longest = limit(readings)
+    return sum(reading <= longest for reading in readings) / len(readings) if readings else 1.0

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from pconv.bench.distance import NEAR
+from pconv.bench.distance import limit
 
 try:
     import fcntl
@@ -68,13 +68,13 @@ def interleave(
         rounds += 1
         if on_round:
             on_round(min(1.0, (time.perf_counter() - start) / seconds) if seconds > 0 else 1.0)
-    least = min((reading for readings in apart.values() for reading in readings), default=0.0)
-    return {name: _near(samples[name], apart[name], least) for name in samples}
+    longest = limit([reading for readings in apart.values() for reading in readings])
+    return {name: _near(samples[name], apart[name], longest) for name in samples}
 
 
-def _near(turns: Sequence[list[float]], apart: Sequence[float], least: float) -> list[float]:
+def _near(turns: Sequence[list[float]], apart: Sequence[float], longest: float) -> list[float]:
     """Return the samples of the turns in which the cores were near, or of all where they never were."""
-    found = [turn for turn, reading in zip(turns, apart, strict=True) if reading <= NEAR * least]
+    found = [turn for turn, reading in zip(turns, apart, strict=True) if reading <= longest]
     return [sample for turn in found or turns for sample in turn]
 
 
