@@ -268,6 +268,17 @@ def test_keep_goes_by_the_map_where_there_is_one(module, train, sgd) -> None:
         prune(module, method="keep", sparsity=sparsity)
 
 
+def test_keep_holds_single_zeros_of_large_kernels() -> None:
+    module = torch.nn.Conv2d(1, 4, 9)
+    with torch.no_grad():
+        module.weight[:, :, ::2] = 0
+    pruner = prune(module, method="keep")
+    module(torch.ones(1, 1, 9, 9)).sum().backward()
+    torch.optim.SGD(module.parameters(), 1.0).step()
+    pruner.finish()
+    assert not module.weight[:, :, ::2].any() and module.weight[:, :, 1::2].all()
+
+
 def test_keep_needs_zeros(module) -> None:
     with pytest.raises(ModelError, match="Network: no layer has zeros to keep; load pruned weights first"):
         prune(module, method="keep")

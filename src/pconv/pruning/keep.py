@@ -29,9 +29,13 @@ class KeepPruner(Pruner):
     ) -> None:
         super().__init__(module, Recipe(compression_rate=1.0, first="dense", depthwise="dense"), steps)
         weights = {name: as_array(self.trained(name)) for name in self.layers}
-        found = SparsityMap.detect(weights) if sparsity is None else sparsity
-        found.check(weights, balance=False)
-        self._kept = {name: layer.mask() for name, layer in found.layers.items() if layer.density < 1.0}
+        if sparsity is None:  # not by a map, which holds kernels of more than 64 weights whole
+            self._kept = {name: array != 0 for name, array in weights.items() if not array.all()}
+        else:
+            sparsity.check(weights, balance=False)
+            self._kept = {
+                name: layer.mask() for name, layer in sparsity.layers.items() if layer.density < 1.0
+            }
         if not self._kept:
             raise ModelError(
                 f"{type(self.module).__name__}: no layer has zeros to keep; "
