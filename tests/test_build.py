@@ -27,7 +27,7 @@ MAIN_C = """
 #include <math.h>
 #include <stdio.h>
 
-static float x[3][64 * 32], y[3][64 * 32], sums[3][64];
+static float x[3 * 64 * 32], y[3 * 64 * 32], sums[3 * 64];
 
 int main(void) {
     char error[100];
@@ -38,21 +38,22 @@ int main(void) {
     puts(error);
     pconv_model *model = pconv_open(3, error, sizeof error);
     if (!model) return 4;
-    for (int i = 0; i < 3 * 64 * 32; i++) x[0][i] = sinf(i);
-    const float *inputs[] = {x[0]};
-    float *outputs[] = {y[0], sums[0]};
+    for (int i = 0; i < 3 * 64 * 32; i++) x[i] = sinf(i);
+    const float *inputs[] = {x};
+    float *outputs[] = {y, sums};
     for (int threads = 4; threads; threads--) {
         if (pconv_set_threads(model, threads) != threads) return 5;
         for (int profiled = 0; profiled < 2; profiled++) {
             if (pconv_profile(model, profiled)) return 5;
-            for (int i = 0; i < 3 * 64 * 32; i++) y[0][i] = -1;
+            for (int i = 0; i < 3 * 64 * 32; i++) y[i] = -1;
             if (pconv_run(model, inputs, outputs, 3) || !pconv_run(model, inputs, outputs, 0)) return 6;
-            for (int i = 0; i < 3 * 64 * 32; i++) if (y[0][i] != 2 * x[0][i] + i % (64 * 32)) return 7;
+            for (int i = 0; i < 3 * 64 * 32; i++) if (y[i] != 2 * x[i] + i % (64 * 32)) return 7;
         }
         int64_t ns[3] = {-1, -1, -1};
         if (pconv_times(model, ns, 2) != 3 || ns[0] < 0 || ns[1] < 0 || ns[2] != -1) return 8;
     }
     if (pconv_set_threads(model, 0) != -1) return 9;
+    if (pconv_set_affinity(model, NULL, 0) || !pconv_set_affinity(model, NULL, 1)) return 10;
     pconv_close(model);
     pconv_close(NULL);
     puts(pconv_manifest());
@@ -308,9 +309,12 @@ def test_c_program(make_program: Maker, session_cache: Cache, tmp_path: Path) ->
     check_main([build_executable(make_program(), MAIN_C, tmp_path / "main", cache=session_cache)])
 
 
-def test_threads_do_not_race(make_program: Maker, session_cache: Cache, tmp_path: Path) -> None:
-    assert shutil.which("gcc"), "this test needs gcc's thread sanitizer (Debian: gcc)"
-    cc = "gcc -fsanitize=thread -g"
+@pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
+def test_nothing_races_or_strays(
+    make_program: Maker, session_cache: Cache, tmp_path: Path, sanitizer: str
+) -> None:
+    assert shutil.which("gcc"), "this test needs gcc's sanitizers (Debian: gcc)"
+    cc = f"gcc -fsanitize={sanitizer} -fno-sanitize-recover=all -g"
     check_main([build_executable(make_program(), MAIN_C, tmp_path / "main", cc=cc, cache=session_cache)])
 
 

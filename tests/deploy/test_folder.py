@@ -182,6 +182,28 @@ def test_cmake_takes_the_examples_name_for_a_model(make_program: Maker, tmp_path
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_two_models_in_one_project(make_program: Maker, tmp_path: Path) -> None:
+    """Each is a part of it; one has the name that the other's executable has."""
+    for name in ("one", "pconv_bench"):
+        write_folder(make_program(HERE), tmp_path / name, name=name)
+    (tmp_path / "main.c").write_text("""#include "one.h"
+#include "pconv_bench.h"
+int main(void) { return one_input_count() == 1 && pconv_bench_input_count() == 1 ? 0 : 1; }
+""")
+    (tmp_path / "CMakeLists.txt").write_text("""
+cmake_minimum_required(VERSION 3.13)
+project(app C)
+set(MODEL_SOURCES main.c)
+add_subdirectory(one)
+add_subdirectory(pconv_bench)
+add_executable(app ${MODEL_SOURCES})
+target_link_libraries(app one_static pconv_bench_static)
+""")
+    made = cmake(tmp_path, tmp_path / "build")
+    subprocess.run([made / "app"], check=True)
+    assert all((made / name / "pconv_bench").is_file() for name in ("one", "pconv_bench"))
+
+
 def test_two_models_in_one_program(
     make_program: Maker, compile_c: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -365,6 +387,8 @@ def test_names() -> None:
     assert identifier("3d") == "model_3d"
     assert identifier("test") == "model_test"  # a target of CMake's own
     assert identifier("Int32") == "model_int32"  # a type of Swift's
+    assert identifier("Suppress") == "model_suppress"  # one of Kotlin's
+    assert identifier("m") == "model_m"  # which -lm is to find elsewhere
     assert class_name("resnet_18_v1_5") == "Resnet18V15"
     for bad in ("", "--", "pconv", "Pool"):
         with pytest.raises(

@@ -115,6 +115,9 @@ def test_threads_keep_to_their_cores(engine: Engine) -> None:
 def test_impossible_affinity(engine: Engine) -> None:
     with pytest.raises(InputError, match=r"affinity: cores 0, 5000 cannot all be had"):
         engine.affinity = (0, 5000)
+    for cores in ([2**32], [0.5], ["0"], None, 0):
+        with pytest.raises(InputError, match=r"affinity: cores .* cannot all be had; allowed up to 64"):
+            engine.affinity = cores  # type: ignore[assignment]
     assert engine.affinity == ()
 
 

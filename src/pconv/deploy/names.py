@@ -16,8 +16,13 @@ _PREFIXES = ("pconv", "pool", "sharing")
 _OURS = re.compile(rf"\b(?:{'|'.join(_PREFIXES)})_\w+")
 _TARGETS = "all clean depend edit_cache help install package rebuild_cache test"
 """What CMake and its generators call targets of their own."""
-_TYPES = "array char error float float_array int int32 long self string system"
+_TYPES = """
+    array auto_closeable char error float float_array int int32 long opaque_pointer self string suppress synchronized
+    system unsafe_buffer_pointer unsafe_mutable_pointer unsafe_pointer
+"""
 """What the wrappers call types of Kotlin and Swift, which a class of that name would hide."""
+_LIBRARIES = "aaudio android atomic c camera2ndk dl egl gcc icu log m mediandk rt stdc sync util vulkan z"
+"""Libraries of the systems, which a program that names one with -l would not find behind the model's."""
 _HEADERS = """
     aio alloca assert byteswap complex cpuid ctype dirent dlfcn elf endian errno error execinfo fcntl features fenv
     float fnmatch ftw getopt glob grp iconv inttypes iso646 jni langinfo libgen limits link locale malloc math memory
@@ -26,14 +31,15 @@ _HEADERS = """
     time uchar ucontext unistd utime values wait wchar wctype wordexp
 """
 """Headers of C and of Linux, which one of that name in include/ would hide from a whole program."""
-_TAKEN = frozenset(f"{_TARGETS} {_TYPES} {_HEADERS}".split())
+_TAKEN = frozenset(f"{_TARGETS} {_TYPES} {_LIBRARIES} {_HEADERS}".split())
 _FUNCTION = re.compile(r"^PCONV_API [^;]*?\b(pconv_\w+)\([^;]*;", re.MULTILINE)
 
 
 def identifier(name: str) -> str:
     """Make a model's name a prefix for C, and a target for CMake: letters, digits, underscores, a letter in front.
 
-    What C, CMake, Kotlin or Swift would take for something of their own is a model_, as is what begins with a digit.
+    What C, a linker, CMake, Kotlin or Swift would take for something of their own is a model_, as is what begins with a
+    digit.
 
     Raises: BuildError when nothing of it is left, or it is a prefix of the run time's own.
     """

@@ -8,6 +8,7 @@ import operator
 import os
 import threading
 import weakref
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,14 +92,14 @@ class Engine:
 
     @affinity.setter
     def affinity(self, cores: Sequence[int]) -> None:
-        chosen = tuple(int(core) for core in cores)
+        try:
+            chosen = tuple(array("i", cores))  # which takes nothing but whole numbers of 32 bits
+        except (TypeError, OverflowError) as error:
+            raise _impossible(cores) from error
         with self._lock:
             self._check_open()
             if self._c.pconv_set_affinity(self._handle, (ctypes.c_int32 * len(chosen))(*chosen), len(chosen)):
-                raise InputError(
-                    f"affinity: cores {', '.join(map(str, chosen))} cannot all be had; allowed up to {MAX_THREADS} of "
-                    "those that os.sched_getaffinity(0) names, on Linux and Android."
-                )
+                raise _impossible(chosen)
             self._affinity = chosen
 
     def report(self, x: Any = None, *, runs: int = 5, peak_gflops: float | None = None) -> Report:
@@ -205,8 +206,16 @@ def _check_threads(threads: int) -> int:
     return count
 
 
+def _impossible(cores: Any) -> InputError:
+    said = ", ".join(map(str, cores)) if isinstance(cores, Sequence) else repr(cores)
+    return InputError(
+        f"affinity: cores {said} cannot all be had; allowed up to {MAX_THREADS} of those that os.sched_getaffinity(0) "
+        "names, on Linux and Android."
+    )
+
+
 def _pointers(arrays: Sequence[Array]) -> Any:
-    return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
+    return (ctypes.c_void_p * len(arrays))(*(each.ctypes.data for each in arrays))
 
 
 def _close_model(library: Library, handle: int) -> None:

@@ -78,7 +78,7 @@ def _as_array(info: TensorInfo, value: Any) -> NDArray[Any]:
     except (TypeError, RuntimeError, ValueError, BufferError) as error:
         raise InputError(
             f"input {info.name!r}: this {type(value).__name__} gives no array ({error}). Pass one in the "
-            "CPU's memory; of a torch tensor, x.detach().cpu()."
+            "CPU's memory; of a torch tensor, x.detach().cpu().float()."
         ) from error
     raise InputError(
         f"input {info.name!r}: a {type(value).__name__} is not an array; allowed numpy arrays and CPU "

@@ -252,7 +252,7 @@ int pool_pin(pool *p, const int32_t *cores, int count) {
     if (bad) return -1;
     int threads = pool_threads(p);
     stop_workers(p);
-    memcpy(p->pinned, cores, sizeof *cores * (size_t)count);
+    for (int i = 0; i < count; i++) p->pinned[i] = cores[i];
     p->pinned_count = count;
     start_workers(p, threads);
     return 0;
