@@ -242,3 +242,14 @@ def test_undefined_value_and_missing_opset(caplog):
 def test_importing_the_graph_room_does_not_import_torch():
     code = "import pconv.graph, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("kind, name", [("initializer", "conv1.weight"), ("input", "x")])
+def test_a_name_that_is_there_twice(kind, name):
+    """Readers differ in which of the two they take."""
+    proto = model()
+    places = getattr(proto.graph, kind)
+    places.append(next(place for place in places if place.name == name))
+    said = {"initializer": "initialiser"}.get(kind, kind)
+    with pytest.raises(ModelError, match=f"the ModelProto: {said} {name} is there 2 times. Export the model"):
+        graph.load(proto)

@@ -51,6 +51,18 @@ def test_what_mixes_samples_is_refused(case):
     check(model(mixing, x=("n", *sizes)), inputs=[(1, *sizes)])
 
 
+@pytest.mark.parametrize("batch", ["n", 3])
+@pytest.mark.parametrize("op", ["Add", "Div", "Max"])
+def test_a_batch_does_not_meet_the_channels(op, batch):
+    """The samples of [n, 1, 1] would stand beside the channels of [n, 3, 4, 5]: of one sample, alone, all is well."""
+    beside = node(op, "x s", "y", name="n")
+    with pytest.raises(
+        UnsupportedError, match=r"^n \(.*\[1, 1, 1\].*; allowed: .*one rank where the batch is open"
+    ):
+        normalise(model(beside, x=(batch, 3, 4, 5), s=(batch, 1, 1)))
+    check(model(beside, x=("n", 3, 4, 5), s=("n", 1, 1)), inputs=[(1, 3, 4, 5), (1, 1, 1)])
+
+
 APART = {
     "rows": [node("Reshape", "x rows", "y")],
     "turns": [node("Reshape", "x turns", "y")],

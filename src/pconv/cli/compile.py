@@ -99,9 +99,7 @@ def compile(
     if json:
         console.print_json({"output": str(output), "bytes": size, "seconds": round(seconds, 3)})
     else:
-        console.stdout().print(
-            f"wrote {output}, {units.megabytes(size)}, in {seconds:.1f} s", markup=False, soft_wrap=True
-        )
+        console.stdout().print(f"wrote {output}, {units.megabytes(size)}, in {seconds:.1f} s", soft_wrap=True)
 
 
 def _tune(

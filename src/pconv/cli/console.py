@@ -19,9 +19,13 @@ PIPE_COLUMNS = 160
 """A file or a pipe has no width; wide enough for the names of layers."""
 
 
+_PLAIN: Any = {"highlight": False, "markup": False, "emoji": False}
+"""Names of layers and files are printed as they are: [x] and :x: are no markup."""
+
+
 def stdout() -> Console:
     """Return the console for results; made anew, so that it follows a redirected stdout."""
-    console = Console(highlight=False)
+    console = Console(**_PLAIN)
     if not console.is_terminal:
         console.width = PIPE_COLUMNS
     return console
@@ -29,7 +33,7 @@ def stdout() -> Console:
 
 def stderr() -> Console:
     """Return the console for notes."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, **_PLAIN)
 
 
 def complain(text: str) -> None:
@@ -39,7 +43,7 @@ def complain(text: str) -> None:
 
 def note(text: str) -> None:
     """Tell the user something on the way."""
-    stderr().print(text, style="dim", markup=False, soft_wrap=True)
+    stderr().print(text, style="dim", soft_wrap=True)
 
 
 def note_waiting() -> None:

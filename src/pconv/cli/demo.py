@@ -78,7 +78,7 @@ def demo(
         return
     _show(page)
     console.note(page.machine)
-    console.stdout().print(f"\nOpen {path}", markup=False, soft_wrap=True)
+    console.stdout().print(f"\nOpen {path}", soft_wrap=True)
 
 
 def _show(page: "Page") -> None:

@@ -113,6 +113,5 @@ def export(
     console.stdout().print(
         f"wrote {output}: {made.name} for {made.platform}, {len(made.files)} files; begin with "
         f"{output / 'README.md'}",
-        markup=False,
         soft_wrap=True,
     )

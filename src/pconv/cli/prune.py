@@ -80,10 +80,9 @@ def prune(
             layers = ", ".join(f"{name} ({kind})" for name, kind in whole.items())
             console.stdout().print(
                 f"not pruned: {layers}; patterns and connectivity are of 2-D convolutions and linear layers",
-                markup=False,
                 soft_wrap=True,
             )
-        console.stdout().print(f"wrote {output}", markup=False, soft_wrap=True)
+        console.stdout().print(f"wrote {output}", soft_wrap=True)
 
 
 def show(statistics: dict[str, Any], title: str | None = None) -> None:

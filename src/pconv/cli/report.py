@@ -63,4 +63,4 @@ def report(
     if json:
         console.print_json({"page": str(page), "picture": str(output / PICTURE), **sparsity.statistics()})
     else:
-        console.stdout().print(f"wrote {page} and {output / PICTURE}", markup=False, soft_wrap=True)
+        console.stdout().print(f"wrote {page} and {output / PICTURE}", soft_wrap=True)

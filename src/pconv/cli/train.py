@@ -158,6 +158,5 @@ def _show(result: "Result") -> None:
         console.note(f"a shortened run: {result.train_images:,} training images")
     console.stdout().print(
         f"wrote {result.folder}; next:  pconv compile {result.folder}/model.onnx -o {result.folder}/model.so",
-        markup=False,
         soft_wrap=True,
     )

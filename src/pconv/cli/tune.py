@@ -112,6 +112,5 @@ def _show(result: "Tuned") -> None:
         f"{console.count(result.rounds, 'round')} in {result.seconds:.0f} s: {len(result.improved)} of "
         f"{result.layers} kinds of layer improved; the network {units.milliseconds(result.modelled_ms)} as modelled, "
         f"{units.milliseconds(result.tuned_ms)} tuned ({gain:.2f}x); {kept}",
-        markup=False,
         soft_wrap=True,
     )

@@ -111,15 +111,14 @@ def _show(
 ) -> None:
     out = console.stdout()
     for problem in problems:
-        out.print(problem, markup=False, soft_wrap=True)
+        out.print(problem, soft_wrap=True)
     if problems:
-        out.print(f"{model}: {console.count(len(problems), 'problem')}", markup=False)
+        out.print(f"{model}: {console.count(len(problems), 'problem')}")
         return
     filled = f"nothing filled in, by {basis}" if basis else "no map to compare with (--against FILE)"
     even = "filters balanced" if balance else "balance not looked at"
     out.print(
         f"{model}: {pruned} pruned layers; {filled}; {shapes} legal shapes; {even}",
-        markup=False,
         soft_wrap=True,
     )
 
@@ -140,7 +139,7 @@ def _verify_compiled(path: Path, json: bool) -> None:
         console.print_json({"model": str(path), "problems": problems})
     else:
         said = problems[0] if problems else f"{path}: its bytes are those that were compiled"
-        console.stdout().print(said, markup=False, soft_wrap=True)
+        console.stdout().print(said, soft_wrap=True)
     if problems:
         raise typer.Exit(PROBLEMS)
 

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
@@ -87,6 +88,10 @@ def _from_path(path: Path) -> ir.Model:
 def _from_proto(proto: onnx.ModelProto, where: str) -> ir.Model:
     if not proto.HasField("graph") or not proto.graph.node:
         raise ModelError(f"{where}: it has no nodes: not an ONNX model, or cut off. Export it again.")
+    for what, named in (("input", proto.graph.input), ("initialiser", proto.graph.initializer)):
+        for name, times in Counter(value.name for value in named).items():
+            if times > 1:  # readers differ in which of them they take
+                raise ModelError(f"{where}: {what} {name} is there {times} times. Export the model again.")
     for tensor in proto.graph.initializer:
         if _lacks_data(tensor):
             raise ModelError(

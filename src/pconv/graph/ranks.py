@@ -3,11 +3,10 @@
     [1, 8, 5, 7] @ [1, 7, 3]                             =>    [1, 8, 5, 7] @ [1, 1, 7, 3]
     windows [4, 5, 7], inside [1, 4, 5, 7], + [1, 1, 7]    =>    + [1, 1, 1, 7]: this one has no batch beside windows
 
-Where the batch is open, the first dimension of both is that, and only one number may lack any.
+Where the batch is open, the first dimension of both is that, and neither may lack any.
 """
 
 from collections.abc import Collection
-from math import prod
 
 import numpy as np
 import onnx_ir as ir
@@ -29,7 +28,7 @@ def align(site: Site, batched: Collection[int]) -> None:
         return
     for i, x in enumerate(site.operands):
         missing = max(ranks) - _rank(x, False) if isinstance(x, ir.Value) else 0
-        if isinstance(x, ir.Value) and missing and (site.builder.one_sample or prod(shape_of(x)) == 1):
+        if isinstance(x, ir.Value) and missing and site.builder.one_sample:
             site.operands = _with(site, i, (*(1,) * missing, *shape_of(x)))
 
 
