@@ -292,6 +292,39 @@ def test_jni_bridge_compiles(android: Exported, compile_c: Callable[..., Path]) 
     assert re.findall(r"external fun native(\w+)", kotlin) == ["Open", "Run", "Close"]
 
 
+def test_jni_bridge_takes_any_number_of_tensors(compile_c: Callable[..., Path], tmp_path: Path) -> None:
+    """20 outputs, as a detector's heads have them; arrays of Java are played by the test."""
+    outputs = [f"y{i}" for i in range(20)]
+    nodes = [node("Mul", f"x k{i}", output) for i, output in enumerate(outputs)]
+    weights = {f"k{i}": np.full(1, i, np.float32) for i in range(20)}
+    view = normalise(make(nodes, {"x": [1, 4, 3, 3]}, outputs, weights))
+    made = write_folder(generate(lower(view, targets.get(HERE))), tmp_path / "out", name="heads").folder
+    (tmp_path / "main.c").write_text("""
+#include "pconv_jni.c"
+struct object { struct object *items; float floats[36]; };
+static jobject item(JNIEnv *env, jobjectArray all, jint i) { (void)env; return &all->items[i]; }
+static jfloat *floats(JNIEnv *env, jfloatArray one, jboolean *copied) { (void)env, (void)copied; return one->floats; }
+static void release(JNIEnv *env, jfloatArray one, jfloat *at, jint mode) { (void)env, (void)one, (void)at, (void)mode; }
+static void drop(JNIEnv *env, jobject one) { (void)env, (void)one; }
+static struct object in, outs[20], inputs = {.items = &in}, outputs = {.items = outs};
+int main(void) {
+    const struct functions played = {NULL, NULL, item, floats, release, drop};
+    JNIEnv env = &played;
+    jlong model = Java_pconv_Heads_nativeOpen(&env, NULL, 2);
+    for (int i = 0; i < 36; i++) in.floats[i] = (float)i;
+    if (Java_pconv_Heads_nativeRun(&env, NULL, model, &inputs, &outputs)) return 1;
+    for (int y = 0; y < 20; y++)
+        for (int i = 0; i < 36; i++)
+            if (outs[y].floats[i] != (float)(y * i)) return 2;
+    Java_pconv_Heads_nativeClose(&env, NULL, model);
+    return 0;
+}
+""")
+    places = [f"-I{place}" for place in (made / "include", made / "kotlin", Path(__file__).parent)]
+    library = made / "lib" / HERE / "libheads.a"
+    subprocess.run([compile_c(HERE, *places, tmp_path / "main.c", library)], check=True)
+
+
 def test_it_says_which_floats_are_integers(make_program: Maker, session_cache: Cache, tmp_path: Path) -> None:
     outputs = [
         {"name": "y", "shape": [1, 64, 32], "dtype": "float32", "values": "int64"},

@@ -4,7 +4,10 @@
 #include <jni.h>
 #include <stdint.h>
 
-enum { MAX_TENSORS = 16 };
+enum {
+    INPUTS = sizeof((size_t[])@UPPER@_INPUT_ELEMS) / sizeof(size_t),
+    OUTPUTS = sizeof((size_t[])@UPPER@_OUTPUT_ELEMS) / sizeof(size_t),
+};
 
 JNIEXPORT jlong JNICALL Java_pconv_@CLASS@_nativeOpen(JNIEnv *env, jobject self, jint threads) {
     (void)self;
@@ -40,16 +43,14 @@ static void give_back(JNIEnv *env, jobjectArray arrays, jint count, float **floa
 JNIEXPORT jint JNICALL Java_pconv_@CLASS@_nativeRun(JNIEnv *env, jobject self, jlong model, jobjectArray inputs,
                                                 jobjectArray outputs) {
     (void)self;
-    float *in[MAX_TENSORS], *out[MAX_TENSORS];
-    jint ins = @NAME@_input_count(), outs = @NAME@_output_count();
-    if (ins > MAX_TENSORS || outs > MAX_TENSORS) return -1;
-    borrow(env, inputs, ins, in);
-    borrow(env, outputs, outs, out);
+    float *in[INPUTS], *out[OUTPUTS];
+    borrow(env, inputs, INPUTS, in);
+    borrow(env, outputs, OUTPUTS, out);
     int ready = 1, code = -1;
-    for (jint i = 0; i < ins; i++) ready &= in[i] != NULL;
-    for (jint i = 0; i < outs; i++) ready &= out[i] != NULL;
+    for (jint i = 0; i < INPUTS; i++) ready &= in[i] != NULL;
+    for (jint i = 0; i < OUTPUTS; i++) ready &= out[i] != NULL;
     if (ready) code = @NAME@_run((pconv_model *)(intptr_t)model, (const float *const *)in, out, 1);
-    give_back(env, inputs, ins, in, JNI_ABORT);
-    give_back(env, outputs, outs, out, 0);
+    give_back(env, inputs, INPUTS, in, JNI_ABORT);
+    give_back(env, outputs, OUTPUTS, out, 0);
     return code;
 }
