@@ -111,6 +111,9 @@ def test_bench_runs(folder: Exported) -> None:
     bench = folder.folder / "bin" / HERE / "pconv_bench"
     done = subprocess.run([bench, "--repeat", "2"], capture_output=True, text=True, check=True)
     assert len(json.loads(done.stdout)["layers"]) == 3
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([bench, "--repeat", "2"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "pconv_bench: error: stdout: cannot be written\n")
 
 
 def test_example_compiles_from_the_folder_alone(

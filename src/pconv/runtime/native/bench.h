@@ -35,12 +35,13 @@ static void put_model(void);                                                 /* 
 
 static char buffer[1 << 12];
 static size_t filled;
+static int lost; /* whether some of it could not be written */
 
 static void flush(void) {
-    for (size_t at = 0; at < filled;) {
+    for (size_t at = 0; at < filled && !lost;) {
         ssize_t done = write(1, buffer + at, filled - at);
-        if (done <= 0) break;
-        at += (size_t)done;
+        lost = done <= 0;
+        at += lost ? 0 : (size_t)done;
     }
     filled = 0;
 }
@@ -328,6 +329,7 @@ static int bench(int argc, char **argv, const char *usage, options o) {
     put_state("after");
     put("}\n");
     flush();
+    if (lost) return fail("stdout", "cannot be written");
     if (o.output && !transfer(1, outputs, o.output)) return fail(o.output, "cannot be written");
     return 0;
 }
