@@ -87,22 +87,13 @@ static unsigned long from_auxv(int fd, unsigned long type) {
 }
 
 #if defined(__aarch64__)
-/* An app that may not be debugged cannot read its own auxv, but the same features stand in /proc/cpuinfo. */
-static const struct {
-    const char *name;
-    unsigned char type, bit;
-} features[] = {{"fp", AT_HWCAP, 0},        {"asimd", AT_HWCAP, 1},    {"atomics", AT_HWCAP, 8},
-                {"fphp", AT_HWCAP, 9},      {"asimdhp", AT_HWCAP, 10}, {"asimddp", AT_HWCAP, 20},
-                {"asimdfhm", AT_HWCAP, 23}, {"i8mm", AT_HWCAP2, 13},   {"bf16", AT_HWCAP2, 14}};
-
-static unsigned long bit_of(const char *word, size_t length, unsigned long type) {
-    for (size_t i = 0; i < sizeof features / sizeof *features; i++)
-        if (features[i].type == type && strlen(features[i].name) == length && !memcmp(features[i].name, word, length))
-            return 1ul << features[i].bit;
-    return 0;
+/* An app that may not be debugged cannot read its own auxv, but what cpu.c asks of AT_HWCAP stands in /proc/cpuinfo. */
+static unsigned long bit_of(const char *word, size_t length) {
+    if (length == 4 && !memcmp(word, "fphp", length)) return 1ul << 9;
+    return length == 7 && !memcmp(word, "asimdhp", length) ? 1ul << 10 : 0;
 }
 
-static unsigned long from_cpuinfo(int fd, unsigned long type) {
+static unsigned long from_cpuinfo(int fd) {
     char text[4096];
     ssize_t length = read(fd, text, sizeof text - 1);
     text[length < 0 ? 0 : length] = 0;
@@ -112,7 +103,7 @@ static unsigned long from_cpuinfo(int fd, unsigned long type) {
     unsigned long found = 0;
     while (*at == ':' || *at == ' ') {
         size_t word = strcspn(++at, " \n");
-        found |= bit_of(at, word, type);
+        found |= bit_of(at, word);
         at += word;
     }
     return found;
@@ -125,8 +116,8 @@ unsigned long getauxval(unsigned long type) {
     if (fd >= 0) value = from_auxv(fd, type);
     close(fd);
 #if defined(__aarch64__)
-    if (fd < 0 && (fd = open("/proc/cpuinfo", O_RDONLY)) >= 0) {
-        value = from_cpuinfo(fd, type);
+    if (fd < 0 && type == AT_HWCAP && (fd = open("/proc/cpuinfo", O_RDONLY)) >= 0) {
+        value = from_cpuinfo(fd);
         close(fd);
     }
 #endif

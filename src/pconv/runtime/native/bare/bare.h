@@ -121,7 +121,6 @@ int pthread_sigmask(int how, const sigset_t *set, sigset_t *before);
 
 /* <sys/auxv.h> */
 #define AT_HWCAP 16
-#define AT_HWCAP2 26
 unsigned long getauxval(unsigned long type);
 
 /* <pthread.h> */
