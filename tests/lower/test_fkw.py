@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pconv.bench.case import network
 from pconv.bench.registry import FAMILIES
 from pconv.errors import UnsupportedError
-from pconv.lower.fkw import PLAIN, Fkw, Walk, pack, unpack
+from pconv.lower.fkw import PLAIN, Fkw, Walk, pack
 from pconv.lower.reorder import (
     Shapes,
     classes,
@@ -23,6 +23,7 @@ from pconv.lower.reorder import (
 from pconv.lower.storage import store
 from pconv.targets import FP16
 
+from .unpacking import unpack
 from .weights import pruned_weights
 
 GROUPS = (1, 2, 3, 4, 8)
@@ -108,16 +109,6 @@ def test_weights_of_all_cases_survive(family: str) -> None:
             shapes = pattern_shapes(node.weights[1], groups) or kernel_shapes(node.weights[1], groups)
             check(node.weights[1], shapes, 1)
             check(node.weights[1], shapes, 4)
-
-
-def test_integers_keep_the_scale_of_their_filter() -> None:
-    stored = np.arange(1, 6 * 4 * 9 + 1).reshape(6, 4, 3, 3).astype(np.int8)
-    stored[stored == 0] = 1
-    scales = np.linspace(0.5, 3.0, 6, dtype=np.float32)
-    shapes = dense_shapes(stored, 1)
-    fkw = pack(stored, np.zeros(6, np.float32), shapes, order_filters(classes(shapes), 4), scales=scales)
-    assert fkw.weight.dtype == np.int8 and fkw.weights_bytes == fkw.weight.nbytes + 2 * 8 * 4
-    np.testing.assert_array_equal(unpack(fkw, shapes, stored.shape), stored * scales[:, None, None, None])
 
 
 def test_weights_too_large_for_halves_are_refused() -> None:

@@ -71,9 +71,7 @@ def _layer(step: Step) -> dict[str, Any]:
         "within": step.within,
         "in": [_stored(tensor) for tensor in step.inputs],
         "out": _stored(step.output),
-        "weights": {"dtype": work.weights_stored, "scales": work.weight_scales}
-        if work.weights_stored
-        else None,
+        "weights": {"dtype": work.weights_stored} if work.weights_stored else None,
     }
 
 
@@ -86,5 +84,5 @@ def _idle_lanes(step: Step) -> float:
 
 
 def _stored(tensor: Tensor) -> dict[str, Any]:
-    """Say what a tensor's memory holds: a value is `scale` times that, or just that."""
-    return {"dtype": tensor.layout.dtype.stored, "scale": tensor.scale}
+    """Say what a tensor's memory holds."""
+    return {"dtype": tensor.layout.dtype.stored}

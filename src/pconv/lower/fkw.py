@@ -5,7 +5,6 @@
     run     per visit, how many kernels each pattern has
     index   input channel of each kernel: visit by visit, in it pattern by pattern, ascending
     weight  [kernel][tap][filter of the group]          in the type that memory holds
-    scales  a filter's factor, in execution order         (absent: a stored number is the weight itself)
     slot    where each span's weights start               (mixed; else each kernel has as many)
     shape   of each kernel, where kernels are not sorted by it: channels ascend, and a visit is one run
 
@@ -20,7 +19,6 @@ run r is that of the filters whose bits are in r + 1. Source: PCONV / PatDNN, FK
 weights interleaved over the group: ours.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,14 +79,12 @@ class Fkw:
     bias: NDArray[np.float32]
     uniform: bool
     group: int
-    scales: NDArray[np.float32] | None = None
     slot: NDArray[np.uint32] | None = None
 
     @property
     def weights_bytes(self) -> int:
-        """Bytes of weights, bias and scales."""
-        scales = 0 if self.scales is None else self.scales.nbytes
-        return self.weight.nbytes + self.bias.nbytes + scales
+        """Bytes of weights and bias."""
+        return self.weight.nbytes + self.bias.nbytes
 
     @property
     def index_bytes(self) -> int:
@@ -126,12 +122,11 @@ def pack(
     shapes: Shapes,
     order: Order,
     walk: Walk = PLAIN,
-    scales: NDArray[np.float32] | None = None,
     uniform: bool | None = None,
 ) -> Fkw:
     """Store a layer's weights in FKW order. Whether it is `uniform` is looked up, unless it is said.
 
-    Shapes: `weight` [oc, ic / groups, kh, kw] in the type it is stored in, `bias` and `scales` [oc].
+    Shapes: `weight` [oc, ic / groups, kh, kw] in the type it is stored in, `bias` [oc].
     """
     oc, icg = weight.shape[:2]
     ids, filters = _ids(shapes, order, walk)
@@ -171,7 +166,6 @@ def pack(
         bias=np.concatenate([bias, [0.0]])[flat].astype(np.float32),
         uniform=uniform,
         group=order.group,
-        scales=None if scales is None else np.concatenate([scales, [1.0]])[flat].astype(np.float32),
         slot=None if slots is None else slots.astype(np.uint32),
     )
 
@@ -207,70 +201,9 @@ def pack_points(
     )
 
 
-def unpack(
-    fkw: Fkw,
-    shapes: Shapes,
-    weight_shape: tuple[int, ...],
-    walk: Walk = PLAIN,
-) -> NDArray[np.float32]:
-    """Return the dense [oc, ic / groups, kh, kw] weights of a packed layer, as a micro-kernel would read them."""
-    oc, icg = weight_shape[:2]
-    dense = np.zeros((oc + 1, *weight_shape[1:]), np.float32)
-    taps = np.asarray(shapes.patterns, np.int64)
-    bases = np.append((np.arange(oc) * (shapes.ids.shape[1] // icg) // oc) * icg, 0)
-    filters = fkw.order.reshape(-1, fkw.group).astype(np.int64)
-    weights, kept = _interleaved(fkw, taps.shape[1])
-    starts = np.concatenate([[0], np.cumsum(fkw.run.sum(axis=1, dtype=np.int64))])
-    position = 0
-    for visit, group, channel in _visits(fkw, walk, shapes.ids.shape[1]):
-        span = slice(int(starts[visit]), int(starts[visit + 1]))
-        entries = fkw.index[span].astype(np.int64)
-        here = position + np.arange(entries.size)
-        position += entries.size
-        sorted_by = np.repeat(np.arange(fkw.run.shape[1]) * (not walk.mixed), fkw.run[visit])
-        yx = taps[fkw.shape[span].astype(np.int64) if walk.by_table else sorted_by]
-        groups, channels = np.full_like(entries, group), entries
-        if walk.by_channel:
-            groups, channels = group + entries // (walk.block or 1), channel + entries % (walk.block or 1)
-        for lane in range(fkw.group):
-            f = np.where(kept[here, lane], filters[groups, lane], oc)
-            block = weights[here, :, lane]
-            if fkw.scales is not None:
-                block = block * fkw.scales[groups * fkw.group + lane][:, None]
-            local = np.where(f < oc, channels - bases[f], 0)
-            dense[f[:, None], local[:, None], yx[:, :, 0], yx[:, :, 1]] = block
-    return dense[:oc]
-
-
-def _interleaved(fkw: Fkw, taps: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return the weights [kernel, tap, filter of the group], and which filters keep each kernel."""
-    if fkw.slot is None:
-        weights = fkw.weight.reshape(-1, taps, fkw.group)
-        return weights, np.ones((len(weights), fkw.group), bool)
-    numbers = np.tile(np.arange(fkw.run.shape[1]), len(fkw.run))
-    kept = _served(np.repeat(numbers, fkw.run.ravel()), fkw.group)
-    spread = np.zeros(kept.shape, fkw.weight.dtype)
-    spread[kept] = fkw.weight
-    return spread[:, None], kept
-
-
 def _served(runs: NDArray[np.int64], group: int) -> NDArray[np.bool_]:
     """Tell which filters of a mixed group keep kernels of these runs: [kernel, filter]."""
     return ((runs[:, None] + 1) >> np.arange(group) & 1).astype(bool)
-
-
-def _visits(fkw: Fkw, walk: Walk, channels: int) -> Iterator[tuple[int, int, int]]:
-    """Give the visits in the order of the weights: the run's row, the (first) group and, by channel, the first one."""
-    blocks = walk.blocks(channels)
-    for first in range(0, fkw.groups, walk.span):
-        groups = range(first, min(first + walk.span, fkw.groups))
-        if walk.by_channel:
-            starts = range(0, channels, walk.block or 1)
-            yield from ((first // walk.span * blocks + b, first, c) for b, c in enumerate(starts))
-            continue
-        for b in range(blocks):
-            for i, group in enumerate(groups):
-                yield b if fkw.uniform else first * blocks + b * len(groups) + i, group, 0
 
 
 def _ids(shapes: Shapes, order: Order, walk: Walk = PLAIN) -> tuple[NDArray[np.int16], NDArray[np.int64]]:

@@ -22,8 +22,7 @@ class Tensor:
     """Where a value lives.
 
     `offset` is in bytes from the start of the arena, of what is prepared once, or of a thread's scratch, or the number
-    of the model's input or output. A value is `scale` times what is stored; without one it is what is stored, as in
-    every type of today.
+    of the model's input or output.
     """
 
     name: str
@@ -31,7 +30,6 @@ class Tensor:
     layout: Layout
     space: Space = "arena"
     offset: int = -1
-    scale: float | None = None
 
     @property
     def nbytes(self) -> int:
@@ -43,10 +41,9 @@ class Tensor:
 class Work:
     """What a step does, for the report. `macs` are executed, `dense_macs` what the dense layer would execute.
 
-    `weights_stored` is the type of the weights ("" where there are none); one of a filter is its number in
-    `weight_scales` times what is stored, or what is stored where there are no scales.
-    `bound` is what limits it by the cost model, whose estimate is `modelled_cycles` (0: not modelled); `key` is
-    what tuning knows the layer by, of which this may be one of several steps.
+    `weights_stored` is the type of the weights ("" where there are none). `bound` is what limits it by the cost model,
+    whose estimate is `modelled_cycles` (0: not modelled); `key` is what tuning knows the layer by, of which this may be
+    one of several steps.
     """
 
     in_shape: tuple[int, ...]
@@ -65,7 +62,6 @@ class Work:
     modelled_cycles: float = 0.0
     key: str = ""
     weights_stored: str = ""
-    weight_scales: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
