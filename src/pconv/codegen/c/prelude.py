@@ -213,9 +213,8 @@ def prefetch_weights(dtype: DType, count: int, step: int = 0, w: str = "w", stre
 
 
 def number(value: float) -> str:
-    """Spell a float constant."""
-    text = repr(float(np.float32(value)))
-    return f"{text}f"
+    """Spell a float constant, in C and OpenCL C."""
+    return f"{float(np.float32(value))!r}f"
 
 
 def table(ctype: str, name: str, values: NDArray[np.integer] | Sequence[Sequence[int]]) -> str:

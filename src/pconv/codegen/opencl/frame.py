@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from pconv.codegen.c.prelude import number
 from pconv.lower.kernels import Activation
 from pconv.lower.layout import Layout
 
@@ -96,11 +95,6 @@ def activate(activation: Activation, v: str) -> str:
             return f"(real)1 / ((real)1 + exp(-{v}))"
         case kind:
             return f"{kind}({v})"
-
-
-def number(value: float) -> str:
-    """Spell a float constant."""
-    return f"{float(np.float32(value))!r}f"
 
 
 def halo_elems(layout: Layout) -> int:

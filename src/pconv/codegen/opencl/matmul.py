@@ -1,6 +1,7 @@
 """Products of two computed matrices: a work item computes some rows of one column, neighbours neighbouring columns."""
 
-from pconv.codegen.opencl.frame import Text, number
+from pconv.codegen.c.prelude import number
+from pconv.codegen.opencl.frame import Text
 from pconv.lower.kernels import MatMulKernel
 
 ROWS = 4
