@@ -11,13 +11,22 @@ from pconv.lower.ops.softmax import POSITIONS
 VECTORS = 4
 """Vectors of positions that go together: their maxima and sums stay in registers."""
 
+HELPERS = f"""\
+{UNALIGNED}\
+FN vf power(vf x) {{ /* e^x of what is at most 0; where that is below what exp_f32 knows, as of -inf, it is 0 */
+    const vi some = x > SPLAT(-87.0f);
+    EACH(exp_f32, x);
+    return (vf)(some & (vi)x);
+}}
+"""
+
 
 def render(kernel: SoftmaxKernel) -> str:
     """Return the C file of a softmax; what tasks count are rows, or blocks of positions."""
     n, inner, lanes = kernel.length, kernel.inner, kernel.lanes
     if inner == 1:
         body = f"        row(in + (size_t)c * {n}, out + (size_t)c * {n});\n"
-        return walk(kernel, lanes, UNALIGNED + _row(n, lanes), body, exp=True)
+        return walk(kernel, lanes, HELPERS + _row(n, lanes), body, exp=True)
     blocks = -(-inner // POSITIONS)
     helpers = _columns("columns", kernel, VECTORS, lanes) + _columns("column", kernel, 1, lanes)
     body = f"""\
@@ -32,7 +41,7 @@ def render(kernel: SoftmaxKernel) -> str:
     if inner % lanes:
         helpers += _columns("rest", kernel, 1, inner % lanes)
         body += "        if (i < last) rest(p + i, q + i);\n"
-    return walk(kernel, lanes, UNALIGNED + helpers, body, exp=True)
+    return walk(kernel, lanes, HELPERS + helpers, body, exp=True)
 
 
 def _columns(name: str, kernel: SoftmaxKernel, vectors: int, size: int) -> str:
@@ -53,7 +62,7 @@ def _columns(name: str, kernel: SoftmaxKernel, vectors: int, size: int) -> str:
 FN void {name}(const float *p, float *q) {{
     vf {", ".join(f"top{v} = SPLAT(-__builtin_inff()), sum{v} = {{0}}" for v in every)};
 {loop("p", "top{v} = VMAX(top{v}, x{v});", False)}\
-{loop("p", "x{v} -= top{v}; EACH(exp_f32, x{v}); sum{v} += x{v};", True)}\
+{loop("p", "x{v} = power(x{v} - top{v}); sum{v} += x{v};", True)}\
 {loop("q", "x{v} /= sum{v};", True)}\
 }}
 """
@@ -78,7 +87,7 @@ FN void row(const float *p, float *q) {{
     vf top = SPLAT(-__builtin_inff()), sum = {{0}};
 {loop("p", "top = VMAX(top, x);", False)}\
     top = largest(top);
-{loop("p", "x -= top; EACH(exp_f32, x); sum += x;", True)}\
+{loop("p", "x = power(x - top); sum += x;", True)}\
     sum = SPLAT(1.0f) / total(sum);
 {loop("q", "x *= sum;", True)}\
 }}
