@@ -151,6 +151,9 @@ CASES = {
     "reshape of another size": (
         node("Reshape", "x s", "y", name="n"), X4, ints(s=[1, 100]),
         "n (Reshape): shape [1, 100] does not fit one sample [1, 4, 6, 6]; allowed: as many elements"),
+    "squeeze of no axes": (
+        node("Squeeze", "x a", "y", name="n"), X4, {"a": np.zeros(0, INT)},
+        "n (Squeeze): its axes are an empty list, of which ONNX drops none and ONNX Runtime every one of size 1;"),
     "training dropout": (
         node("Dropout", "x r t", "y", name="n"), X4, {"r": np.array(0.5, np.float32), "t": np.array(True)},
         "n (Dropout): it is in training mode; allowed: inference. Export the model in eval mode."),

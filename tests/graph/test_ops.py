@@ -349,6 +349,10 @@ def test_the_first_part_of_a_split_constant_is_folded(opset):
             node("MaxPool", "c", "v", name="n", kernel_shape=[2, 2], auto_pad="SAME_LOWER"),
             "auto_pad is SAME_LOWER",
         ),
+        (
+            node("ConvTranspose", "c w", "v", name="n", strides=[3, 3], auto_pad="SAME_UPPER"),
+            "auto_pad is SAME_UPPER",
+        ),
         (node("MaxPool", "c", "v i", name="n", kernel_shape=[1, 1]), "its second output is read"),
         (node("LRN", "c", "v", name="n", size=3), "a local response norm"),
     ],
@@ -356,4 +360,5 @@ def test_the_first_part_of_a_split_constant_is_folded(opset):
 def test_what_the_reference_computes_otherwise_is_not_folded(it, problem):
     nodes = [it, node("Cast", it.output[-1], "m", to=1), node("Mul", "x m", "y")]
     with pytest.raises(UnsupportedError, match=rf"n \({it.op_type}\): its constant inputs .* \({problem}\)"):
-        normalise(make(nodes, {"x": (1, 3, 5, 7)}, ["y"], {"c": rand(1, 3, 5, 7)}))
+        weights = {"c": rand(1, 3, 5, 7), "w": rand(3, 3, 2, 2)}
+        normalise(make(nodes, {"x": (1, 3, 5, 7)}, ["y"], weights))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import onnx
 
 _SOFTMAXES = ("Softmax", "LogSoftmax", "Hardmax")
+# Pads with which the reference errs; of transposed convolutions, where a stride is larger than the kernel.
+_WRONG_PADS = {"MaxPool": ("SAME_LOWER",), "ConvTranspose": ("SAME_LOWER", "SAME_UPPER")}
 _RANDOM = {
     "RandomNormal",
     "RandomNormalLike",
@@ -74,10 +76,11 @@ def fold(node: ir.Node, name: str, operands: Sequence[Array | None], opset: int)
 
 def _computed_otherwise(node: ir.Node, last: int) -> str:
     """Say what the reference implementation computes otherwise than ONNX has it, of outputs up to `last`."""
+    pads = node.attributes.get_string("auto_pad", "")
     if node.op_type == "MaxPool" and last > 0:
         return "its second output is read"
-    if node.op_type == "MaxPool" and node.attributes.get_string("auto_pad", "") == "SAME_LOWER":
-        return "auto_pad is SAME_LOWER"
+    if pads in _WRONG_PADS.get(node.op_type, ()):
+        return f"auto_pad is {pads}"
     return "a local response norm" if node.op_type == "LRN" else ""
 
 

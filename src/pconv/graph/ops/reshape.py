@@ -42,6 +42,11 @@ def squeeze(site: Site) -> Operand:
     """Convert Squeeze; its axes are an input from opset 13 on."""
     x = site.tensor()
     shape, axes = _shape(site), site.ints("axes", 1)
+    if axes == ():
+        raise site.unsupported(
+            "its axes are an empty list, of which ONNX drops none and ONNX Runtime every one of size 1",
+            "axes to drop, or no list",
+        )
     if axes is None and not site.reads_unbatched:
         # Without axes every 1 goes; the batch, which need not be 1, stays, but in an output of a model for one sample.
         site.drops_batch = "in outputs" if site.builder.one_sample else None
