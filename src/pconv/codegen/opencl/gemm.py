@@ -15,8 +15,8 @@ ARGUMENTS = {
 
 
 def text(kernel: GemmKernel, units: int) -> Text:
-    """Return the kernel; a unit is `kernel.vectors * kernel.lanes` outputs."""
-    rows = kernel.vectors * kernel.lanes
+    """Return the kernel; a unit is `kernel.rows` outputs."""
+    rows = kernel.rows
     slices = max(1, GROUP_ITEMS // rows)
     ctype = "ushort" if kernel.index_bits == 16 else "uint"
     arrays = constant("T", "weight") + constant("float", "bias")

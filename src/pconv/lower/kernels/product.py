@@ -25,6 +25,11 @@ class GemmKernel:
     streams: int = 1
 
     @property
+    def rows(self) -> int:
+        """Outputs of a unit."""
+        return self.vectors * self.lanes
+
+    @property
     def name(self) -> str:
         """The C function's name."""
         kind = "sparse" if self.sparse else "dense"
