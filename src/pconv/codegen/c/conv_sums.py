@@ -4,7 +4,7 @@ Each shape has a branch-free loop of its own, or one loop serves all and a table
 spread over registers one by one, or stay side by side where a multiply-add names a lane.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import product
 
 from pconv.codegen.c.prelude import ctype, prefetch_weights, table
@@ -327,61 +327,37 @@ def _by_lane(
     if lanes % (len(kernel.patterns[0]) * g) == 0:
         start -= start % lanes  # the kernels of a turn share a register
 
-    def weights(some: Iterable[Load]) -> set[int]:
+    def registers(some: Iterable[Load]) -> set[int]:
         return {(first + t * g + f - start) // lanes for load in some for _, t in load.uses for f in range(g)}
 
-    loaded: set[int] = set()
-    done = 0
-    accumulators, widest = (
-        kernel.group * kernel.copies * shape[0] * shape[1],
-        load_width(kernel, shape, REGISTERS),
-    )
-    pieces = iter(load_pieces([load.offset for load in loads], widest))
     base = loads[0].offset - origin if kernel.passes > 1 else 0
     # A pointer of its own for each run: what another one loaded would be kept, without a register to spare.
     move = f"k + {base * lanes}; HIDE(p)" if kernel.passes > 1 else "k"
     yield f"                {{ const {ctype(kernel.source.dtype)} *p = {move};"
     # Kernels of one tap load as many registers at a time as there are.
     ahead, waiting = kernel.ahead and len(kernel.patterns[0]) > 1, list[str]()
-    while done < len(loads):
-        some = loads[done : done + (next(pieces) if widest > 2 else 2)]
-        if widest == 2:
-            live = weights(some) | (loaded & weights(loads[done:]))
-            neighbours = some[-1].offset == some[0].offset + 1
-            # Short of registers, the compiler reads a single filter's weights again, and of several moves sums about.
-            if not neighbours or (g > 1 and accumulators + len(live) + 2 > REGISTERS):
-                some = some[:1]
-        first_of, done = done, done + len(some)
+    held: set[int] = set()
+    done = 0
+    for some in _at_once(kernel, shape, loads, g, registers):
         places = [load.offset - origin for load in some]
-        multiple = len(some) > 2
-        if places[-1] - base >= REACH or (multiple and places[0] != base):
+        if places[-1] - base >= REACH or (len(some) > 2 and places[0] != base):
             yield f"                p += {(places[0] - base) * lanes}; HIDE(p);"
             base = places[0]
-        for w in sorted(weights(some) - loaded):
+        for w in sorted(registers(some) - held):
             yield f"                vf w{w} = LD(w + {start + w * lanes});"
-            loaded.add(w)
-        x = f"x{first_of}_" if ahead else "x"
-        if multiple:
-            names = [f"{x}.v[{i}]" for i in range(len(some))]
-            text = f"vf{len(some)} {x} = LD{len(some)}(p); p += {len(some) * lanes}; HIDE(p)"
-            base += len(some)
-        else:
-            names = [f"{x}{i}" for i in range(len(some))]
-            loads_text = (
-                f"{name} = LD(p + {(place - base) * lanes})"
-                for name, place in zip(names, places, strict=True)
-            )
-            text = f"vf {', '.join(loads_text)}"
+            held.add(w)
+        names, text = _load(
+            f"x{done}_" if ahead else "x", [(place - base) * lanes for place in places], lanes
+        )
+        base += len(some) if len(some) > 2 else 0
+        done += len(some)
         uses = (
-            (name, v, f, first + t * g + i)
+            (name, v, f, divmod(first + t * g + i - start, lanes))
             for name, load in zip(names, some, strict=True)
             for v, t in load.uses
             for i, f in enumerate(filters)
         )
-        sums = " ".join(
-            f"{acc(f, v, copy)} += {name} * LANE(w{(at - start) // lanes}, {(at - start) % lanes});"
-            for name, v, f, at in uses
-        )
+        sums = " ".join(f"{acc(f, v, copy)} += {x} * LANE(w{w}, {lane});" for x, v, f, (w, lane) in uses)
         if not ahead:
             yield f"                {{ {text}; {sums} }}"
             continue
@@ -390,3 +366,42 @@ def _by_lane(
         waiting = [f"                {sums}"]
     yield from waiting
     yield "                }"
+
+
+def _at_once(
+    kernel: ConvKernel,
+    shape: tuple[int, int],
+    loads: Sequence[Load],
+    filters: int,
+    registers: Callable[[Iterable[Load]], set[int]],
+) -> Iterable[Sequence[Load]]:
+    """Give the loads that are one, in order; `registers` are those of the weights that some of them need."""
+    widest, done = load_width(kernel, shape, REGISTERS), 0
+    if widest > 2:
+        for count in load_pieces([load.offset for load in loads], widest):
+            yield loads[done : done + count]
+            done += count
+        return
+    accumulators = kernel.group * kernel.copies * shape[0] * shape[1]
+    held: set[int] = set()
+    while done < len(loads):
+        some = loads[done : done + 2]
+        live = registers(some) | (held & registers(loads[done:]))
+        neighbours = some[-1].offset == some[0].offset + 1
+        # Short of registers, the compiler reads a single filter's weights again, and of several moves sums about.
+        if not neighbours or (filters > 1 and accumulators + len(live) + 2 > REGISTERS):
+            some = some[:1]
+        held |= registers(some)
+        done += len(some)
+        yield some
+
+
+def _load(x: str, places: Sequence[int], lanes: int) -> tuple[list[str], str]:
+    """Return the names of the vectors that are loaded together from places behind p, and the text; of many, p moves."""
+    count = len(places)
+    if count > 2:
+        return [
+            f"{x}.v[{i}]" for i in range(count)
+        ], f"vf{count} {x} = LD{count}(p); p += {count * lanes}; HIDE(p)"
+    names = [f"{x}{i}" for i in range(count)]
+    return names, f"vf {', '.join(f'{name} = LD(p + {at})' for name, at in zip(names, places, strict=True))}"
