@@ -16,8 +16,6 @@ from typing import Any
 OBJDUMP, MCA = "llvm-objdump-19", "llvm-mca-19"
 CORE = "neoverse-n1"
 ITERATIONS = 100
-BYTES = 4
-"""Of an instruction."""
 
 _LINE = re.compile(r"^\s*([0-9a-f]+):\s+(\S.*)$")
 _BRANCH = re.compile(r"^(b\.\w+|cbn?z|tbn?z)\s+(?:.*,\s*)?0x([0-9a-f]+)")

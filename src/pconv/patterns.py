@@ -142,7 +142,7 @@ def filter_groups(oc: int, group: int) -> list[NDArray[np.intp]]:
     return [np.arange(start, min(start + group, oc)) for start in range(0, oc, group)]
 
 
-def sum_energy(weights: NDArray[Any], groups: Groups, block: int = 1) -> NDArray[np.float64]:
+def sum_energy(weights: NDArray[Any], groups: Groups, block: int) -> NDArray[np.float64]:
     """Add up the squares of all filters of a group, and of `block` consecutive input channels.
 
     Shapes: weights [oc, ic, ...] -> [groups, ceil(ic / block), ...]

@@ -137,7 +137,7 @@ def tune(
     on_event("compiling as modelled", 0.0)
     base, modelled = trial(lambda key, choices: _note(layers, key, choices), "modelled")
     processor = base.cpu() if isinstance(base, There) else None
-    path = path or tuning.default_path(chosen, processor=processor)
+    path = path or tuning.default_path(chosen, processor)
     known = _load(path, chosen, processor)
     for key, layer in layers.items():
         layer.begin(known.records.get(key))

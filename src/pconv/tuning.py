@@ -94,10 +94,10 @@ def cpu_name(target: Target, processor: str | None = None) -> str:
     return f"{processor or here}, {target.name}"
 
 
-def default_path(target: Target, cache: Cache | None = None, processor: str | None = None) -> Path:
+def default_path(target: Target, processor: str | None = None) -> Path:
     """Return where a processor's records stand, by default this machine's."""
     slug = re.sub(r"[^a-z0-9]+", "-", cpu_name(target, processor).lower()).strip("-")
-    return (cache or Cache()).root / "tuning" / f"{slug}.json"
+    return Cache().root / "tuning" / f"{slug}.json"
 
 
 def load(path: Path, target: Target, processor: str | None = None) -> Tuning:

@@ -14,7 +14,7 @@ from PIL import Image
 from pconv.demo.cifar import BATCHES
 from pconv.errors import ModelError, PconvError
 from pconv.training import data as room
-from pconv.training.augment import centre_crop, crop_and_flip, random_resized_crop
+from pconv.training.augment import PAD, centre_crop, crop_and_flip, random_resized_crop
 from pconv.training.data import Draw, Parts, find, hub, in_order, open_data, plan_epoch
 from pconv.training.data.parts import hold_out
 from pconv.training.data.pictures import MEAN, STD
@@ -375,11 +375,11 @@ def test_a_rank_may_have_no_image_of_the_last_batch(folders: Path, count: int) -
 @given(seed=st.integers(0, 1000))
 def test_cropping_shifts_and_mirrors(seed: int) -> None:
     x = torch.arange(1, 1 + 2 * 6 * 6).reshape(1, 2, 6, 6)
-    y = crop_and_flip(x, torch.Generator().manual_seed(seed), pad=2)
-    padded = torch.nn.functional.pad(x, (2,) * 4)
-    windows = [padded[:, :, t : t + 6, left : left + 6] for t in range(5) for left in range(5)]
+    y = crop_and_flip(x, torch.Generator().manual_seed(seed))
+    padded, places = torch.nn.functional.pad(x, (PAD,) * 4), range(2 * PAD + 1)
+    windows = [padded[:, :, t : t + 6, left : left + 6] for t in places for left in places]
     assert any(torch.equal(y, window) or torch.equal(y, window.flip(-1)) for window in windows)
-    assert torch.equal(y, crop_and_flip(x, torch.Generator().manual_seed(seed), pad=2))
+    assert torch.equal(y, crop_and_flip(x, torch.Generator().manual_seed(seed)))
 
 
 def test_random_crops_vary_by_seed_and_fit_any_picture() -> None:

@@ -60,7 +60,7 @@ def source(model: str, track: Tracker, settings: Mapping[str, Any] | None = None
 
 
 @contextmanager
-def plain_source(model: str, track: Tracker, shapes: Shapes = None) -> Iterator[Source]:
+def plain_source(model: str, track: Tracker, shapes: Shapes) -> Iterator[Source]:
     """Find the ONNX file of a model as `source` does, as any engine can read it.
 
     Raises: ModelError when there is no such file or network, or a size of its inputs is not known.
@@ -69,7 +69,7 @@ def plain_source(model: str, track: Tracker, shapes: Shapes = None) -> Iterator[
         yield plain(locate(model, folder, track), folder, track, shapes)
 
 
-def plain(found: Source, folder: Path, track: Tracker, shapes: Shapes = None) -> Source:
+def plain(found: Source, folder: Path, track: Tracker, shapes: Shapes) -> Source:
     """Write a model as any engine can read it into `folder`: float32, one sample, sizes known; if it is not that.
 
     Raises: ModelError when a size of its inputs is not known.

@@ -24,13 +24,13 @@ TRIES = 10
 EVAL_CROP = 224 / 256
 
 
-def crop_and_flip(pixels: Tensor, generator: torch.Generator, pad: int = PAD) -> Tensor:
+def crop_and_flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """Pad each picture with black, cut its size out at a random place, and mirror half of them.
 
     Shapes: [n, c, h, w] -> the same.
     Source: the standard for CIFAR (He et al., 2015, section 4.2).
     """
-    return mirror_and_shift(pixels, generator, pad, "constant")
+    return mirror_and_shift(pixels, generator, PAD, "constant")
 
 
 def random_resized_crop(image: Image, size: int, seed: int) -> Image:

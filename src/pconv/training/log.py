@@ -29,7 +29,7 @@ OnEvent = Callable[[Event], object]
 class Log:
     """Append to a run's log; a silent one has no folder."""
 
-    def __init__(self, folder: Path | None, tensorboard: bool = False) -> None:
+    def __init__(self, folder: Path | None, tensorboard: bool) -> None:
         self._path = None if folder is None else folder / FILE
         self._board = _writer(folder / "tensorboard") if tensorboard and folder is not None else None
 

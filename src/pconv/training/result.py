@@ -56,7 +56,6 @@ class Result:
 
 def write_network(
     module: nn.Module,
-    name: str,
     shape: tuple[int, ...],
     sparsity: SparsityMap | None,
     recipe: Recipe | None,

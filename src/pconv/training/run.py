@@ -79,17 +79,9 @@ def train(
     settings = settings or default_settings(
         tuning=weights is not None, distill=distill or teacher is not None
     )
-    if distill and weights is None:
-        raise PconvError("--distill: the teacher is the network to begin from; name it with --weights.")
-    if method == start.KEEP and recipe is not None:
-        raise PconvError(
-            "--method keep: the zeros of --weights are the recipe; leave --recipe and the pruning options out."
-        )
-    if distill and teacher is not None:
-        raise PconvError("--distill: --teacher names another one; allowed is one of the two.")
+    task = _Task(model, weights, recipe, method, distill, teacher)
     if image_size is not None and image_size < 1:
         raise PconvError(f"--image-size {image_size}: is not possible; allowed: at least 1.")
-    task = _Task(model, weights, recipe, method, distill, teacher)
     with _borrowing_torch(settings), distributed.join(settings.device) as ranks:
         _require_no_run(folder, resume)
         on_event(Event(f"opening {data}"))
@@ -114,7 +106,7 @@ def train(
             on_event(Event("testing"))
             tested = actors.test(parts, loop.device, settings.workers)
             on_event(Event("writing"))
-            result.write_network(actors.module, model, parts.shape, sparsity, recipe, folder)
+            result.write_network(actors.module, parts.shape, sparsity, recipe, folder)
             made = result.Result(
                 folder=folder,
                 model=model,
@@ -154,7 +146,10 @@ def _borrowing_torch(settings: Settings) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Task:
-    """Say what is to be done."""
+    """Say what is to be done.
+
+    Raises: PconvError where its parts contradict each other.
+    """
 
     model: str
     weights: str | Path | None
@@ -162,6 +157,16 @@ class _Task:
     method: str
     distill: bool
     teacher: start.Teacher | None
+
+    def __post_init__(self) -> None:
+        if self.distill and self.weights is None:
+            raise PconvError("--distill: the teacher is the network to begin from; name it with --weights.")
+        if self.method == start.KEEP and self.recipe is not None:
+            raise PconvError(
+                "--method keep: the zeros of --weights are the recipe; leave --recipe and the pruning options out."
+            )
+        if self.distill and self.teacher is not None:
+            raise PconvError("--distill: --teacher names another one; allowed is one of the two.")
 
     @property
     def prunes(self) -> bool:

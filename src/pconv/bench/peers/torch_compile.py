@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from pconv.graph import GraphView, NodeView
 
-    Tensors = Mapping[str, torch.Tensor]
-
 
 class TorchCompile(Peer):
     """Weights are frozen, so that oneDNN may pack them. It reads our own graph: torch has no reader of ONNX."""

@@ -34,7 +34,7 @@ Places = Sequence[Mapping[str, int]]
 """For each step the offset of each constant in the weights, by its name."""
 
 
-def render_model(plan: Plan, places: Places, manifest: Sequence[str], fallbacks: Sequence[str] = ()) -> str:
+def render_model(plan: Plan, places: Places, manifest: Sequence[str], fallbacks: Sequence[str]) -> str:
     """Return model.c; `fallbacks` are the names of the plans for CPUs that lack what this one needs.
 
     `manifest` is what the plan says of itself, line by line.
