@@ -18,6 +18,8 @@ PAGE = pages.DOCS / "accuracy.md"
 WIDTH = 120
 
 Document = dict[str, Any]
+Page = Callable[[str, Document], str]
+"""From a page's text and a file of results to the page with what these say."""
 
 
 def parse(parser: ArgumentParser, cases: Collection[str], results: Path) -> Namespace:
@@ -48,8 +50,13 @@ def add(path: Path, row: Document, cases: Iterable[str], **about: object) -> Non
 between = pages.between
 
 
-def write(page: Callable[[str, Document], str], path: Path) -> None:
-    """Write docs/accuracy.md anew, with what `page` makes of its text and a file of results."""
+def tabled(mark: str, table: Callable[[Document], str]) -> Page:
+    """Make what puts a table between marks of docs/accuracy.md, and below it where its rows were measured."""
+    return lambda text, document: between(text, mark, f"{table(document)}\n{machines(document['results'])}")
+
+
+def write(page: Page, path: Path) -> None:
+    """Write docs/accuracy.md anew, with what `page` makes of a file of results."""
     PAGE.write_text(page(PAGE.read_text("utf-8"), read(path)), "utf-8")
 
 

@@ -202,10 +202,7 @@ def _taught_by(row: dict[str, Any]) -> str:
     return f"{teacher}, outputs" if row["settings"].get("teacher") else f"{teacher}, blocks too"
 
 
-def page(text: str, document: dict[str, Any]) -> str:
-    """Put the table between the markers of docs/accuracy.md, and below it where its rows were measured."""
-    said = accuracy_page.machines(document["results"])
-    return accuracy_page.between(text, "finetune", f"{table(document)}\n{said}")
+page = accuracy_page.tabled("finetune", table)
 
 
 def _arguments() -> argparse.Namespace:

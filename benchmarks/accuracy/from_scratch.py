@@ -171,10 +171,7 @@ def _shortened(row: dict[str, Any]) -> str:
     return " (shortened)" if row["epochs"] < full else ""
 
 
-def page(text: str, document: dict[str, Any]) -> str:
-    """Put the table between the markers of docs/accuracy.md, and below it where its rows were measured."""
-    said = accuracy_page.machines(document["results"])
-    return accuracy_page.between(text, "from-scratch", f"{table(document)}\n{said}")
+page = accuracy_page.tabled("from-scratch", table)
 
 
 def _options() -> argparse.Namespace:

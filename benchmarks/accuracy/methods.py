@@ -90,10 +90,7 @@ def table(document: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def page(text: str, document: dict[str, Any]) -> str:
-    """Put the table between the markers of docs/accuracy.md, and below it where its rows were measured."""
-    said = accuracy_page.machines(document["results"])
-    return accuracy_page.between(text, "methods", f"{table(document)}\n{said}")
+page = accuracy_page.tabled("methods", table)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from pconv.zoo.table import CIFAR, NETWORKS, Network
 
 torch = pytest.importorskip("torch")
 
-FOLDER = Path(__file__).parents[1] / "benchmarks" / "accuracy"
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "accuracy"
 pytestmark = pytest.mark.torch
 
 
