@@ -19,6 +19,10 @@ def floats(*values):
     return np.array(values, np.float32)
 
 
+def ints(**values):
+    return {name: np.array(value, INT) for name, value in values.items()}
+
+
 def make(nodes, inputs, outputs, weights=None, opset=17, as_inputs=False) -> onnx.ModelProto:
     """Build a model; shapes by name, outputs by name alone, or with their types where these are no floats."""
     weights = weights or {}

@@ -8,18 +8,13 @@ from onnx import helper
 
 from pconv.errors import ModelError, UnsupportedError
 
-from .models import make, node, normalise, rand
+from .models import INT, ints, make, node, normalise, rand
 
 X4 = (1, 4, 6, 6)
-INT = np.int64
 
 
 def w(*shape):
     return {"w": rand(*shape)}
-
-
-def ints(**values):
-    return {name: np.array(value, INT) for name, value in values.items()}
 
 
 CASES = {

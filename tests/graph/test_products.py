@@ -3,11 +3,7 @@
 import numpy as np
 import pytest
 
-from .models import INT, check, floats, make, node, ops, rand
-
-
-def ints(**values) -> dict[str, np.ndarray]:
-    return {name: np.array(value, INT) for name, value in values.items()}
+from .models import INT, check, floats, ints, make, node, ops, rand
 
 
 @pytest.mark.parametrize(

@@ -269,11 +269,13 @@ class Site:
 
     def axis(self, value: int, rank: int) -> int:
         """Resolve an axis that may count from the end, of a value that has `rank` dimensions here."""
-        if self.reads_unbatched:
-            rank -= 1
+        return self.source_axis(value, rank - self.reads_unbatched) + self.reads_unbatched
+
+    def source_axis(self, value: int, rank: int) -> int:
+        """Resolve an axis that may count from the end, of a value that has `rank` dimensions in the source."""
         if not -rank <= value < rank:
             raise self.malformed(f"axis {value} is outside of {rank} dimensions")
-        return value % rank + self.reads_unbatched
+        return value % rank
 
     # Results
 

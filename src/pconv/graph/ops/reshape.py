@@ -53,7 +53,7 @@ def squeeze(site: Site) -> Operand:
         return site.reshape(x, [1, *(size for size in shape[1:] if size > 1)])
     if axes is None:
         axes = tuple(i for i, size in enumerate(shape) if size == 1)
-    drop = {_axis(site, axis, len(shape)) for axis in axes}
+    drop = {site.source_axis(axis, len(shape)) for axis in axes}
     if any(shape[axis] != 1 for axis in drop):
         raise site.malformed(f"axes {list(axes)} of {list(shape)} are not all of size 1")
     return site.shaped(x, [size for i, size in enumerate(shape) if i not in drop])
@@ -66,19 +66,13 @@ def unsqueeze(site: Site) -> Operand:
     if axes is None:
         raise site.malformed("its axes are missing")
     rank = len(_shape(site)) + len(axes)
-    new, old = {_axis(site, axis, rank) for axis in axes}, iter(_shape(site))
+    new, old = {site.source_axis(axis, rank) for axis in axes}, iter(_shape(site))
     return site.shaped(x, [1 if i in new else next(old) for i in range(rank)])
 
 
 def _shape(site: Site) -> Shape:
     """Give the shape that the source gives what is read."""
     return shape_of(site.tensor())[int(site.reads_unbatched) :]
-
-
-def _axis(site: Site, axis: int, rank: int) -> int:
-    if not -rank <= axis < rank:
-        raise site.malformed(f"axis {axis} is outside of {rank} dimensions")
-    return axis % rank
 
 
 CONVERTERS = {"Flatten": flatten, "Reshape": reshape, "Squeeze": squeeze, "Unsqueeze": unsqueeze}
