@@ -120,7 +120,7 @@ def _convolve(
     choices = ranked_choices(bare, weight, node.integer("group"), ctx.target, forced)
     key = layer_key(bare, choices)
     choice, note = ctx.pick(key, choices)
-    kernel, way = choice.schedule.kernel, choice.winograd
+    kernel = choice.schedule.kernel
     stored, macs = _store(choice, store(weight, ctx.target.dtype, f"{node.name} (Conv)"), bias, bare.computed)
     work = Work(
         in_shape=node.in_shape[1:],
@@ -149,21 +149,31 @@ def _convolve(
         "grain": grain,
     }
     tasks, data = _tile_count(kernel) * parts, _arrays(choice, stored)
+    conv = Step(node.name, "Conv", kernel, tuple(inputs), output, work, data, params, tasks)
+    return _with_transforms(conv, choice, stored, bare, bias)
+
+
+def _with_transforms(
+    conv: Step, choice: Choice, stored: Fkw, bare: ConvKernel, bias: NDArray[np.float32]
+) -> list[Step]:
+    """Return a convolution with what stands around its multiply-adds: the sum of slices, or Winograd's transforms."""
+    kernel, way = choice.schedule.kernel, choice.winograd
+    layer, key, output, (source, *residual) = conv.name, conv.work.key, conv.output, conv.inputs
     if kernel.slices > 1:
-        sums = sums_of_slices(node.name, bare, output)
-        conv = Step(node.name, "Conv", kernel, (inputs[0],), sums, work, data, params, tasks)
-        return [conv, from_points(node.name, key, SLICES, bare, bias, sums, inputs[1:], output)]
+        sums = sums_of_slices(layer, bare, output)
+        after = from_points(layer, key, SLICES, bare, bias, sums, residual, output)
+        return [replace(conv, inputs=(source,), output=sums), after]
     if way is None:
-        return [Step(node.name, "Conv", kernel, tuple(inputs), output, work, data, params, tasks)]
-    prepared = prepare_weights(node.name, way, stored, kernel, choice.shapes)
-    points = to_points(node.name, key, way, bare, inputs[0])
-    products = products_of(node.name, way, bare, points.output, output)
-    operands = (points.output, *(step.output for step in reversed(prepared)))
-    conv = Step(node.name, "Conv", kernel, operands, products, work, data, params, tasks)
-    outputs = from_points(node.name, key, way, bare, bias, products, inputs[1:], output)
+        return [conv]
+    prepared = prepare_weights(layer, way, stored, kernel, choice.shapes)
+    before = to_points(layer, key, way, bare, source)
+    products = products_of(layer, way, bare, before.output, output)
+    operands = (before.output, *(step.output for step in reversed(prepared)))
+    conv = replace(conv, inputs=operands, output=products)
+    after = from_points(layer, key, way, bare, bias, products, residual, output)
     if way.strip:
-        return [*prepared, in_strips(way, bare, points, conv, outputs)]
-    return [*prepared, points, conv, outputs]
+        return [*prepared, in_strips(way, bare, before, conv, after)]
+    return [*prepared, before, conv, after]
 
 
 def _store(
