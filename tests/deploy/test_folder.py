@@ -295,7 +295,7 @@ def test_jni_bridge_compiles(android: Exported, compile_c: Callable[..., Path]) 
     assert re.findall(r"external fun native(\w+)", kotlin) == ["Open", "Run", "Close"]
 
 
-def test_jni_bridge_takes_any_number_of_tensors(compile_c: Callable[..., Path], tmp_path: Path) -> None:
+def test_many_outputs_reach_java_and_pconv_bench(compile_c: Callable[..., Path], tmp_path: Path) -> None:
     """20 outputs, as a detector's heads have them; arrays of Java are played by the test."""
     outputs = [f"y{i}" for i in range(20)]
     nodes = [node("Mul", f"x k{i}", output) for i, output in enumerate(outputs)]
@@ -323,6 +323,7 @@ int main(void) {
     return 0;
 }
 """)
+    subprocess.run([made / "bin" / HERE / "pconv_bench", "--repeat", "1"], check=True, capture_output=True)
     places = [f"-I{place}" for place in (made / "include", made / "kotlin", Path(__file__).parent)]
     library = made / "lib" / HERE / "libheads.a"
     subprocess.run([compile_c(HERE, *places, tmp_path / "main.c", library)], check=True)

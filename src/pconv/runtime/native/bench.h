@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_TENSORS = 16, MAX_RUNS = 100000, MAX_THREADS = 64, MAX_ZONES = 256, MAX_CORES = 64, FAILED = 2 };
+enum { MAX_TENSORS = 256, MAX_RUNS = 100000, MAX_THREADS = 64, MAX_ZONES = 256, MAX_CORES = 64, FAILED = 2 };
 
 typedef struct {
     int threads, warmup, repeat;
@@ -313,7 +313,7 @@ static int bench(int argc, char **argv, const char *usage, options o) {
     char error[512] = "";
     if (!model_open(&o, error, sizeof error)) return fail("open", error);
     int inputs = model_tensors(0), outputs = model_tensors(1);
-    if (inputs > MAX_TENSORS || outputs > MAX_TENSORS) return fail("tensors", "at most 16 inputs and outputs");
+    if (inputs > MAX_TENSORS || outputs > MAX_TENSORS) return fail("tensors", "at most 256 inputs and outputs");
     if (!make_tensors(0, inputs) || !make_tensors(1, outputs)) return fail("open", "out of memory");
     if (o.input && !transfer(0, inputs, o.input)) return fail(o.input, "not a file of the inputs' size");
     put("{");
