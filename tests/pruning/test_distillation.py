@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 from torch.nn import functional  # noqa: E402
 
 from pconv import zoo  # noqa: E402
-from pconv.errors import RecipeError  # noqa: E402
+from pconv.errors import ModelError, RecipeError  # noqa: E402
 from pconv.pruning import Distillation, prune  # noqa: E402
 from pconv.recipe import Recipe  # noqa: E402
 
@@ -88,3 +88,18 @@ def test_a_student_with_other_blocks_is_refused() -> None:
     ):
         Distillation(dense, student=other)
     assert not any(module._forward_hooks for module in other.modules())
+
+
+def test_blocks_that_give_nothing_are_not_passed_over() -> None:
+    """As those of a module that torch.compile saw before."""
+    dense = zoo.create("resnet20_cifar").eval()
+    student = torch.compile(copy.deepcopy(dense), backend="eager")
+    x = torch.randn(2, 3, 8, 8)
+    student(x)
+    loss = Distillation(dense, student=student)
+    with pytest.raises(
+        ModelError, match=r"none of the student's blocks gave an output; .* Make Distillation before"
+    ):
+        loss(student(x), x)
+    loss.release()
+    assert loss(student(x), x).item() == pytest.approx(0, abs=1e-4)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from pconv.errors import RecipeError
+from pconv.errors import ModelError, RecipeError
 from pconv.wrappers import unwrap
 
 BLOCK_WEIGHT = 4.0  # to outputs alone a pruned network comes more slowly
@@ -66,6 +66,7 @@ class Distillation:
         """Take the hooks off the student's blocks, and forget their outputs: only whole outputs count from here on."""
         for hook in self._hooks:
             hook.remove()
+        self._hooks.clear()
         self._given.clear()
 
     def __call__(
@@ -74,7 +75,13 @@ class Distillation:
         """Give the loss of one batch; without targets the teacher alone counts.
 
         Shapes: student_logits [n, classes], targets [n] (indices) or [n, classes] (shares)
+        Raises: ModelError where the student's blocks were to learn, and gave nothing.
         """
+        if self._hooks and not self._given:
+            raise ModelError(
+                "distillation: none of the student's blocks gave an output; torch.compile does not see what is "
+                "attached after a module has run. Make Distillation before that."
+            )
         with torch.no_grad():
             wanted = functional.log_softmax(self.teacher(teacher_inputs) / self.temperature, 1)
         guess = functional.log_softmax(student_logits / self.temperature, 1)
