@@ -8,7 +8,7 @@ import pytest
 
 from pconv.errors import UnsupportedError
 
-from .models import INT, check, make, node, normalise, rand
+from .models import FLOAT, INT, check, make, node, normalise, rand
 from .reference import execute
 
 WEIGHTS = {
@@ -19,6 +19,8 @@ WEIGHTS = {
     "wide": np.array([1, 2, 3, 4, 5], INT),
     "zero": np.array([0], INT),
     "w": rand(60, 2),
+    "ones": np.array([1, 1, 5], INT),
+    "five": rand(1, 1, 1, 5),
     "rest": np.array([12, 5], INT),
 }
 
@@ -71,6 +73,12 @@ APART = {
         node("Concat", "s rest", "t", axis=0),
         node("Reshape", "x t", "y"),
     ],
+    "the same for each sample": [
+        node("Shape", "x", "s", start=0, end=1),
+        node("Concat", "s ones", "t", axis=0),
+        node("Expand", "five t", "e"),
+        node("Add", "x e", "y"),
+    ],
     "broadcast": [node("GlobalAveragePool", "x", "p"), node("Mul", "x p", "y")],
 }
 
@@ -83,6 +91,29 @@ def test_what_keeps_samples_apart(case):
     want = onnxruntime.InferenceSession(apart.SerializeToString()).run(None, {"x": x})[0]
     got = [execute(view, {"x": sample[None]})["y"] for sample in x]
     np.testing.assert_allclose(np.concatenate(got), want, atol=1e-5)
+
+
+COUNTING = [node("Shape", "x", "s"), node("Gather", "s zero", "k"), node("Cast", "k", "f", to=FLOAT)]
+COUNTED = {
+    "Div": ([*COUNTING, node("Div", "x f", "y", name="n")], "with [1.0] of one sample, with [{n}.0] of {n};"),
+    "Pow": (
+        [node("Size", "x", "k"), node("Cast", "k", "f", to=FLOAT), node("Pow", "x f", "y", name="n")],
+        "with 60.0 of one sample, with {all}.0 of {n};",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("op", COUNTED)
+@pytest.mark.parametrize("batch, count", [("n", 61), (4, 4)])
+def test_what_computes_with_the_number_of_samples_is_refused(op, batch, count):
+    nodes, want = COUNTED[op]
+    said = f"n ({op}): it computes {want.format(n=count, all=60 * count)}"
+    with pytest.raises(UnsupportedError, match="^" + re.escape(said)):
+        normalise(model(*nodes, x=(batch, 3, 4, 5)))
+
+
+def test_the_number_of_one_sample_may_be_computed_with():
+    check(model(*COUNTED["Div"][0], x=(1, 3, 4, 5)))
 
 
 def test_what_cannot_be_computed_for_several_is_computed_for_one():

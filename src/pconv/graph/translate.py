@@ -18,6 +18,7 @@ from .batches import Batches
 from .folding import fold, is_foldable
 from .naming import node_names
 from .open_batch import Several
+from .ops import shape
 from .ranks import align
 from .reason import reason
 from .refusal import converter_of, refuse, unknown
@@ -99,7 +100,9 @@ def _convert(node: ir.Node, name: str, state: _State) -> None:
     operands = [None if value is None else _operand(name, value, known) for value in node.inputs]
     arrays = [operand for operand in operands if not isinstance(operand, ir.Value)]
     if len(arrays) == len(operands) and is_foldable(node):
-        known.update(zip(node.outputs, fold(node, name, arrays, state.opset), strict=False))
+        folded = fold(node, name, arrays, state.opset)
+        known.update(zip(node.outputs, folded, strict=False))
+        state.several.folded(node, name, arrays, folded, state.opset)
         return
     if node.op_type == "If" and arrays and arrays[0] is not None:
         _take_branch(node, name, bool(arrays[0].any()), state)
@@ -112,9 +115,12 @@ def _convert(node: ir.Node, name: str, state: _State) -> None:
     try:
         read = state.types.read(node, operands)
         site = Site(node, name, operands, read, state.opset, state.builder, dropped == "here")
+        state.several.refuse_counts(site)
         align(site, state.batches.batched(node, operands) if site.reads_unbatched else ())
         change = as_images(site)
         made = converter(site)
+        if site.op in shape.CONVERTERS:
+            state.several.measured(site)
         if change is not None and isinstance(made, ir.Value):
             made = site.named(made, change(made))
         state.types.note(node, read)
