@@ -63,6 +63,18 @@ def test_axes_count_from_what_was_the_second(axis, drop):
     check(model(nodes, outputs))
 
 
+@pytest.mark.parametrize("op", ["ReduceMax", "ReduceSum"])
+@pytest.mark.parametrize("keepdims", (0, 1))
+def test_a_reduction_without_axes_is_over_all(op, keepdims):
+    nodes = [*DROPS["reshape"][0], node(op, "d", "m", keepdims=keepdims), node("Reshape", "m one", "y")]
+    check(model(nodes, ["y"]))
+
+
+@pytest.mark.parametrize("order", ["d half", "half d"])
+def test_a_constant_beside_what_has_none(order):
+    check(model([*DROPS["all"][0], node("Concat", order, "y", axis=0)], ["y"]))
+
+
 def test_parts_of_several_images_are_put_together():
     """As detectors do that flatten each level of a pyramid."""
     nodes = [

@@ -75,6 +75,15 @@ CASES = {
     "split of samples": (
         node("Split", "x", "y", name="n", axis=0), X4, {},
         "n (Split): it splits the batch; allowed: any other axis."),
+    "split with an empty part": (
+        node("Split", "x s", "y z", name="n", axis=1), X4, ints(s=[4, 0]),
+        "n (Split): its sizes are [4, 0]; allowed: at least 1 for each part."),
+    "gemm with a bias for each sample": (
+        node("Gemm", "x w b", "y", name="n"), (2, 4), w(4, 3) | {"b": rand(2, 3)},
+        "n (Gemm): its bias has shape [2, 3]; allowed: the same numbers for every row."),
+    "matrix over the batch": (
+        node("MatMul", "w x", "y", name="n"), (4, 3), w(2, 4),
+        "n (MatMul): it adds up the samples of [1, 3]; allowed: any axis but the batch."),
     "transposed batch": (
         node("Transpose", "x", "y", name="n", perm=[1, 0, 2, 3]), (2, *X4[1:]), {},
         "n (Transpose): one sample becomes [4, 1, 6, 6], so it mixes or drops the batch; allowed: a first"),

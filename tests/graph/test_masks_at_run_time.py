@@ -85,6 +85,12 @@ def test_where_with_a_constant_mask(inputs):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("chosen", (False, True))
+def test_where_with_one_truth_for_all(chosen):
+    where = node("Where", "m c x", "y")
+    check(make([where], {"x": IMAGE}, ["y"], {"m": np.array(chosen), "c": rand(7)}))
+
+
 def test_what_is_not_chosen_may_be_no_number():
     """log of numbers below 0, and a division by zero, that a mask hides."""
     nodes = [

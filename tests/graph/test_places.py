@@ -47,6 +47,11 @@ def test_top_one(shape, axis, largest):
     assert view.types == {"i": "int64"}
 
 
+def test_top_one_of_an_old_opset():
+    top = node("TopK", "x", "v i", axis=1, k=1)
+    check(make([top], {"x": (1, 9)}, {"v": FLOAT, "i": TensorProto.INT64}, opset=9))
+
+
 @pytest.mark.parametrize(
     "attrs, message",
     [

@@ -34,6 +34,17 @@ def test_layer_norm_over_the_last_axis(shape, inputs):
     check(make([norm], {"x": shape}, ["y"], {"s": rand(6), "b": rand(6, seed=1)}))
 
 
+def test_layer_norm_with_one_scale_for_all():
+    norm = node("LayerNormalization", "x s b", "y")
+    check(make([norm], {"x": (1, 5, 7, 6)}, ["y"], {"s": floats(0.7), "b": floats(0.2)}))
+
+
+def test_group_norm_of_features():
+    group = node("GroupNormalization", "x s b", "y", num_groups=3)
+    weights = {"s": rand(6), "b": rand(6, seed=1)}
+    check(make([group], {"x": (1, 6)}, ["y"], weights, opset=21))
+
+
 @pytest.mark.parametrize("opset", (11, 13))
 def test_softmax_along_the_last_axis(opset):
     check(make([node("Softmax", "x", "y", axis=-1)], {"x": IMAGE}, ["y"], opset=opset))

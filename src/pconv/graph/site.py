@@ -261,11 +261,10 @@ class Site:
         return tuple(value) if isinstance(value, (list, tuple)) else value
 
     def ints(self, name: str, i: int) -> tuple[int, ...] | None:
-        """Give integers that newer opsets pass as input `i` and older ones as an attribute."""
+        """Give integers, or one, that newer opsets pass as input `i` and older ones as an attribute."""
         values = self.attr(name)
-        if values is None and (array := self.constant(i)) is not None:
-            values = array.reshape(-1).tolist()
-        return None if values is None else tuple(int(value) for value in values)
+        values = self.constant(i) if values is None else values
+        return None if values is None else tuple(int(value) for value in np.ravel(values))
 
     def axis(self, value: int, rank: int) -> int:
         """Resolve an axis that may count from the end, of a value that has `rank` dimensions here."""

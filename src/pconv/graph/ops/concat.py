@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from ..site import Operand, Site, shape_of
@@ -9,7 +10,7 @@ from ..site import Operand, Site, shape_of
 
 def concat(site: Site) -> Operand:
     """Convert Concat of activations; along the batch of one sample, which is none then."""
-    parts = [site.either(i) for i in range(len(site.operands))]
+    parts = [_part(site, i) for i in range(len(site.operands))]
     axis = site.axis(int(site.attr("axis", 1)), len(shape_of(parts[0])))
     if axis == 0:
         if not site.builder.one_sample:
@@ -22,6 +23,14 @@ def concat(site: Site) -> Operand:
     if len({(shape[:axis], shape[axis + 1 :]) for shape in shapes}) != 1:
         raise site.malformed(f"its inputs {[list(shape) for shape in shapes]} differ beside axis {axis}")
     return joined(site, parts, axis)
+
+
+def _part(site: Site, i: int) -> ir.Value:
+    """Give an operand; a constant beside what has no batch gets one, as that has here."""
+    operand = site.operand(i)
+    if site.reads_unbatched and isinstance(operand, np.ndarray):
+        return site.either(i, (1, *operand.shape))
+    return site.either(i)
 
 
 def joined(site: Site, parts: Sequence[ir.Value], axis: int, step: str = "") -> ir.Value:

@@ -23,6 +23,8 @@ def gemm(site: Site) -> Operand:
     weight = weight if site.attr("transB", 0) else weight.T
     bias = site.constant(2)
     bias = np.zeros((), np.float32) if bias is None else bias
+    if bias.ndim == 2 and len(bias) > 1:
+        raise site.unsupported(f"its bias has shape {list(bias.shape)}", "the same numbers for every row")
     try:
         bias = np.broadcast_to(bias, (1, weight.shape[0]))[0]
     except ValueError:
@@ -76,7 +78,9 @@ def _left(site: Site, x: ir.Value, weight: Array) -> Operand:
     """Append weight @ x: a 1x1 convolution whose channels are the last dimension but one."""
     shape = shape_of(x)
     axis = len(shape) - 2
-    if axis < 1 or weight.shape[1] != shape[axis]:
+    if axis == 0:
+        raise site.unsupported(f"it adds up the samples of {list(shape)}", "any axis but the batch")
+    if weight.shape[1] != shape[axis]:
         raise site.malformed(f"its weight {list(weight.shape)} does not fit an input {list(shape)}")
     moved = site.swap(x, axis, "channels")
     _, k, *rest = shape_of(moved)

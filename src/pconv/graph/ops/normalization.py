@@ -37,11 +37,12 @@ def layer_normalization(site: Site) -> Operand:
         raise site.unsupported(f"axis {site.attr('axis', -1)} of {list(shape)}", "the last axis")
     if any(output.uses() or output.is_graph_output() for output in site.node.outputs[1:]):
         raise site.unsupported("its mean or deviation is used", "its first output alone")
+    channels = shape[-1]
     scale, bias = site.weight(1).reshape(-1), site.constant(2)
     bias = np.zeros_like(scale) if bias is None else bias.reshape(-1)
-    if scale.size != shape[-1] or bias.size != shape[-1]:
+    if not {scale.size, bias.size} <= {1, channels}:
         raise site.malformed(f"scale and bias of {scale.size} and {bias.size} for an input {list(shape)}")
-    channels = shape[-1]
+    scale, bias = (np.broadcast_to(array, channels) for array in (scale, bias))
     image = last_as_image(site, x, "image")
     mean = over_channels(site, image, 1.0 / channels, "mean")
     apart = site.emit("Sub", [image, mean], shape_of(image), step="apart")
@@ -62,11 +63,11 @@ def _unit(site: Site, apart: ir.Value, variance: ir.Value) -> ir.Value:
 
 def _normalised(site: Site, x: ir.Value, groups: int, scale: Array, bias: Array) -> Operand:
     shape = shape_of(x)
-    if len(shape) < 3 or scale.size != shape[1] or bias.size != shape[1]:
+    if scale.size != shape[1] or bias.size != shape[1]:
         raise site.malformed(
             f"scale {list(scale.shape)} and bias {list(bias.shape)} of an input {list(shape)}"
         )
-    rows = shape[2] * shape[1] // groups
+    rows = prod(shape[1:3]) // groups
     planes = site.reshape(x, (1, groups, rows, prod(shape[3:])), step="planes")
     image, one = shape_of(planes), (1, groups, 1, 1)
     mean = site.emit("GlobalAveragePool", [planes], one, step="mean")

@@ -75,7 +75,7 @@ def _read(site: Site) -> tuple[ir.Value, Axes]:
 def _axes(site: Site) -> Axes:
     """Give the axes, which are an input in newer opsets."""
     rank = len(shape_of(site.tensor()))
-    every: Axes = () if site.attr("noop_with_empty_axes", 0) else tuple(range(rank))
+    every: Axes = () if site.attr("noop_with_empty_axes", 0) else tuple(range(rank - site.reads_unbatched))
     axes = sorted({site.axis(axis, rank) for axis in site.ints("axes", 1) or every})
     if not axes or 0 in axes:
         raise site.unsupported(f"it is over axes {axes}", "any axes but the batch")

@@ -16,7 +16,9 @@ def split(site: Site) -> list[Operand]:
     sizes = site.ints("split", 1) or [
         min(each, shape[axis] - start) for start in range(0, each * parts, each)
     ]
-    if len(sizes) != parts or sum(sizes) != shape[axis] or min(sizes) < 1:
+    if min(sizes) == 0:
+        raise site.unsupported(f"its sizes are {list(sizes)}", "at least 1 for each part")
+    if len(sizes) != parts or sum(sizes) != shape[axis] or min(sizes) < 0:
         raise site.malformed(f"its sizes {list(sizes)} are not {parts} parts of {shape[axis]}")
     starts = accumulate(sizes, initial=0)
     return [

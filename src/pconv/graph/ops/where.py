@@ -44,7 +44,7 @@ def _kept(site: Site, i: int, rank: int) -> ir.Value | None:
     mask, operand = site.operands[0], site.operands[i]
     step = "one" if i == 1 else "other"
     if isinstance(mask, np.ndarray) and i == 2:
-        mask = ~mask.astype(bool)
+        mask = np.asarray(~mask.astype(bool))
     if isinstance(operand, np.ndarray):
         if not np.isfinite(operand).all():
             raise site.unsupported("it puts in a constant that is not finite", "finite ones, such as -1e9")
