@@ -65,9 +65,9 @@ places.
 """
 
 
-MOST_HALVES = 3
-"""Outputs in a row of a tile in halves at most. Two lose hardly more than direct sums do, three some two to three times
-as much, four five to seven times.
+MOST_HALVES = 2
+"""Outputs in a row of a tile in halves at most. Two lose no more than direct sums do, three about twice as much, four
+five times.
 """
 
 
