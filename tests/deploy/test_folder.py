@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,18 @@ def test_example_compiles_from_the_folder_alone(
     check_classes(classify([made], tmp_path))
     failed = subprocess.run([made, "/nope"], capture_output=True, text=True)
     assert (failed.returncode, failed.stderr) == (2, "/nope: not 2048 float32 numbers\n")
+
+
+def test_a_models_name_ends_no_comment(
+    make_program: Maker, compile_c: Callable[..., Path], tmp_path: Path
+) -> None:
+    program = make_program(HERE)
+    named = replace(program, manifest={**program.manifest, "model": {"name": "a*/b/*c"}})
+    made = write_folder(named, tmp_path / "out").folder
+    library = made / "lib" / HERE / "liba_b_c.a"
+    compile_c(HERE, f"-I{made / 'include'}", made / "example" / "classify.c", library)
+    kotlin = (made / "kotlin" / "ABC.kt").read_text()
+    assert "a* /b/ *c, compiled" in kotlin and kotlin.count("/*") == kotlin.count("*/")
 
 
 def cmake(folder: Path, made: Path, *options: str) -> Path:

@@ -146,7 +146,9 @@ def _values(program: Program, name: str, platform: Platform, binaries: Sequence[
         "NAME": name,
         "UPPER": name.upper(),
         "CLASS": names.class_name(name),
-        "MODEL": str(manifest["model"]["name"]),
+        "MODEL": str(manifest["model"]["name"])
+        .replace("*/", "* /")
+        .replace("/*", "/ *"),  # it stands in comments
         "PLATFORM": platform.name,
         "OS": program.target.os,
         "THREADS": " -lpthread" if program.target.os == "linux" else "",
