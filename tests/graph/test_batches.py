@@ -75,6 +75,15 @@ def test_a_constant_beside_what_has_none(order):
     check(model([*DROPS["all"][0], node("Concat", order, "y", axis=0)], ["y"]))
 
 
+def test_a_convolution_of_volumes_is_refused():
+    nodes = [node("Reshape", "x v", "d"), node("Conv", "d w", "y", name="n")]
+    weights = {"v": np.array([3, 1, 5, 7, 1], INT), "w": rand(2, 1, 1, 1, 1)}
+    with pytest.raises(
+        UnsupportedError, match=r"^n \(Conv\): its input has shape \[3, 1, 5, 7, 1\]; allowed: 4 dim"
+    ):
+        normalise(make(nodes, {"x": IMAGE}, ["y"], weights))
+
+
 def test_parts_of_several_images_are_put_together():
     """As detectors do that flatten each level of a pyramid."""
     nodes = [

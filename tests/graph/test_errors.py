@@ -232,6 +232,15 @@ def test_training_batch_norm_and_negative_variance():
         normalise(make([norm], {"x": X4}, ["y"], weights))
 
 
+def test_a_model_of_foreign_operators_alone_is_refused_by_their_names():
+    model = make([node("Gradient", "x", "y", name="n", domain="ai.onnx.preview.training")], {"x": X4}, ["y"])
+    model.opset_import[0].domain = "ai.onnx.preview.training"
+    with pytest.raises(
+        UnsupportedError, match=r"^n \(ai\.onnx\.preview\.training\.Gradient\): this operator is"
+    ):
+        normalise(model)
+
+
 @pytest.mark.parametrize("opset", (8, 99))
 def test_other_opsets(opset):
     with pytest.raises(UnsupportedError, match=rf"ONNX opset {opset}; allowed: 9 to 25. Convert it with"):

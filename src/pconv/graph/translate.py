@@ -76,6 +76,8 @@ def translate(model: ir.Model) -> ir.Model:
 
 def _opset(model: ir.Model) -> int:
     versions = [version for domain, version in model.opset_imports.items() if domain in ("", "ai.onnx")]
+    if not versions and all(converter_of(node) is None for node in model.graph):
+        return OPSETS[-1]  # none is an operator of ONNX itself: each is refused by name
     if not versions:
         raise ModelError(
             "the model names no ONNX opset: it is cut off or not an ONNX model. Export it again."

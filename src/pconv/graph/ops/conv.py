@@ -60,6 +60,8 @@ def _emit(site: Site, x: ir.Value, weight: Array, bias: Array, window: Window) -
 def _images(site: Site) -> ir.Value:
     """Give images without a batch as [1, n, c, h, w]."""
     *shape, columns = shape_of(site.tensor())
+    if len(shape) > 4:
+        raise site.unsupported(f"its input has shape {[*shape[1:], columns]}", "4 dimensions [n, c, h, w]")
     rows = shape[3:] or [1]
     return site.reshape(site.tensor(), (*shape[:3], *rows, columns), "images")
 
