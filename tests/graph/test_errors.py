@@ -232,6 +232,14 @@ def test_training_batch_norm_and_negative_variance():
         normalise(make([norm], {"x": X4}, ["y"], weights))
 
 
+def test_inputs_that_are_no_tensors():
+    model = make([node("Identity", "x", "y")], {"x": X4}, ["y"])
+    sequence = helper.make_sequence_type_proto(model.graph.input[0].type)
+    model.graph.input[0].type.CopyFrom(sequence)
+    with pytest.raises(UnsupportedError, match=r"^input x: it is a SequenceType; allowed: a dense tensor\."):
+        normalise(model)
+
+
 def test_a_model_of_foreign_operators_alone_is_refused_by_their_names():
     model = make([node("Gradient", "x", "y", name="n", domain="ai.onnx.preview.training")], {"x": X4}, ["y"])
     model.opset_import[0].domain = "ai.onnx.preview.training"

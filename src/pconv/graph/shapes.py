@@ -85,6 +85,10 @@ def input_shape(value: ir.Value) -> Shape:
         ModelError: a size other than the batch is not known.
         UnsupportedError: the input is no float tensor with a batch.
     """
+    if isinstance(value.type, (ir.SequenceType, ir.OptionalType, ir.SparseTensorType)):
+        raise UnsupportedError(
+            f"input {value.name}: it is a {type(value.type).__name__}; allowed: a dense tensor. Change the model."
+        )
     if value.dtype is not None and value.dtype not in FLOATS:
         raise UnsupportedError(
             f"input {value.name}: it is {value.dtype.name}; allowed: FLOAT. Cast outside of the model."
