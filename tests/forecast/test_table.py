@@ -76,6 +76,29 @@ def test_a_table_with_values_of_another_kind(table: Table, where: tuple[str | in
         Table.from_json(document)
 
 
+@pytest.mark.parametrize("value", [None, "x", -1, float("nan"), float("inf"), []])
+@pytest.mark.parametrize(
+    "where", [("median_ms",), ("rest_ms",), ("layers", 0, "ms"), ("layers", 0, "macs"), ("layers", 0, "rate")]
+)
+def test_a_table_with_amounts_that_are_none(
+    table: Table, where: tuple[str | int, ...], value: object
+) -> None:
+    document = json.loads(json.dumps(table.as_json()))
+    inner = document["variants"][1]
+    for key in where[:-1]:
+        inner = inner[key]
+    inner[where[-1]] = value
+    with pytest.raises(PconvError, match=r"the table is damaged \(.* finite numbers"):
+        Table.from_json(document)
+
+
+def test_a_table_with_a_layer_without_a_name(table: Table) -> None:
+    document = json.loads(json.dumps(table.as_json()))
+    document["variants"][0]["layers"][0]["name"] = ["conv1"]
+    with pytest.raises(PconvError, match="the table is damaged"):
+        Table.from_json(document)
+
+
 def test_settings_that_are_no_recipe(table: Table) -> None:
     document = table.as_json()
     document["settings"] = {"colour": "red"}

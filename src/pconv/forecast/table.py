@@ -1,6 +1,7 @@
 """The measured table, as data and as JSON: what `measure` fills, and all that the search and the pages read."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -190,6 +191,15 @@ def _variant(entry: Mapping[str, Any]) -> Variant:
     layers: Sequence[Mapping[str, Any]] = entry["layers"]
     made = tuple(LayerTime(**layer) for layer in layers)
     for layer in made:
-        if not all(isinstance(value, int | float) for value in (layer.rate, layer.ms, layer.macs)):
-            raise TypeError(f"layer {layer.name}: its rate, ms and macs are numbers")
-    return Variant(**{**entry, "layers": made, "samples_ms": tuple(entry["samples_ms"])})
+        if not all(_is_amount(value) for value in (layer.rate, layer.ms, layer.macs)):
+            raise TypeError(f"layer {layer.name}: its rate, ms and macs are finite numbers, none below 0")
+        if not isinstance(layer.name, str):
+            raise TypeError(f"layer {layer.name}: its name is a text")
+    variant = Variant(**{**entry, "layers": made, "samples_ms": tuple(entry["samples_ms"])})
+    if not all(map(_is_amount, (variant.median_ms, variant.rest_ms))) or not variant.median_ms:
+        raise TypeError("a variant's median_ms and rest_ms are finite numbers, the median above 0")
+    return variant
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value < math.inf
