@@ -120,8 +120,22 @@ def test_a_schedule_that_is_gone(model: Path, tmp_path: Path) -> None:
     assert "tuned to 'once upon a time', which is no longer offered; tune again" in said
 
 
+RECORD = {"schedule": "s", "ratio": 0.5, "ms": 1.0, "threads": 1, "tried": 2}
+
+
+def document(record: object, **said: object) -> str:
+    known = {"format": tuning.FORMAT, "generator": tuning.GENERATOR, "cpu": tuning.cpu_name(NATIVE)}
+    return json.dumps(known | said | {"records": {"a": record}})
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": 1, "generator": 1, "cpu": "", "records": {"a": {}}}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        *map(document, ({}, RECORD | {"ratio": "half"}, RECORD | {"ms": None}, RECORD | {"schedule": 1})),
+    ],
 )
 def test_no_tuning_file(model: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / "t.json").write_text(text)
@@ -129,6 +143,12 @@ def test_no_tuning_file(model: Path, tmp_path: Path, text: str) -> None:
         BuildError, match=r"t\.json: this is no tuning file of pconv .* Delete it, or make a new one"
     ):
         pconv.compile(model, tuned=tmp_path / "t.json")
+
+
+def test_records_of_another_version_may_look_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text(document({"of": "tomorrow"}, format=tuning.FORMAT + 1))
+    found = tuning.load(tmp_path / "t.json", NATIVE)
+    assert not found.records and found.missing == "not tuned: the records are for format 2, here it is 1"
 
 
 def test_a_tuning_file_that_is_not_there(model: Path, tmp_path: Path) -> None:

@@ -114,17 +114,30 @@ def load(path: Path, target: Target, processor: str | None = None) -> Tuning:
     try:
         document: dict[str, Any] = json.loads(path.read_text("utf-8"))
         said = document["format"], document["generator"], document["cpu"]
-        records = {key: Record(**record) for key, record in document["records"].items()}
+        if processor == ANY and str(said[2]).endswith(f", {target.name}"):
+            cpu = said[2]
+        differ = [
+            f"not tuned: the records are for {name} {found}, here it is {here}"
+            for name, found, here in zip(
+                ("format", "generator", "CPU"), said, (FORMAT, GENERATOR, cpu), strict=True
+            )
+            if found != here
+        ]
+        if differ:  # and what its records look like, who knows
+            return Tuning(str(said[2]), missing=differ[0])
+        records = {key: _record(record) for key, record in document["records"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BuildError(
             f"{path}: this is no tuning file of pconv ({type(error).__name__}: {error}). Delete it, or make a "
             "new one with `pconv tune`."
         ) from error
-    if processor == ANY and str(said[2]).endswith(f", {target.name}"):
-        cpu = said[2]
-    for name, found, here in zip(("format", "generator", "CPU"), said, (FORMAT, GENERATOR, cpu), strict=True):
-        if found != here:
-            return Tuning(
-                str(said[2]), missing=f"not tuned: the records are for {name} {found}, here it is {here}"
-            )
     return Tuning(cpu, records)
+
+
+def _record(entry: Mapping[str, Any]) -> Record:
+    record = Record(**entry)
+    if not isinstance(record.schedule, str) or not all(
+        isinstance(value, int | float) for value in (record.ratio, record.ms, record.threads, record.tried)
+    ):
+        raise TypeError("a record holds a schedule's name and numbers")
+    return record

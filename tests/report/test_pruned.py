@@ -79,6 +79,11 @@ def test_a_dense_model_has_nothing_to_show() -> None:
         render_pruned("net", SparsityMap.detect({"conv": np.ones((2, 2, 3, 3))}))
 
 
+def test_a_curve_without_a_name_has_its_files(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text('{"accuracy": 0.5, "compression_rate": 2}')
+    assert read_series([tmp_path / "mine.json"]) == [Series("mine", (Point(2.0, 0.5),))]
+
+
 def test_results_become_curves(tmp_path: Path) -> None:
     base = {"model": "net", "method": "post", "patterns": "scp8"}
     many = [
@@ -101,6 +106,15 @@ def test_results_become_curves(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{", "not JSON"),
+        (
+            '{"accuracy": 91.7, "compression_rate": 4}',
+            "accuracy 91.7 at a compression_rate of 4; allowed are 0 to 1",
+        ),
+        ('{"accuracy": NaN, "compression_rate": 4}', "accuracy nan at"),
+        (
+            '{"accuracy": 0.5, "compression_rate": Infinity}',
+            "accuracy 0.5 at a compression_rate of inf; allowed",
+        ),
         ('{"accuracy": 0.9}', "holds no results; allowed are objects with accuracy"),
         (None, "cannot read"),
     ],

@@ -97,6 +97,14 @@ def test_an_overflow_of_fp16_is_found_where_it_was() -> None:
         run.run()
 
 
+def test_a_batch_norm_over_one_number_says_what_to_change() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 8), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 4))
+    with pytest.raises(
+        PconvError, match=r"^batch of 1 to a process: Expected more than 1 .* Give a larger --batch"
+    ):
+        tiny_run.loop(None, module=module, batch=1).run()
+
+
 def test_weights_that_are_not_finite_are_not_saved() -> None:
     module = nn.Sequential(nn.Linear(2, 2))
     check_weights(1, module)
@@ -179,6 +187,24 @@ def test_impossible_settings(given: dict[str, object], message: str) -> None:
     with pytest.raises(PconvError) as caught:
         Settings(**given)
     assert str(caught.value) == message
+
+
+def test_tensorboard_forgets_what_is_done_again(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for done, steps in ((0, [1, 2, 3]), (2, [3, 4])):  # killed behind a checkpoint at 2
+        session = log.Log(tmp_path, tensorboard=True)
+        session.rewind(session.bytes(), done)
+        for step in steps:
+            session.write(step, loss=float(10 * done + step))
+        session.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [
+        (1, 1),
+        (2, 2),
+        (3, 23),
+        (4, 24),
+    ]
 
 
 def test_tensorboard_gets_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Killed at any moment, a run goes on with the same result, bit by bit."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 
 from pconv.errors import BuildError, PconvError
 from pconv.training import checkpoint
+from pconv.training.distributed import Ranks
 
 pytestmark = pytest.mark.torch
 
@@ -75,8 +77,39 @@ def test_other_settings_are_refused(uninterrupted) -> None:
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / checkpoint.FILE).write_bytes(b"PK\x03\x04nothing")
-    with pytest.raises(PconvError, match=r"checkpoint\.pt: cannot be read as a checkpoint; delete it"):
+    with pytest.raises(
+        PconvError, match=r"checkpoint\.pt: cannot be read as a checkpoint; delete .*checkpoint\.pt to begin"
+    ):
         tiny_run.loop(tmp_path).resume()
+
+
+@pytest.mark.parametrize("other", [torch.zeros(3), [1], {"0.weight": torch.zeros(3)}, {"about": 1}])
+def test_a_file_of_something_else_is_no_checkpoint(tmp_path: Path, other: object) -> None:
+    torch.save(other, tmp_path / checkpoint.FILE)
+    with pytest.raises(
+        PconvError, match=r"checkpoint\.pt: cannot be read as a checkpoint; delete .*checkpoint\.pt"
+    ):
+        tiny_run.loop(tmp_path).resume()
+
+
+def test_a_best_network_that_is_gone_says_what_to_delete(tmp_path: Path, uninterrupted) -> None:
+    whole, _ = uninterrupted
+    shutil.copy(whole / checkpoint.FILE, tmp_path)
+    with pytest.raises(
+        PconvError, match=r"best-epoch\d\.pt: cannot be read .*; delete .*checkpoint\.pt to begin"
+    ):
+        tiny_run.loop(tmp_path).resume()
+
+
+def test_all_ranks_go_on_with_their_mean_loss(tmp_path: Path) -> None:
+    class Two(Ranks):
+        def total(self, *values: float) -> list[float]:
+            return [value + 5.0 for value in values]  # the other one has 5
+
+    run = tiny_run.loop(tmp_path, ranks=Two(0, 2))
+    run.loss_sum = 3.0
+    run._save()
+    assert checkpoint.load(tmp_path / checkpoint.FILE)["loss_sum"] == 4.0
 
 
 def test_an_unwritable_checkpoint_leaves_the_last_one(

@@ -327,7 +327,9 @@ def test_shortened_data_keep_the_rest(pickles: Path) -> None:
     whole = open_data(pickles, 32)
     short = open_data(pickles, 32, images=5)
     assert (len(short.train), len(short.held_out), len(short.test)) == (5, 10, 20)
+    assert short.shortened and not whole.shortened
     assert len(find.shorten(whole, 1000).train) == len(whole.train)
+    assert not find.shorten(whole, 1000).shortened
 
 
 @given(count=st.integers(1, 200), batch=st.integers(1, 64), epoch=st.integers(0, 5))

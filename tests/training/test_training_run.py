@@ -19,7 +19,9 @@ from pconv.recipe import plan_layers
 from pconv.training import Event, Teacher, checkpoint, default_settings, train
 from pconv.training.data import open_data
 from pconv.training.distributed import Ranks
+from pconv.training.evaluate import paired_change
 from pconv.training.loop import Loop
+from pconv.training.result import Result, write_result
 from pconv.training.run import _require_batch
 from pconv.training.start import load_teacher, make_network, make_objective, make_pruner
 from pconv.zoo import resnet, vgg
@@ -94,7 +96,7 @@ def test_the_imagenet_recipes_fit_the_full_networks(network: str, layers: list[s
 def pruned(tmp_path_factory: pytest.TempPathFactory, folder: Path, weights: Path) -> Path:
     """What a run with post-training pruning, distillation and few images leaves."""
     out = tmp_path_factory.mktemp("pruned")
-    settings = default_settings(tuning=True, distill=True, images=8, **TINY)
+    settings = default_settings(tuning=True, distill=True, images=7, **TINY)
     recipe = Recipe(compression_rate=4.0, exclude=("linear",))
     given = {"recipe": recipe, "method": "post", "distill": True, "settings": settings}
     train(folder, "resnet20_cifar", out, weights=weights, **given)
@@ -123,6 +125,15 @@ def test_a_pruned_network_goes_on_from_any_of_its_files(folder: Path, pruned: Pa
     assert not torch.equal(before["conv1.weight"], after["conv1.weight"])
     assert all(bool((after[key][value == 0] == 0).all()) for key, value in before.items() if value.ndim == 4)
     assert int((before["layer3.0.conv1.weight"] == 0).sum()) > 0
+
+
+def test_one_test_image_has_no_standard_error(pruned: Path, tmp_path: Path) -> None:
+    said = json.loads((pruned / "result.json").read_text())
+    change = paired_change(np.array([True]), np.array([False]))
+    result = Result(**said | {"folder": tmp_path, "change": change})
+    write_result(result)
+    found = json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)
+    assert found["change"] == {"points": -100.0, "standard_error": None}
 
 
 def test_kept_zeros_need_no_recipe(tmp_path: Path, folder: Path, pruned: Path) -> None:

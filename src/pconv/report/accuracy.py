@@ -1,10 +1,12 @@
 """Accuracy against compression, as it stands in result files: of `pconv train`, or of scripts under benchmarks/.
 
 A result is any object with `accuracy` (0..1) and `compression_rate`; a file holds one, or a list of them under
-"results". `model`, `method` and `patterns` tell the curves apart, `accuracy_dense` is where they come from.
+"results". `model`, `method` and `patterns` tell the curves apart, or where there are none the file's name;
+`accuracy_dense` is where they come from.
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,13 +38,13 @@ class Series:
 def read_series(paths: Sequence[Path]) -> list[Series]:
     """Collect the results of several files into curves.
 
-    Raises: PconvError when a file cannot be read or holds no results.
+    Raises: PconvError when a file cannot be read or holds no results, or impossible ones.
     """
     curves: dict[str, list[Point]] = {}
     dense: dict[str, float] = {}
     for path in paths:
         for entry in _entries(path):
-            label = ", ".join(str(entry[key]) for key in LABELS if entry.get(key))
+            label = ", ".join(str(entry[key]) for key in LABELS if entry.get(key)) or path.stem
             point = Point(
                 float(entry["compression_rate"]), float(entry["accuracy"]), bool(entry.get("shortened"))
             )
@@ -70,6 +72,12 @@ def _entries(path: Path) -> Iterable[Mapping[str, Any]]:
         for entry in (found if isinstance(found, list) else [])
         if isinstance(entry, dict) and _is_number(entry, "accuracy") and _is_number(entry, "compression_rate")
     ]
+    for entry in entries:
+        if not 0 <= entry["accuracy"] <= 1 or not 0 < entry["compression_rate"] < math.inf:
+            raise PconvError(
+                f"{path}: accuracy {entry['accuracy']} at a compression_rate of {entry['compression_rate']}; allowed "
+                "are 0 to 1, and a finite rate above 0."
+            )
     if not entries:
         raise PconvError(
             f"{path}: holds no results; allowed are objects with accuracy (0 to 1) and compression_rate, one or "

@@ -41,7 +41,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise PconvError(f"{path}: cannot be read as a checkpoint; delete it to begin again.") from error
+        raise PconvError(_unreadable(path)) from error
     return state
 
 
@@ -59,6 +59,8 @@ def find(folder: Path, about: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     state = load(path)
+    if not isinstance(state, dict) or not isinstance(state.get("about"), str):
+        raise PconvError(_unreadable(path))
     _require_same(path, state["about"], about)
     return state
 
@@ -74,6 +76,10 @@ def clear(folder: Path, best: int | None) -> None:
     for path in (*folder.glob(BEST.format("*")), *folder.glob(".*.part")):
         if path != keep:
             path.unlink(missing_ok=True)
+
+
+def _unreadable(path: Path) -> str:
+    return f"{path}: cannot be read as a checkpoint; delete {path.with_name(FILE)} to begin again."
 
 
 def _require_same(path: Path, saved: str, now: str) -> None:

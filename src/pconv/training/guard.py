@@ -35,6 +35,13 @@ def check_weights(step: int, module: nn.Module) -> None:
             raise PconvError(f"step {step}: {name} is no longer finite and was not saved. {ADVICE}")
 
 
+def cannot_train(error: ValueError, images: int) -> PconvError:
+    """Say what to change where a layer has nothing to train on: torch refuses a batch norm over a single number."""
+    return PconvError(
+        f"batch of {images} to a process: {error}. Give a larger --batch, or pictures of a larger --image-size."
+    )
+
+
 def first_not_finite(module: nn.Module, forward: Callable[[], object]) -> str | None:
     """Run a network once more, and name the first layer, innermost, whose output is not finite."""
     found: list[str] = []

@@ -30,15 +30,20 @@ class Log:
     """Append to a run's log; a silent one has no folder."""
 
     def __init__(self, folder: Path | None, tensorboard: bool) -> None:
+        if tensorboard:
+            _require_tensorboard()
         self._path = None if folder is None else folder / FILE
-        self._board = _writer(folder / "tensorboard") if tensorboard and folder is not None else None
+        self._boards = folder / "tensorboard" if tensorboard and folder is not None else None
+        self._board: Any = None  # made by the first line
+        self._done = 0
 
     def bytes(self) -> int:
         """Return the file's length, which a checkpoint remembers."""
         return self._path.stat().st_size if self._path is not None and self._path.exists() else 0
 
-    def rewind(self, length: int) -> None:
-        """Forget what was written after a checkpoint: those steps are about to be done again."""
+    def rewind(self, length: int, step: int) -> None:
+        """Forget what was written after a checkpoint at `step`: the steps behind it are about to be done again."""
+        self._done = step
         if self._path is not None and self.bytes() > length:
             with self._path.open("r+b") as file:
                 file.truncate(length)
@@ -48,7 +53,8 @@ class Log:
         if self._path is not None:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
-        if self._board is not None:
+        if self._boards is not None:
+            self._board = self._board or _writer(self._boards, self._done + 1)
             for name, value in values.items():
                 if isinstance(value, float):
                     self._board.add_scalar(name, value, step)
@@ -60,9 +66,13 @@ class Log:
             self._board.close()
 
 
-def _writer(folder: Path) -> Any:
+def _require_tensorboard() -> None:
     if find_spec("tensorboard") is None:
         raise PconvError("--tensorboard: the package is not installed; pip install 'pconv[tensorboard]'.")
+
+
+def _writer(folder: Path, first_step: int) -> Any:
+    """Go on in a folder: what earlier sessions wrote from `first_step` on is shown no more."""
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=first_step)

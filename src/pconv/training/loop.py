@@ -16,7 +16,7 @@ from pconv.training.data import Parts, plan_epoch
 from pconv.training.data.parts import mix
 from pconv.training.ema import Average
 from pconv.training.evaluate import accuracy
-from pconv.training.guard import check_loss, check_weights
+from pconv.training.guard import cannot_train, check_loss, check_weights
 from pconv.training.log import Event, Log, OnEvent
 from pconv.training.schedule import rate
 from pconv.training.settings import Settings
@@ -85,7 +85,7 @@ class Loop:
         Raises: PconvError when the loss or the weights are no longer finite.
         """
         if self.step == 0:
-            self.log.rewind(0)
+            self.log.rewind(0, 0)
         loss_of = self._make_loss()
         while self.step < self.total:
             epoch, position = divmod(self.step, self.per_epoch)
@@ -121,7 +121,7 @@ class Loop:
         if state["best"] is not None:
             self.best = checkpoint.load(checkpoint.best_path(self.folder, state["best"]))
         if self.ranks.first:
-            self.log.rewind(state["log_bytes"])
+            self.log.rewind(state["log_bytes"], self.step)
         return True
 
     def seconds(self) -> float:
@@ -174,7 +174,10 @@ class Loop:
             with precision.autocast(self.device, self.dtype):  # fp16 overflows where fp32 does not
                 self.module(x)
 
-        loss = loss_of(x, y)
+        try:
+            loss = loss_of(x, y)
+        except ValueError as error:
+            raise cannot_train(error, len(x)) from error
         value = loss.item()
         check_loss(value, self.step + 1, self.module, forward)
         if self.pruner is not None:
@@ -216,13 +219,14 @@ class Loop:
 
     def _save(self) -> None:
         check_weights(self.step, self.module)
+        (loss,) = self.ranks.total(self.loss_sum)
         if self.folder is None or not self.ranks.first:
             return
         best = None if self.best is None else self.best["epoch"]
         state = {
             "about": self.about,
             "step": self.step,
-            "loss_sum": self.loss_sum,
+            "loss_sum": loss / self.ranks.world,  # all ranks go on with their mean
             "seconds": self.seconds(),
             "module": self.module.state_dict(),
             "optimiser": self.optimiser.state_dict(),

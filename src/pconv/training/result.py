@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,8 +51,11 @@ class Result:
     machine: Mapping[str, Any]
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {**asdict(self), "folder": str(self.folder)}
+        """Return plain values: the standard error of a single test image is none, as JSON has no NaN."""
+        values = {**asdict(self), "folder": str(self.folder)}
+        if self.change is not None and math.isnan(self.change.standard_error):
+            values["change"]["standard_error"] = None
+        return values
 
 
 def write_network(

@@ -115,7 +115,7 @@ def train(
                 settings=settings.defining() | task.origin(),
                 train_images=len(parts.train),
                 test_images=len(parts.test),
-                shortened=settings.images is not None,
+                shortened=parts.shortened,
                 epoch=best["epoch"],
                 held_out_accuracy=best["held_out"],
                 **tested,

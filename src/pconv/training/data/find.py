@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,4 +43,4 @@ def shorten(parts: Parts, images: int) -> Parts:
     """Keep so many training images, a fixed random choice."""
     order = np.random.Generator(np.random.PCG64(1)).permutation(len(parts.train))
     rows = np.sort(order[:images])
-    return Parts(parts.name, parts.train.take(rows), parts.held_out, parts.test, parts.classes, parts.shape)
+    return replace(parts, train=parts.train.take(rows), shortened=len(rows) < len(parts.train))

@@ -58,7 +58,10 @@ class Split(ABC):
 
 @dataclass(frozen=True)
 class Parts:
-    """A data set: fit on `train`, choose by `held_out`, report on `test`, once."""
+    """A data set: fit on `train`, choose by `held_out`, report on `test`, once.
+
+    `shortened` says that `train` is not all there is.
+    """
 
     name: str
     train: Split
@@ -66,6 +69,7 @@ class Parts:
     test: Split
     classes: tuple[str, ...]
     shape: tuple[int, int, int, int]
+    shortened: bool = False
 
 
 def plan_epoch(count: int, batch: int, seed: int, epoch: int) -> list[Draw]:
