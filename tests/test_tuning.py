@@ -140,7 +140,7 @@ def document(record: object, **said: object) -> str:
 def test_no_tuning_file(model: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / "t.json").write_text(text)
     with pytest.raises(
-        BuildError, match=r"t\.json: this is no tuning file of pconv .* Delete it, or make a new one"
+        BuildError, match=r"t\.json: this is no tuning file of pconv .* If it was one, delete it"
     ):
         pconv.compile(model, tuned=tmp_path / "t.json")
 

@@ -128,8 +128,8 @@ def load(path: Path, target: Target, processor: str | None = None) -> Tuning:
         records = {key: _record(record) for key, record in document["records"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BuildError(
-            f"{path}: this is no tuning file of pconv ({type(error).__name__}: {error}). Delete it, or make a "
-            "new one with `pconv tune`."
+            f"{path}: this is no tuning file of pconv ({type(error).__name__}: {error}). If it was one, delete it: "
+            "`pconv tune` makes a new one."
         ) from error
     return Tuning(cpu, records)
 

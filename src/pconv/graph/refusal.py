@@ -22,6 +22,8 @@ _INSTEAD = {
     "export it with pconv.export, or choose a size that divides.",
 }
 """What to do where an operator is how torch exports something that pconv can do."""
+_OPTIMISED = "com.microsoft"
+"""The domain of what ONNX Runtime makes of a model that it has optimised."""
 
 
 def refuse(source: ir.Graph, names: Mapping[ir.Node, str]) -> None:
@@ -50,13 +52,16 @@ def unknown(node: ir.Node, name: str, source: ir.Graph) -> UnsupportedError:
             f"{name} ({_kind(node)}): the model is quantised; allowed: float weights and activations. "
             "Give the float model that it was made from."
         )
-    near = did_you_mean(node.op_type, CONVERTERS.keys() - {node.op_type})
+    optimised = node.domain == _OPTIMISED
+    near = "" if optimised else did_you_mean(node.op_type, CONVERTERS.keys() - {node.op_type})
     hint = f" ({near})" if near else ""
     others = sorted(
         {_kind(other) for other in _computed(source) if converter_of(other) is None} - {_kind(node)}
     )
     also = f", and so are {', '.join(others)} elsewhere in the model" if others else ""
     instead = _INSTEAD.get(node.op_type, "Replace it in the model before the export.")
+    if optimised:
+        instead = "Give the model as it was before ONNX Runtime optimised it."
     return UnsupportedError(
         f"{name} ({_kind(node)}): this operator is unsupported{hint}{also}; allowed: the {len(CONVERTERS)} that "
         f"docs/operators.md lists. {instead}"
