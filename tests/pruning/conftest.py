@@ -59,6 +59,13 @@ def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.fixture
+def images() -> torch.Tensor:
+    """Give 48 smooth ones of 12x12, for post-training pruning."""
+    x = torch.randn(48, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+    return nn.functional.avg_pool2d(x, 3, 1, 1) * 2
+
+
+@pytest.fixture
 def weights_of() -> Callable[[nn.Module], dict[str, np.ndarray]]:
     def find(module: nn.Module) -> dict[str, np.ndarray]:
         state = module.state_dict()
