@@ -50,7 +50,7 @@ static const pconv_step steps[] = {
     {"add_weights", add_weights, ROWS * COLUMNS, 1},
     {"add_up", add_up, ROWS, ROWS},
 };
-static const pconv_plan plan = {PCONV_NEEDS(""), MANIFEST, steps, 3, sizeof(float) * ROWS * COLUMNS};
+static const pconv_plan plan = {PCONV_NEEDS(""), MANIFEST, steps, 3, 1, 3, 0, sizeof(float) * ROWS * COLUMNS};
 const pconv_plan *const pconv_plans[] = {&plan, 0};
 const pconv_tensor pconv_inputs[] = {{"x", 3, {1, ROWS, COLUMNS}}};
 const pconv_tensor pconv_outputs[] = {{"y", 3, {1, ROWS, COLUMNS}}, {"sums", 2, {1, ROWS}}};

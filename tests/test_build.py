@@ -127,7 +127,7 @@ static void run(const pconv_frame *f, int32_t begin, int32_t end) {
     for (int i = -1024; i < 1024; i++) f->outputs[0][0] += f->arena[i];
 }
 static const pconv_step steps[] = {{"run", run, 1, 1}};
-static const pconv_plan plan = {PCONV_NEEDS(""), MANIFEST, steps, 1, 0};
+static const pconv_plan plan = {PCONV_NEEDS(""), MANIFEST, steps, 1, 1, 1, 0, 0};
 const pconv_plan *const pconv_plans[] = {&plan, 0};
 const pconv_tensor pconv_inputs[] = {{"n", 1, {1}}}, pconv_outputs[] = {{"sum", 1, {1}}};
 const int32_t pconv_inputs_count = 1, pconv_outputs_count = 1;

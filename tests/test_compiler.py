@@ -33,7 +33,7 @@ def model(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return path
 
 
-def two_layers(graph_name: str, seed: int = 0) -> onnx.ModelProto:
+def two_layers(graph_name: str, seed: int = 0, side: int = 28) -> onnx.ModelProto:
     """Build x -> block1 -> relu -> block2, + x."""
     weights = {}
     for name in ("block1", "block2"):
@@ -46,7 +46,7 @@ def two_layers(graph_name: str, seed: int = 0) -> onnx.ModelProto:
         node("Conv", "r block2.w block2.b", "d", "block2", pads=[1, 1, 1, 1]),
         node("Add", "d x", "y", "add"),
     ]
-    proto = make(nodes, {"x": [1, 16, 28, 28]}, ["y"], weights)
+    proto = make(nodes, {"x": [1, 16, side, side]}, ["y"], weights)
     proto.graph.name = graph_name
     return proto
 
@@ -215,10 +215,10 @@ def test_a_name_near_the_block_border_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "large.onnx"
     for shift in range(9):
         path.write_bytes(b"x" * (PIECE - shift) + b"location" + b"y" * 100)
-        key = compiler._shortcut_key(path, None, [(targets.native(), None)], frozenset(), None)
+        key = compiler._shortcut_key(path, None, [(targets.native(), None)], frozenset(), 1, None)
         assert key is None
     path.write_bytes(b"x" * PIECE)
-    assert compiler._shortcut_key(path, None, [(targets.native(), None)], frozenset(), None) is not None
+    assert compiler._shortcut_key(path, None, [(targets.native(), None)], frozenset(), 1, None) is not None
 
 
 def test_proto_in_memory() -> None:
@@ -240,6 +240,41 @@ def test_dense_layers_ignore_their_zeros(model: Path) -> None:
     assert {n: r for n, r in dense.items() if n != "block1"} == {
         n: r for n, r in sparse.items() if n != "block1"
     }
+
+
+def test_images_of_a_batch_side_by_side(lowered: list[object], tmp_path: Path) -> None:
+    proto = two_layers("folded", side=7)
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "n"
+    onnx.save(proto, tmp_path / "small.onnx")
+    x = rand(6, 16, 7, 7)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    (wanted,) = session.run(None, {"x": x})
+    for served in (False, True):
+        with pconv.compile(tmp_path / "small.onnx", fold=4) as engine:
+            assert (engine.manifest["fold"], len(lowered)) == (4, 1), served
+            np.testing.assert_allclose(engine(x), wanted, rtol=1e-4, atol=1e-5)
+            np.testing.assert_array_equal(engine(x[:1]), engine(x)[:1])
+            reasons = [layer.reason for layer in engine.report().layers if layer.name in ("block1", "block2")]
+            assert all(reason.endswith("; 4 images side by side") for reason in reasons)
+    with pconv.compile(tmp_path / "small.onnx") as engine:
+        assert engine.manifest["fold"] == 1
+
+
+def test_where_nothing_can_be_side_by_side_is_said_every_time(
+    model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        caplog.clear()
+        with pconv.compile(model, fold=2) as engine:
+            assert engine.manifest["fold"] == 1
+        assert "no layer runs 2 images side by side" in caplog.text
+
+
+@pytest.mark.parametrize("fold", [0, 3, 8])
+def test_more_images_than_lanes(model: Path, fold: int) -> None:
+    with pytest.raises(BuildError) as caught:
+        compiler.compile_file(model, target="aarch64", fold=fold)
+    assert str(caught.value) == f"fold: {fold} images cannot share the lanes of aarch64; allowed 1, 2, 4."
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ def compile(
     dtype: str | None = None,
     threads: int | None = None,
     dense: Iterable[str] = (),
+    fold: int = 1,
     tuned: str | os.PathLike[str] | None = None,
     cc: str | None = None,
     cache: bool = True,
@@ -53,9 +54,10 @@ def compile(
     tensors or shapes). `dtype` is "fp32", "fp16" or "fp16-fp32acc" (halves stored, floats computed with), as far as the
     target has it; inputs and outputs are float32 all the same. `cpu` and `dtype` may be several with commas between
     ("fp16,fp32"): the file holds them all, and the most demanding that the CPU can run is taken when it is opened.
-    Layers named in `dense` ignore their zeros. A file that was compiled before comes from the cache; with `cache=False`
-    the model is lowered anew. `tuned` is a file of `pconv tune`, by default what was tuned on this machine.
-    `progress(what, done, total)` is called as steps get done.
+    Layers named in `dense` ignore their zeros. For batches, `fold` images run side by side in the lanes of layers whose
+    images are small: 2, 4, 8 or 16, no more than the target has lanes. A file that was compiled before comes from the
+    cache; with `cache=False` the model is lowered anew. `tuned` is a file of `pconv tune`, by default what was tuned on
+    this machine. `progress(what, done, total)` is called as steps get done.
 
     Raises: ModelError, UnsupportedError for the model; BuildError for the compiler and the cache;
     ArtefactError when `target` is not this machine's (use `compile_file`).
@@ -67,6 +69,7 @@ def compile(
         cpu=cpu,
         dtype=dtype,
         dense=dense,
+        fold=fold,
         tuned=tuned,
         cc=cc,
         cache=cache,
@@ -83,6 +86,7 @@ def compile_file(
     cpu: str | None = None,
     dtype: str | None = None,
     dense: Iterable[str] = (),
+    fold: int = 1,
     tuned: str | os.PathLike[str] | None = None,
     cc: str | None = None,
     cache: bool = True,
@@ -97,14 +101,15 @@ def compile_file(
         check_apart(Path(out), model, OUT_ADVICE)
     dense = _names(dense)
     jobs = _jobs(target, cpu, dtype, tuned)
+    _check_fold(fold, jobs)
     store = Cache()
-    shortcut = _shortcut_key(model, inputs, jobs, dense, cc) if cache else None
+    shortcut = _shortcut_key(model, inputs, jobs, dense, fold, cc) if cache else None
     library = store.find_sealed(shortcut) if shortcut is not None else None
     if library is None:
         from pconv.build import build
         from pconv.codegen import generate
 
-        plans, remarks = _lower(model, inputs, jobs, dense, progress)
+        plans, remarks = _lower(model, inputs, jobs, dense, fold, progress)
         library = build(generate(*plans), cc=cc, cache=store, progress=progress)
         if shortcut is not None:
             library = store.link(shortcut, library, "\n".join(remarks))
@@ -124,6 +129,7 @@ def generate_program(
     cpu: str | None = None,
     dtype: str | None = None,
     dense: Iterable[str] = (),
+    fold: int = 1,
     tuned: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> "Program":
@@ -134,7 +140,8 @@ def generate_program(
     from pconv.codegen import generate
 
     jobs = _jobs(target, cpu, dtype, tuned)
-    plans, _ = _lower(model, inputs, jobs, _names(dense), progress)
+    _check_fold(fold, jobs)
+    plans, _ = _lower(model, inputs, jobs, _names(dense), fold, progress)
     return generate(*plans)
 
 
@@ -148,6 +155,7 @@ def inspect(
     cpu: str | None = None,
     dtype: str | None = None,
     dense: Iterable[str] = (),
+    fold: int = 1,
     tuned: str | os.PathLike[str] | None = None,
 ) -> str:
     """Return the text of one stage, `graph`, `plan` or `c`, whole or for one layer.
@@ -166,8 +174,9 @@ def inspect(
     from pconv.lower.describe import describe_plan, describe_step
 
     chosen = choose_target(target, cpu, dtype)
-    records = _tuning(chosen, target in (None, "native"), tuned)
-    ((plan,), _) = _lower(model, inputs, [(chosen, records)], _names(dense), None)
+    job = chosen, _tuning(chosen, target in (None, "native"), tuned)
+    _check_fold(fold, [job])
+    ((plan,), _) = _lower(model, inputs, [job], _names(dense), fold, None)
     if stage == "plan" and layer is None:
         return describe_plan(plan)
     names = [step.name for step in plan.all_steps]
@@ -206,6 +215,7 @@ def _lower(
     inputs: Any,
     jobs: Sequence[Job],
     dense: frozenset[str],
+    fold: int,
     progress: Progress | None,
 ) -> "tuple[list[Plan], list[str]]":
     """Return a plan for each job, and what there is to say of the model, which is said here."""
@@ -222,9 +232,28 @@ def _lower(
         if name not in names:
             raise ModelError(_unknown_layer(name, names))
     plans = [
-        lower(view, target, dense, progress, tuned.pick if tuned else pick_modelled) for target, tuned in jobs
+        lower(view, target, dense, progress, tuned.pick if tuned else pick_modelled, fold)
+        for target, tuned in jobs
     ]
+    if fold > 1 and all(plan.images == 1 for plan in plans):
+        alone = [
+            f"no layer runs {fold} images side by side: none has small images, or one behind needs what was there "
+            "before them. It is compiled as without fold."
+        ]
+        _warn(model, alone)
+        remarks += alone
     return plans, remarks
+
+
+def _check_fold(fold: int, jobs: Sequence[Job]) -> None:
+    """Raises: BuildError for so many images as cannot share the lanes of every target."""
+    lanes = min(target.lanes for target, _ in jobs)
+    allowed = [1 << i for i in range(lanes.bit_length())]
+    if fold not in allowed:
+        names = ", ".join(target.name for target, _ in jobs)
+        raise BuildError(
+            f"fold: {fold!r} images cannot share the lanes of {names}; allowed {', '.join(map(str, allowed))}."
+        )
 
 
 def _remarks(loaded: Any) -> list[str]:
@@ -302,7 +331,7 @@ def _only(text: str, layer: str) -> str:
 
 
 def _shortcut_key(
-    model: Any, inputs: Any, jobs: Sequence[Job], dense: frozenset[str], cc: str | None
+    model: Any, inputs: Any, jobs: Sequence[Job], dense: frozenset[str], fold: int, cc: str | None
 ) -> str | None:
     """Return the hash of a model file and all options, None where the file alone does not tell all.
 
@@ -321,7 +350,7 @@ def _shortcut_key(
                 before = block[-8:]
     except OSError:
         return None  # who reads the model next says what is wrong
-    options: tuple[Any, ...] = (sorted(dense),)
+    options: tuple[Any, ...] = (sorted(dense), fold)
     chosen = [target for target, _ in jobs]
     if chosen[0].arch != "opencl":
         compiler = toolchain.choose(cc, chosen[0])

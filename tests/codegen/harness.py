@@ -35,23 +35,27 @@ EVERY_CORE = {
     "fp16-fp32acc": (OLDEST_CORE, "cortex-a76", "max"),
 }
 
-# Reads all inputs, runs them on two threads, and writes all outputs, as floats without any header.
+# Reads all inputs, runs them on two threads, and writes all outputs, as floats without any header. Of several samples,
+# as many as the argument says, each input holds them one after another.
 MAIN_C = """
 #include "pconv.h"
 #include <stdio.h>
 #include <stdlib.h>
 
+static int samples = 1;
+
 static float *buffer(int is_output, int i, size_t *elems) {
     pconv_tensor info;
     if (pconv_info(is_output, i, &info)) exit(2);
-    *elems = 1;
+    *elems = (size_t)samples;
     for (int d = 0; d < info.rank; d++) *elems *= (size_t)info.dims[d];
     float *made = malloc(*elems * sizeof(float));
     if (!made) exit(3);
     return made;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc > 1) samples = atoi(argv[1]);
     int ins = pconv_input_count(), outs = pconv_output_count();
     const float **inputs = malloc((size_t)ins * sizeof *inputs);
     float **outputs = malloc((size_t)outs * sizeof *outputs);
@@ -68,11 +72,11 @@ int main(void) {
         fputs(error, stderr);
         return 5;
     }
-    if (pconv_run(model, inputs, outputs, 1)) return 5;
+    if (pconv_run(model, inputs, outputs, samples)) return 5;
     for (int i = 0; i < outs; i++) {
         pconv_tensor info;
         pconv_info(1, i, &info);
-        elems = 1;
+        elems = (size_t)samples;
         for (int d = 0; d < info.rank; d++) elems *= (size_t)info.dims[d];
         if (fwrite(outputs[i], sizeof(float), elems, stdout) != elems) return 6;
     }
@@ -105,7 +109,7 @@ def random_feeds(view: GraphView, seed: int = 0) -> Feeds:
     return {name: values.astype(np.float16).astype(np.float32) for name, values in drawn.items()}
 
 
-def lowered(view: GraphView, target: Target) -> Plan:
+def lowered(view: GraphView, target: Target, images: int = 1) -> Plan:
     """Lower as modelled; the registry's families of that name in Winograd's way, as `_points` picks, or with filters in
     the lanes, on targets too where that was not measured.
 
@@ -113,10 +117,11 @@ def lowered(view: GraphView, target: Target) -> Plan:
     groups there, and alone in the other family.
     """
     if view.outputs[0].startswith("winograd_strips"):
-        return lower(view, replace(target, l2_bytes=SMALL_L2), pick=_strips)
+        return lower(view, replace(target, l2_bytes=SMALL_L2), pick=_strips, images=images)
     if view.outputs[0].startswith("lanes"):
-        return lower(view, replace(target, filter_lanes=True), pick=_lanes)
-    return lower(view, target, pick=_points if view.outputs[0].startswith("winograd") else pick_modelled)
+        return lower(view, replace(target, filter_lanes=True), pick=_lanes, images=images)
+    pick = _points if view.outputs[0].startswith("winograd") else pick_modelled
+    return lower(view, target, pick=pick, images=images)
 
 
 def _lanes(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
@@ -176,21 +181,23 @@ def run_under_qemu(
     return results
 
 
-def build_for_qemu(view: GraphView, cache: Cache, work: Path, target: Target) -> Path:
+def build_for_qemu(view: GraphView, cache: Cache, work: Path, target: Target, images: int = 1) -> Path:
     """Compile for AArch64; return the program."""
-    return build_executable(generate(lowered(view, target)), MAIN_C, work / "main", cache=cache)
+    return build_executable(generate(lowered(view, target, images)), MAIN_C, work / "main", cache=cache)
 
 
 def run_main(main: Path, view: GraphView, feeds: Feeds, core: str) -> Results:
     """Run a program in the emulator of a core."""
     data = b"".join(feeds[name].tobytes() for name in view.inputs)
-    done = subprocess.run([*QEMU, "-cpu", core, str(main)], input=data, capture_output=True)
+    samples = len(feeds[view.inputs[0]])
+    done = subprocess.run([*QEMU, "-cpu", core, str(main), str(samples)], input=data, capture_output=True)
     assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr.decode()}"
-    sizes = [int(np.prod(view.shapes[name])) for name in view.outputs]
+    shapes = [(samples, *view.shapes[name][1:]) for name in view.outputs]
+    sizes = [int(np.prod(shape)) for shape in shapes]
     flat = np.frombuffer(done.stdout, np.float32)
     assert flat.size == sum(sizes)
     parts = np.split(flat, np.cumsum(sizes)[:-1])
-    return {n: part.reshape(view.shapes[n]) for n, part in zip(view.outputs, parts, strict=True)}
+    return {n: part.reshape(shape) for n, part, shape in zip(view.outputs, parts, shapes, strict=True)}
 
 
 def run_library_under_qemu(

@@ -179,9 +179,9 @@ def test_tiles_stay_in_their_planes(stride: int) -> None:
     case = conv("layer", 64 if stride == 1 else 3, 64, (112, 112), 3 if stride == 1 else 7, stride=stride)
     steps = lower(network([case]), targets.get("aarch64")).steps
     kernel = next(s.kernel for s in steps if isinstance(s.kernel, WinogradInputKernel))
-    (high, wide), (_, _, rows, cols) = (
+    (high, wide), (rows, cols) = (
         tuple(m + kernel.taps - 1 for m in kernel.size),
-        kernel.computed.geometry,
+        kernel.computed.block,
     )
     for tile, block, size, before, after in (
         (high, rows, kernel.size[0], kernel.source.top, kernel.source.bottom),

@@ -19,6 +19,8 @@ pconv compile resnet18 -o resnet18.so --compression 8
 pconv compile net.onnx -o net.so --target android-arm64 --dtype fp16 --input image=1,3,320,320
 
 pconv compile net.onnx -o net.so --target linux-x86_64 --cpu x86-64-v4,x86-64-v3
+
+pconv compile face.onnx -o face.so --fold 4
 """
 
 
@@ -43,6 +45,7 @@ def compile(
     ] = None,
     tuning: options.Tuning = None,
     dense: options.Dense = None,
+    fold: options.Fold = None,
     compression: options.Compression = None,
     patterns: options.Patterns = None,
     group: options.Group = None,
@@ -92,6 +95,7 @@ def compile(
             cc=cc,
             tuned=tuning,
             dense=tuple(dense or ()),
+            fold=fold or 1,
             out=output,
             progress=track.steps,
         )

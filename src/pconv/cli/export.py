@@ -58,6 +58,7 @@ def export(
         ),
     ] = None,
     dense: options.Dense = None,
+    fold: options.Fold = None,
     compression: options.Compression = None,
     patterns: options.Patterns = None,
     group: options.Group = None,
@@ -92,7 +93,14 @@ def export(
     ):
         said: dict[str, Any] = {"inputs": options.shapes(input), "dense": tuple(dense or ())}
         program = generate_program(
-            found.path, target=target, cpu=cpu, dtype=dtype, tuned=tuning, progress=track.steps, **said
+            found.path,
+            target=target,
+            cpu=cpu,
+            dtype=dtype,
+            fold=fold or 1,
+            tuned=tuning,
+            progress=track.steps,
+            **said,
         )
         made = write_folder(
             program,

@@ -64,6 +64,7 @@ def inspect(
     dtype: options.DType = None,
     tuning: options.Tuning = None,
     dense: options.Dense = None,
+    fold: options.Fold = None,
     input: options.Shapes = None,
     compression: options.Compression = None,
     patterns: options.Patterns = None,
@@ -81,7 +82,7 @@ def inspect(
         compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
     )
     build: dict[str, Any] = {"inputs": options.shapes(input), "target": target, "cpu": cpu, "dtype": dtype}
-    build |= {"dense": tuple(dense or ()), "tuned": tuning}
+    build |= {"dense": tuple(dense or ()), "tuned": tuning, **({"fold": fold} if fold else {})}
     if stage is Stage.report:
         _report(model, layer, threads, peak, settings, build, json)
     elif stage is Stage.sparsity:

@@ -130,6 +130,16 @@ Dense = Annotated[
         rich_help_panel=BUILD,
     ),
 ]
+Fold = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="For batches: N images run side by side in the lanes of layers whose images are small. 2, 4, 8 or 16, "
+        r"as far as the CPU has lanes; run multiples of N, as fewer cost as much. \[default: 1]",
+        rich_help_panel=BUILD,
+    ),
+]
 Tuning = Annotated[
     Path | None,
     typer.Option(

@@ -33,6 +33,7 @@ def manifest(plan: Plan, weights_bytes: int) -> dict[str, Any]:
             "dtype": target.dtype.name,
         },
         "model": {"name": plan.name},
+        "fold": plan.images,
         "inputs": tensors([t.name for t in plan.inputs], plan.input_shapes),
         "outputs": [
             {**tensor, "values": kind}

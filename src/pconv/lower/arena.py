@@ -32,9 +32,11 @@ def lifetimes(steps: Sequence[Step]) -> dict[str, tuple[int, int]]:
     for i, step in enumerate(steps):
         for tensor in (*step.inputs, step.output):
             if tensor.space == "arena":
-                name = home.get(tensor.name, tensor.name)
+                name, shared = home.get(tensor.name, tensor.name), tensor.layout.images > 1
                 first, _ = spans.get(name, (i - step.within, i))
-                spans[name] = (first, i)
+                # What several images share is there while the steps of each of them run.
+                first = 0 if shared and step.part == "before" else first
+                spans[name] = (first, len(steps) - 1 if shared and step.part == "behind" else i)
     return spans
 
 

@@ -9,11 +9,12 @@ Layouts are settled from the network's end to its start (`wants`), steps are emi
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 from pconv.graph.nodes import GraphView, NodeView, is_image
 from pconv.lower.choice import Picker, pick_modelled
+from pconv.lower.fold import Fold
 from pconv.lower.kernels import Activation
 from pconv.lower.layout import Layout, natural, planar
 from pconv.lower.plan import Step, Tensor
@@ -22,21 +23,24 @@ from pconv.targets import Target
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
-    """The network being lowered, its target, the layers the user wants dense, and who picks the schedules."""
+    """The network being lowered, its target, the layers the user wants dense, who picks the schedules, and what of a
+    batch lies side by side.
+    """
 
     graph: GraphView
     target: Target
     dense: frozenset[str] = frozenset()
     pick: Picker = pick_modelled
+    fold: Fold = field(default_factory=Fold)
 
-    def natural(self, value: str) -> Layout:
-        """Return the layout that a value has unless its operator says otherwise."""
+    def natural(self, value: str, images: int = 1) -> Layout:
+        """Return the layout that a value has unless its operator says otherwise, with so many images side by side."""
         shape, target = self.graph.shapes[value], self.target
         if not is_image(shape):
             return planar(1, 1)
         if target.lanes == 1:
             return planar(shape[2], shape[3])
-        return natural(shape[2], shape[3], target.lanes, target.dtype, wide=target.fma_by_lane)
+        return natural(shape[2], shape[3], target.lanes, target.dtype, target.fma_by_lane, images)
 
     def channels(self, value: str) -> int:
         """Return the planes of a value; what is no image is that many planes of one element."""

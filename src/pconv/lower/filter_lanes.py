@@ -43,7 +43,7 @@ def able(bare: ConvKernel, target: Target) -> bool:
     """
     out = bare.output
     plain = not (bare.pool or bare.points > 1 or bare.source.planar or out.block_w > CHUNK)
-    plain = plain and out.block_h <= out.height and out.block_w <= out.width
+    plain = plain and out.images == 1 and out.block_h <= out.height and out.block_w <= out.width
     return plain and out.height * out.width <= MAX_OUTPUTS and target.filter_lanes and target.dtype == FP32
 
 

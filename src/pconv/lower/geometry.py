@@ -40,5 +40,6 @@ def cheapest(
                 copies.append((name, want))
         return float(cycles) + sum(COPY * ctx.channels(name) * copy.plane_elems for name, copy in copies)
 
-    blocks = (layout for layout in wanted if layout.whole and not layout.planar)
+    same = (layout for layout in wanted if layout.images == natural.images)
+    blocks = (layout for layout in same if layout.whole and not layout.planar)
     return min((natural, *blocks), key=cost)

@@ -33,6 +33,7 @@ class Layout:
     A block is `block_h` x `block_w`; `top`, `left`, `bottom`, `right` are its halo, in vectors. The last blocks
     may reach past the image: their surplus elements are kept zero. `dtype` is what the elements are; of one lane they
     are always floats on a CPU (what a caller gives, and rows, which are small); an OpenCL device has its own.
+    Of a batch, so many `images` may lie side by side in the lanes (see `fold`): lane (image, row, column).
     """
 
     height: int
@@ -46,10 +47,16 @@ class Layout:
     bottom: int = 0
     right: int = 0
     dtype: DType = FP32
+    images: int = 1
 
     @property
     def lanes(self) -> int:
         """Elements of one vector."""
+        return self.images * self.image_lanes
+
+    @property
+    def image_lanes(self) -> int:
+        """Elements of one vector that are of one image."""
         return self.rows * self.cols
 
     @property
@@ -108,7 +115,7 @@ class Layout:
     @property
     def idle_share(self) -> float:
         """Share of the lanes' elements that lie beyond the image, 0..1: computed for nothing."""
-        return max(0.0, 1.0 - self.height * self.width / (self.lanes * self.block_h * self.block_w))
+        return max(0.0, 1.0 - self.height * self.width / (self.image_lanes * self.block_h * self.block_w))
 
     @property
     def whole(self) -> bool:
@@ -116,9 +123,14 @@ class Layout:
         return self.rows * self.block_h >= self.height and self.cols * self.block_w >= self.width
 
     @property
-    def geometry(self) -> tuple[int, int, int, int]:
-        """What two tensors must share to be combined lane by lane: the grid and the block."""
-        return self.rows, self.cols, self.block_h, self.block_w
+    def block(self) -> tuple[int, int]:
+        """Rows and columns of a block, in vectors."""
+        return self.block_h, self.block_w
+
+    @property
+    def geometry(self) -> tuple[int, ...]:
+        """What two tensors must share to be combined lane by lane: images, grid and block."""
+        return self.images, self.rows, self.cols, self.block_h, self.block_w
 
     def vector(self, y: int, x: int) -> int:
         """Give the vector offset of block position (y, x), relative to (0, 0)."""
@@ -147,27 +159,32 @@ class Layout:
         )
 
     def source_table(self) -> NDArray[np.int32]:
-        """Give for each element of a plane the image element y * width + x it holds, or -1 for a zero."""
+        """Give for each element of a plane the element it holds, (image * height + y) * width + x, or -1 for a zero."""
         return _source_table(self)
 
     def element_table(self) -> NDArray[np.int32]:
-        """Give for each image element, in row-major order, its place in the plane (halo copies left out)."""
-        y, x = np.divmod(np.arange(self.height * self.width), self.width)
+        """Give for each element of the images, in row-major order, its place in the plane (halo copies left out)."""
+        image, y, x = np.indices((self.images, self.height, self.width)).reshape(3, -1)
         row, col = y // self.block_h, x // self.block_w
         vector = (self.top + y % self.block_h) * self.row_vectors + self.left + x % self.block_w
-        places: NDArray[np.int64] = vector * self.lanes + row * self.cols + col
+        places: NDArray[np.int64] = vector * self.lanes + (image * self.rows + row) * self.cols + col
         return places.astype(np.int32)
+
+    def image_table(self) -> NDArray[np.int32]:
+        """Give the source table of one of the images: of its lanes alone, vector by vector."""
+        return self.source_table().reshape(-1, self.images, self.image_lanes)[:, 0].ravel()
 
 
 @lru_cache(maxsize=256)
 def _source_table(layout: Layout) -> NDArray[np.int32]:
     down = np.arange(-layout.top, layout.block_h + layout.bottom)
     across = np.arange(-layout.left, layout.block_w + layout.right)
-    y = down[:, None, None, None] + (np.arange(layout.rows) * layout.block_h)[None, None, :, None]
-    x = across[None, :, None, None] + (np.arange(layout.cols) * layout.block_w)[None, None, None, :]
+    y = down[:, None, None, None, None] + (np.arange(layout.rows) * layout.block_h)[:, None]
+    x = across[:, None, None, None] + np.arange(layout.cols) * layout.block_w
+    image = np.arange(layout.images)[:, None, None]
     inside = (y >= 0) & (y < layout.height) & (x >= 0) & (x < layout.width)
     table = np.full(layout.plane_elems, -1, np.int32)
-    body = np.where(inside, y * layout.width + x, -1).ravel()
+    body = np.where(inside, (image * layout.height + y) * layout.width + x, -1).ravel()
     table[: body.size] = body
     return table
 
@@ -198,11 +215,15 @@ def lane_source(
     ).settled()
 
 
-def natural(height: int, width: int, lanes: int, dtype: DType = FP32, wide: bool = False) -> Layout:
+def natural(
+    height: int, width: int, lanes: int, dtype: DType = FP32, wide: bool = False, images: int = 1
+) -> Layout:
     """Return the blocks layout of least waste for an image, the squarest grid where several are equal.
 
-    Of a grid and its transpose, `wide` takes the one whose blocks have the longer rows: neighbours load in pairs.
+    Of a grid and its transpose, `wide` takes the one whose blocks have the longer rows: neighbours load in pairs. With
+    several `images`, each has as many of the lanes.
     """
+    lanes //= images
 
     def rank(rows: int) -> tuple[int, ...]:
         cols = lanes // rows
@@ -211,4 +232,6 @@ def natural(height: int, width: int, lanes: int, dtype: DType = FP32, wide: bool
 
     rows = min((r for r in (1 << i for i in range(lanes.bit_length())) if lanes % r == 0), key=rank)
     cols = lanes // rows
-    return Layout(height, width, rows, cols, -(-height // rows), -(-width // cols), dtype=dtype)
+    return Layout(
+        height, width, rows, cols, -(-height // rows), -(-width // cols), dtype=dtype, images=images
+    )

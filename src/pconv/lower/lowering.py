@@ -8,6 +8,7 @@ from pconv.graph.nodes import GraphView, NodeView, is_image
 from pconv.lower.arena import plan_arena
 from pconv.lower.choice import Picker, pick_modelled
 from pconv.lower.context import Context
+from pconv.lower.fold import fold, in_parts
 from pconv.lower.geometry import cheapest
 from pconv.lower.in_place import write_in_place
 from pconv.lower.layout import Layout, planar
@@ -28,14 +29,15 @@ def lower(
     dense: frozenset[str] = frozenset(),
     progress: Progress | None = None,
     pick: Picker = pick_modelled,
+    images: int = 1,
 ) -> Plan:
     """Lower a normalised graph for a target; the layers named in `dense` ignore their zeros.
 
-    `pick` takes one of the ways to run each convolution.
+    `pick` takes one of the ways to run each convolution. So many `images` of a batch share lanes where they are small.
 
     Raises: UnsupportedError when a layer asks for what no micro-kernel does.
     """
-    ctx = Context(graph, target, dense, pick)
+    ctx = Context(graph, target, dense, pick, fold(graph, images, target.lanes))
     return _Lowering(ctx).run(progress)
 
 
@@ -72,9 +74,8 @@ class _Lowering:
             self.steps += [] if same else OPERATORS[node.op].emit(node, self.ctx, inputs, output)
         outputs = [self._model_output(i, name) for i, name in enumerate(graph.outputs)]
         target = self.ctx.target
-        steps, arena_bytes, prepared_bytes = plan_arena(
-            write_in_place(pair_steps(self.steps, target), target)
-        )
+        in_order = write_in_place(pair_steps(in_parts(self.steps), target), target)
+        steps, arena_bytes, prepared_bytes = plan_arena(in_order)
         return Plan(
             name=graph.name,
             target=target,
@@ -88,6 +89,7 @@ class _Lowering:
             steps=tuple(step for step in steps if not step.once),
             arena_bytes=arena_bytes,
             prepared_bytes=prepared_bytes,
+            images=self.ctx.fold.images,
         )
 
     def _set_main(self, name: str, layout: Layout) -> None:
@@ -105,13 +107,19 @@ class _Lowering:
             self._set_main(name, _dense(graph.shapes[name]))
         for node in graph.nodes:
             dense = node.output in self.dense
-            self._set_main(node.output, _dense(node.out_shape) if dense else self.ctx.natural(node.output))
+            natural = self.ctx.natural(node.output, self.ctx.fold.of(node.output))
+            self._set_main(node.output, _dense(node.out_shape) if dense else natural)
         wants: dict[str, list[Layout | None]] = {}
         for node in reversed(graph.nodes):
             if node.op == "Conv" and not node.text("pool"):
                 self._choose_geometry(node, known)
             output = self.layouts[node.output][self.main[node.output]]
-            wants[node.name] = list(OPERATORS[node.op].wants(node, self.ctx, output))
+            wants[node.name] = [
+                self._apart(node, name, want)
+                for name, want in zip(
+                    node.tensors, OPERATORS[node.op].wants(node, self.ctx, output), strict=True
+                )
+            ]
             for name, want in zip(node.tensors, wants[node.name], strict=True):
                 if want is not None:
                     place = self._place(name, want)
@@ -120,6 +128,13 @@ class _Lowering:
                     self.layouts[name][place] = merged
                     self.wanted[name].add(place)
         return wants
+
+    def _apart(self, node: NodeView, name: str, want: Layout | None) -> Layout | None:
+        """Return what a node wants of an input: also of one that it takes as it is, but with other images in lanes."""
+        images = self.ctx.fold.of(node.output)
+        if want is not None or images == self.ctx.fold.of(name):
+            return want
+        return self.ctx.natural(name, images) if images > 1 else _dense(self.ctx.graph.shapes[name])
 
     def _choose_geometry(self, node: NodeView, known: Mapping[str, set[Place]]) -> None:
         """Let a convolution write what its readers want, where that is cheaper than copies."""

@@ -14,6 +14,7 @@ from pconv.lower.kernels import Kernel
 from pconv.lower.layout import LINE_BYTES, Layout
 from pconv.targets import Target
 
+Part = Literal["before", "folded", "behind"]
 Space = Literal["arena", "prepared", "input", "output", "scratch"]
 
 
@@ -72,7 +73,8 @@ class Step:
     Winograd's transforms where these and the multiplications take turns: each task is a strip of tiles, on which all
     three work in the thread's scratch. What is `within` has no tasks of its own: those of the step before it are blocks
     of channels, on which both work in turns, the output of the first in the thread's scratch. `over` names the input
-    whose place the output takes, "" where it has its own. `room` is what a task keeps in the thread's scratch.
+    whose place the output takes, "" where it has its own. `room` is what a task keeps in the thread's scratch. `part`
+    is where it stands when several images lie side by side: see `fold`.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Step:
     within: bool = False
     over: str = ""
     room: Tensor | None = None
+    part: Part = "before"
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -112,7 +115,7 @@ class Plan:
     """A lowered network. A result that is copied out is a tensor of its own; `output_names` are the model's.
 
     `output_types` are what the model calls its outputs, by numpy's names; in memory they are floats. `preparation` are
-    the steps that run once, `steps` those of each sample.
+    the steps that run once, `steps` those of each sample, or part by part of so many `images` of a batch: see `fold`.
     """
 
     name: str
@@ -127,6 +130,11 @@ class Plan:
     steps: tuple[Step, ...]
     arena_bytes: int
     prepared_bytes: int
+    images: int = 1
+
+    def count(self, part: Part) -> int:
+        """Count the steps of a part."""
+        return sum(step.part == part for step in self.steps)
 
     @property
     def all_steps(self) -> tuple[Step, ...]:

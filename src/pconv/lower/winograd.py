@@ -169,15 +169,14 @@ class Winograd:
 
     def tiles(self, computed: Layout) -> tuple[int, int]:
         """Count the rows and columns of tiles in a block."""
-        (mh, mw), (_, _, height, width) = self.size, computed.geometry
-        return -(-height // mh), -(-width // mw)
+        (mh, mw) = self.size
+        return -(-computed.block_h // mh), -(-computed.block_w // mw)
 
     def layout(self, computed: Layout) -> Layout:
         """Return the layout of one point of one channel: a vector for each tile of the block or strip, in one row."""
         count = self.strip or self.vectors(computed)
-        return Layout(
-            computed.rows, computed.cols * count, *computed.geometry[:2], 1, count, dtype=computed.dtype
-        )
+        rows, cols = computed.rows, computed.cols
+        return Layout(rows, cols * count, rows, cols, 1, count, dtype=computed.dtype, images=computed.images)
 
     def vectors(self, computed: Layout) -> int:
         """Count the vectors of tiles of a plane."""

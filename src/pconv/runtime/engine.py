@@ -54,7 +54,8 @@ class Engine:
         Shapes: as `inputs` says, with any N >= 1 in front; the outputs get the same N. One output comes as an
         array, several as a tuple, of the types that `outputs` names: float32, or what the model calls an ArgMax or
         a mask. C-contiguous float32 arrays are read in place. From about N = threads on, each thread runs whole
-        samples, in an arena of its own.
+        samples, in an arena of its own; where some run side by side (`fold`), as many as that at a time, and the last
+        ones cost as if there were no fewer.
         Raises: InputError when an array is missing, too many, or of the wrong dtype or shape.
         """
         inputs, batch = self._signature.prepare(arrays, named)

@@ -16,6 +16,7 @@ class Signature:
     def __init__(self, manifest: Mapping[str, Any]) -> None:
         self.inputs = _infos(manifest["inputs"])
         self.outputs = _infos(manifest["outputs"])
+        self.fold = int(manifest.get("fold", 1))
         self.batched = all(info.shape[:1] == (1,) for info in self.inputs + self.outputs)
 
     def prepare(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> tuple[list[Array], int]:
@@ -44,9 +45,11 @@ class Signature:
         return tuple(_typed(array, info.dtype) for array, info in zip(outputs, self.outputs, strict=True))
 
     def random_inputs(self) -> list[Array]:
-        """Draw inputs of one sample, always the same ones."""
+        """Draw inputs of one sample, or of as many as run side by side, always the same ones."""
         random = np.random.default_rng(0)
-        return [random.standard_normal(info.shape, np.float32) for info in self.inputs]
+        count = self.fold if self.batched else 1
+        shapes = [(count * info.shape[0], *info.shape[1:]) for info in self.inputs]
+        return [random.standard_normal(shape, np.float32) for shape in shapes]
 
 
 def _infos(tensors: Sequence[dict[str, Any]]) -> tuple[TensorInfo, ...]:

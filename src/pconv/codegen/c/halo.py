@@ -22,7 +22,7 @@ def masks(layout: Layout, prefix: str = "") -> str:
     lane = np.arange(layout.lanes)
     text = ""
     if layout.partial_rows:
-        y = (lane // layout.cols * layout.block_h)[None, :] + np.arange(layout.block_h)[:, None]
+        y = (lane // layout.cols % layout.rows * layout.block_h)[None, :] + np.arange(layout.block_h)[:, None]
         text += f"static const vi {prefix}ROW_MASK[{layout.block_h}] = {_vectors(y < layout.height)};\n"
     if layout.partial_cols:
         x = (lane % layout.cols * layout.block_w)[None, :] + np.arange(layout.block_w)[:, None]
@@ -65,7 +65,8 @@ def _shifts(before: int, block: int, after: int) -> range:
 def _copy(layout: Layout, by: int, bx: int) -> str:
     """Copy the part of a plane that is halo for the block (by, bx) away.
 
-    A vector at (y, x) becomes (y + by * block_h, x + bx * block_w), with lane (r, c) taken from (r + by, c + bx).
+    A vector at (y, x) becomes (y + by * block_h, x + bx * block_w), with lane (r, c) taken from (r + by, c + bx) of the
+    same image.
     """
     ylo, yhi = _span(by, layout.top, layout.block_h, layout.bottom)
     xlo, xhi = _span(bx, layout.left, layout.block_w, layout.right)
@@ -84,9 +85,9 @@ def _moved(layout: Layout, by: int, bx: int, place: str, value: str) -> str:
     """Return the statement that puts a vector, stored at `place`, where the block (by, bx) away needs it."""
     picks = []
     for lane in range(layout.lanes):
-        row, col = lane // layout.cols + by, lane % layout.cols + bx
+        row, col = lane // layout.cols % layout.rows + by, lane % layout.cols + bx
         inside = 0 <= row < layout.rows and 0 <= col < layout.cols
-        picks.append(row * layout.cols + col if inside else layout.lanes)
+        picks.append(lane + by * layout.cols + bx if inside else layout.lanes)
     shift = layout.vector(by * layout.block_h, bx * layout.block_w)
     chosen = f"__builtin_shufflevector({value}, (vf){{0}}, {', '.join(map(str, picks))})"
     return f"ST({place} + ({shift}) * LANES, {chosen});"

@@ -72,10 +72,10 @@ def _render_steps(plan: Plan, places: Places, manifest: Sequence[str], declared:
     parts.append("static const pconv_step steps[] = {\n" + "\n".join(rows) + "\n};\n")
     needs, once = f'PCONV_NEEDS("{",".join(plan.target.features)}")', len(plan.preparation)
     parts.append("static const char manifest[] =\n    " + "\n    ".join(map(json.dumps, manifest)) + ";\n")
+    counts = f"{plan.images}, {plan.count('before')}, {plan.count('folded')}"
     sizes = f"{plan.arena_bytes}, {plan.scratch_bytes}, {plan.prepared_bytes}"
-    parts.append(
-        f"{declared} = {{{needs}, manifest, steps + {once}, {len(plan.steps)}, {sizes}, steps, {once}}};\n"
-    )
+    values = f"{needs}, manifest, steps + {once}, {len(plan.steps)}, {counts}, {sizes}, steps, {once}"
+    parts.append(f"{declared} = {{\n    {values}\n}};\n")
     return "".join(parts)
 
 
@@ -171,7 +171,8 @@ def _call(
     kind = "conv_args" if pointers is _CONV_FIELDS[0] else kinds.get(type(step.kernel), "plane_args")
     fields = [f".{name} = (const void *)(f->weights + {places[name]})" for name in pointers if name in places]
     fields += [f".{name} = {step.params[name]}" for name in numbers if name in step.params]
-    inputs = [*(_address(t, scratch) for t in step.inputs), "0", "0"]
+    images = min(t.layout.images for t in (*step.inputs, step.output))
+    inputs = [*(_address(t, scratch, images) for t in step.inputs), "0", "0"]
     if isinstance(step.kernel, ConvKernel) and step.kernel.points > 1:
         fields.append(f".weight = {inputs.pop(1)}")
         if step.kernel.lists:
@@ -182,7 +183,7 @@ def _call(
     operands = first if isinstance(step.kernel, GemmKernel) else f"{first}, {second}"
     return (
         f"{indent}const {kind} args = {{{', '.join(fields) or '0'}}};\n"
-        f"{indent}{step.kernel.name}({operands}, {_address(step.output, scratch)}, &args, {tasks});\n"
+        f"{indent}{step.kernel.name}({operands}, {_address(step.output, scratch, images)}, &args, {tasks});\n"
     )
 
 
@@ -225,13 +226,15 @@ def _in_blocks(step: Step, behind: Step, places: Mapping[str, int], places_behin
     )
 
 
-def _address(tensor: Tensor, scratch: str) -> str:
+def _address(tensor: Tensor, scratch: str, images: int = 1) -> str:
+    """Return where a tensor begins; of several images side by side, where a step on fewer has its own."""
     dtype = tensor.layout.dtype
     if tensor.space == "scratch":
         return f"({ctype(dtype)} *)({scratch} + {tensor.offset})"
     if tensor.space in ("arena", "prepared"):
         cast = "" if dtype == FP32 else f"({ctype(dtype)} *)"
-        return f"{cast}f->{tensor.space} + {tensor.offset // dtype.elem_bytes}"
+        lane = f" + f->image * {tensor.layout.image_lanes}" if tensor.layout.images > images else ""
+        return f"{cast}f->{tensor.space} + {tensor.offset // dtype.elem_bytes}{lane}"
     return f"f->{tensor.space}s[{tensor.offset}]"
 
 

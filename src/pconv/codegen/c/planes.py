@@ -115,17 +115,21 @@ def render_gather(kernel: GatherKernel) -> str:
     if kernel.plain:
         body = target + f"        memcpy(o, in + (size_t)c * {elems}, sizeof({written}) * {elems});\n"
         return walk(kernel, kernel.output.lanes, "", body)
-    each = """\
-        for (int32_t i = 0; i < {elems}; i++) q[i] = p[table[i]];
-        for (int32_t i = 0; i < a->hole_count; i++) q[a->holes[i]] = 0;
+    own = kernel.output.image_lanes
+    moved = f"        for (int32_t i = 0; i < {elems}; i++) q[i] = p[table[i]];\n"
+    if kernel.source.images < kernel.output.images:
+        moved = f"""\
+        for (int32_t v = 0; v < {kernel.output.plane_vectors}; v++, table += {own})
+            for (int32_t i = 0; i < {own}; i++) q[v * LANES + i] = p[table[i]];
 """
+    each = f"{moved}        for (int32_t i = 0; i < a->hole_count; i++) q[a->holes[i]] = 0;\n"
     if kernel.output.planar:
         each = f"""\
-        for (int32_t i = 0; i < {{elems}}; i++) {{{{
+        for (int32_t i = 0; i < {elems}; i++) {{
             int32_t t = table[i];
             {written} v = p[t < 0 ? 0 : t];
             q[i] = t < 0 ? 0 : v;
-        }}}}
+        }}
 """
     body = (
         target
@@ -138,7 +142,7 @@ def render_gather(kernel: GatherKernel) -> str:
         const {read} *p = in + base;
         const int32_t *restrict table = a->table;
         {written} *restrict q = o;
-{each.format(elems=elems)}"""
+{each}"""
     )
     return walk(kernel, kernel.output.lanes, "", body)
 
@@ -202,7 +206,8 @@ def render_global_average(kernel: GlobalAverageKernel) -> str:
     What is dense is added up by vectors that may be several registers.
     """
     src, out, (read, written) = kernel.source, kernel.output, _types(kernel)
-    pixels = src.height * src.width
+    helpers, lanes = (UNALIGNED, _DENSE_LANES) if src.planar else ("", src.lanes)
+    pixels, own = src.height * src.width, lanes // src.images
     vector, load = widened(src.dtype, f"LD(p + (y * {src.row_vectors} + x) * LANES)")
     sums = f"""\
         for (int y = 0; y < {src.block_h}; y++)
@@ -212,19 +217,20 @@ def render_global_average(kernel: GlobalAverageKernel) -> str:
     if src.planar:
         whole = pixels // _DENSE_LANES * _DENSE_LANES
         sums = f"        for (int i = 0; i < {whole}; i += LANES) sum += LDU(p + i);\n"
-        rest = f"        for (int i = {whole}; i < {pixels}; i++) total += p[i];\n"
+        rest = f"            for (int i = {whole}; i < {pixels}; i++) total += p[i];\n"
     body = f"""\
         const {read} *p = in + (size_t)c * {src.plane_elems} + {src.base_elems};
         {written} *o = out + (size_t)c * {out.plane_elems};
         {vector} sum = {{0}};
 {sums}\
-        float total = 0;
-        for (int i = 0; i < LANES; i++) total += sum[i];
-{rest}\
         memset(o, 0, sizeof({written}) * {out.plane_elems});
-        o[{out.base_elems}] = total / {pixels};
+        for (int image = 0; image < {src.images}; image++) {{
+            float total = 0;
+            for (int i = 0; i < {own}; i++) total += sum[image * {own} + i];
+{rest}\
+            o[{out.base_elems} + image * {own}] = total / {pixels};
+        }}
 """
-    helpers, lanes = (UNALIGNED, _DENSE_LANES) if src.planar else ("", src.lanes)
     return walk(kernel, lanes, helpers, body, src.dtype)
 
 
@@ -275,8 +281,10 @@ def render_elementwise(kernel: ElementwiseKernel) -> str:
     }[kernel.op]
     second, other_at = len(kernel.sources) == 2, kernel.sources[-1]
     plane = "" if kernel.other in ("pixel", "one") else f"(size_t)c * {other_at.plane_elems} + "
-    one = f"        const float one = other[{plane}{other_at.base_elems}];\n"
-    once = one if kernel.other in ("plane", "one") else ""
+    once = ""
+    if kernel.other in ("plane", "one"):
+        place = f"other + {plane}{other_at.base_elems}"
+        once = f"        const float one = *({place});\n" if planar else _splat_once(other_at, place)
     if planar:
         other = f"float y = {'one' if once else f'other[{plane}i]'};" if second else ""
         body = f"""\
@@ -291,7 +299,7 @@ def render_elementwise(kernel: ElementwiseKernel) -> str:
 """
         return walk(kernel, 4, "", body, exp=exp)
     first = kernel.sources[0]
-    each = "SPLAT(one)" if once else f"LD(q + (r * {other_at.row_vectors} + s) * LANES)"
+    each = "one" if once else f"LD(q + (r * {other_at.row_vectors} + s) * LANES)"
     other = f"vf y = {each};" if second else ""
     body = f"""\
         const {read} *p = in + (size_t)c * {first.plane_elems} + {first.base_elems};
@@ -310,6 +318,16 @@ def render_elementwise(kernel: ElementwiseKernel) -> str:
             }}
 {fill(out)}"""
     return walk(kernel, out.lanes, masks(out) + halo(out), body, out.dtype, exp)
+
+
+def _splat_once(layout: Layout, place: str) -> str:
+    """Return the statement that gives all lanes the one element of a plane, or those of each image its own."""
+    value = f"SPLAT(*({place}))"
+    if layout.images > 1:
+        own = layout.image_lanes
+        picks = ", ".join(str(lane // own * own) for lane in range(layout.lanes))
+        value = f"__builtin_shufflevector(LD({place}), LD({place}), {picks})"
+    return f"        const vf one = {value};\n"
 
 
 def render_constant(kernel: ConstantKernel) -> str:

@@ -244,7 +244,7 @@ def _tile_halo(kernel: WinogradOutputKernel, rows: int, cols: int, unit: int) ->
     """Return what a tile `v` at (y0, x0) owes to the halo of `o`, where no plane is ever done as a whole."""
     out, (mh, mw) = kernel.output, kernel.size
     high, wide = Winograd(kernel.size).tiles(kernel.computed)
-    height, width = kernel.computed.geometry[2:]
+    height, width = kernel.computed.block
     places = [
         (y * mh // unit, x * mw // unit)
         for y in range(high)
@@ -260,7 +260,7 @@ def _shapes(computed: Layout, size: tuple[int, int]) -> list[tuple[int, int]]:
     """List the shapes of tiles, in outputs: the last ones of a block may be smaller."""
     heights, widths = (
         sorted({min(m, block), block % m or m}, reverse=True)
-        for m, block in zip(size, computed.geometry[2:], strict=True)
+        for m, block in zip(size, computed.block, strict=True)
     )
     return [(rows, cols) for rows in heights for cols in widths]
 
@@ -273,7 +273,7 @@ def _each_tile(kernel: WinogradInputKernel | WinogradOutputKernel, arguments: st
     for rows, cols in _shapes(computed, size):
         whole = [
             f"{name} < {block // m}"
-            for name, block, m, have in zip("yx", computed.geometry[2:], size, (rows, cols), strict=True)
+            for name, block, m, have in zip("yx", computed.block, size, (rows, cols), strict=True)
             if have == m and block % m
         ]
         cases.append(f"if ({' && '.join(whole) or '1'}) tile_{rows}x{cols}{arguments};")

@@ -10,7 +10,11 @@ from .spec import named
 
 @dataclass(frozen=True, slots=True)
 class GatherKernel:
-    """Planes copied, through a table unless the layouts agree: relayout, concat, slice, pad, pixel shuffle."""
+    """Planes copied, through a table unless the layouts agree: relayout, concat, slice, pad, pixel shuffle.
+
+    Where one layout holds several images side by side and the other one, an image goes to its lanes, or comes from
+    there.
+    """
 
     source: Layout
     output: Layout
@@ -44,7 +48,7 @@ class InterleaveKernel:
         exact = blocks.block_w >= INTERLEAVED and not blocks.partial_rows and not blocks.partial_cols
         bare = output.plane_elems == output.height * output.width
         few = blocks.lanes == INTERLEAVED or (blocks.lanes == 2 * INTERLEAVED and blocks.dtype == FP16)
-        floats = dense.planar and dense.dtype == FP32
+        floats = dense.planar and dense.dtype == FP32 and blocks.images == 1
         return few and floats and exact and (bare or not output.planar)
 
     @property

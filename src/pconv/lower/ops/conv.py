@@ -56,7 +56,7 @@ def _computed(node: NodeView, output: Layout) -> tuple[Layout, bool]:
     bare = replace(output, top=0, left=0, bottom=0, right=0)
     if not node.text("pool"):
         return bare, False
-    least = natural(2 * output.height, 2 * output.width, output.lanes, output.dtype)
+    least = natural(2 * output.height, 2 * output.width, output.lanes, output.dtype, images=output.images)
     pooled = replace(
         bare,
         height=2 * output.height,
@@ -137,7 +137,7 @@ def _convolve(
         reason=reason(choice, choices, weight, forced, note),
         runner_up=runner_up(choice, choices),
         bound=bound(choice.schedule, ctx.target, inputs[0].channels, choice.shapes.kernels),
-        modelled_cycles=choice.schedule.cycles,
+        modelled_cycles=choice.schedule.cycles / bare.output.images,
         key=key,
     )
     parts, grain = _shares(choice.schedule, stored.groups)

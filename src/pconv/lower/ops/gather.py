@@ -33,22 +33,27 @@ def gather(
     """Build the step that fills `base.size` planes of `output`, from plane `first_channel` on.
 
     `pixels` gives for each output image element (row-major) the source element, counted from the plane's base, or -1;
-    `base` the source element where each output plane begins, or -1.
+    `base` the source element where each output plane begins, or -1. Where but one of the two holds several images side
+    by side, the step copies one of these, the table that of the first.
     """
     if int(base.max(initial=0)) + int(pixels.max(initial=0)) > MOST_ELEMS:
         raise UnsupportedError(
             f"{name} ({op}): reads {source.channels} planes of {source.layout.height}x{source.layout.width}; allowed "
             f"are up to {MOST_ELEMS:,} values. Make the images smaller."
         )
-    places = output_layout.source_table()
+    folds = source.layout.images < output_layout.images
+    places = output_layout.image_table() if folds else output_layout.source_table()
     table = np.where(places >= 0, pixels[np.maximum(places, 0)], -1).astype(np.int32)
     planes = int(base.size)
     tasks = chunks(planes, planes * output_layout.plane_elems)
     data = {"base": base.astype(np.int32), "table": table}
     params = {"planes": planes, "first": first_channel * output_layout.plane_elems, "tasks": tasks}
     if not output_layout.planar:
-        holes = np.flatnonzero(table < 0).astype(np.int32)
-        data |= {"table": np.maximum(table, 0), "holes": holes}
+        holes = np.flatnonzero(table < 0)
+        if folds:
+            vector, lane = np.divmod(holes, output_layout.image_lanes)
+            holes = vector * output_layout.lanes + lane
+        data |= {"table": np.maximum(table, 0), "holes": holes.astype(np.int32)}
         params["hole_count"] = holes.size
     return Step(
         name=name,
@@ -91,6 +96,8 @@ def relayout(name: str, source: Tensor, output: Tensor, first_channel: int = 0) 
             tasks=tasks,
         )
     pixels = source.layout.element_table().astype(np.int64)
+    if output.layout.images == 1:
+        pixels = pixels[: source.layout.height * source.layout.width]
     return gather(
         name, "Relayout", source, output, output.layout, plane_starts(source), pixels, first_channel
     )
@@ -139,7 +146,9 @@ def _subsample(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: T
     before, after = node.ints("channel_pad")
     y = y0 + sy * np.arange(height)
     x = x0 + sx * np.arange(width)
-    pixels = source.layout.element_table().astype(np.int64)[(y[:, None] * source.layout.width + x).ravel()]
+    grid = source.layout.element_table().astype(np.int64)
+    grid = grid.reshape(-1, source.layout.height, source.layout.width)
+    pixels = grid[:, y[:, None], x].ravel()
     taken = plane_starts(source)[c0 : c0 + planes]
     base = np.concatenate([np.full(before, -1), taken, np.full(after, -1)])
     return [gather(node.name, "Subsample", source, output, output.layout, base, pixels)]

@@ -22,7 +22,7 @@ def _lane_layout(node: NodeView, ctx: Context, output: Layout) -> Layout | None:
     is negative; an average in lanes divides by the whole window.
     """
     size, stride, pads = node.ints("kernel_shape"), node.ints("strides"), node.ints("pads")
-    source = ctx.natural(node.inputs[0])
+    source = ctx.natural(node.inputs[0], output.images)
     want = lane_source(output, node.in_shape[2:], size, stride, pads)
     if node.op == "MaxPool":
         zeros_fit = not any(pads) or ctx.nonnegative(node.inputs[0])
@@ -105,16 +105,16 @@ def _window_table(
 
     `scale` is 1 over the number of elements that count, 0 for the halo.
     """
-    grid = source.element_table().reshape(source.height, source.width)
+    grid = source.element_table().reshape(source.images, source.height, source.width)
     places = output.source_table()
-    oy, ox = np.divmod(np.maximum(places, 0), output.width)
+    image, oy, ox = np.unravel_index(np.maximum(places, 0), (output.images, output.height, output.width))
     windows = []
     counted = np.zeros(places.size, np.float32)
     for ky in range(size[0]):
         for kx in range(size[1]):
             y, x = oy * stride[0] + ky - pads[0], ox * stride[1] + kx - pads[1]
             inside = (y >= 0) & (y < source.height) & (x >= 0) & (x < source.width) & (places >= 0)
-            element = grid[np.clip(y, 0, source.height - 1), np.clip(x, 0, source.width - 1)]
+            element = grid[image, np.clip(y, 0, source.height - 1), np.clip(x, 0, source.width - 1)]
             windows.append(np.where(inside, element, -1))
             padded = (y < source.height + pads[2]) & (x < source.width + pads[3])
             counted += padded if include_pad else inside

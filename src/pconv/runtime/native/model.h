@@ -14,6 +14,7 @@ typedef struct {
     float *const *outputs;
     unsigned char *scratch; /* of the first thread; inside a step, of the thread that runs it; 64-byte aligned */
     size_t scratch_bytes;   /* of each thread */
+    int32_t image;          /* which of those that lie side by side; 0 in steps on all of them */
 } pconv_frame;
 
 /* One layer: its tasks are independent, threads take at least `grain` at a time, a barrier ends the step. */
@@ -31,6 +32,8 @@ typedef struct {
     const char *manifest; /* what the model says of itself, as JSON */
     const pconv_step *steps;
     int32_t step_count;
+    int32_t images;         /* of a batch that run together: the first `before` steps image by image, the next `folded` */
+    int32_t before, folded; /* on all of them, and the rest image by image */
     size_t arena_bytes;
     size_t scratch_bytes;          /* what a thread needs for itself, a multiple of 64 */
     size_t prepared_bytes;

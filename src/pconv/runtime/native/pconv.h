@@ -46,8 +46,9 @@ PCONV_API pconv_model *pconv_open(int threads, char *error, size_t error_len);
 
 /* Run `batch` samples; 0, or -1 when an argument is not valid. From about as many samples as threads on, each thread
    runs whole ones, in memory that it takes at the first such call and keeps; the rest, and all where there is no such
-   memory, are run one after another by all threads together, or by the caller where that was seen to be faster. The
-   caller works as well: on x86-64 its stack must have 1 MiB left, on AArch64 64 KiB. */
+   memory, are run one after another by all threads together, or by the caller where that was seen to be faster. Of a
+   model whose manifest has a "fold" above 1, so many samples run at once, and fewer cost as much. The caller works as
+   well: on x86-64 its stack must have 1 MiB left, on AArch64 64 KiB. */
 PCONV_API int pconv_run(pconv_model *, const float *const *inputs, float *const *outputs, int batch);
 
 /* Between runs only. The number of threads now in use (fewer where the system gives no more); -1 if not 1..64, or out

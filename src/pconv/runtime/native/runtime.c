@@ -1,7 +1,8 @@
 /* The functions of pconv.h on top of a generated model (model.h). No globals: all state is in pconv_model.
 
-   A sample alone is run by all threads, a step at a time, where that is faster than on the caller's alone. Of a batch
-   every thread runs whole samples, in memory of its own: no barriers, and no thread reads what another core wrote. */
+   A group is what the plan runs side by side: a sample, or several. One alone is run by all threads, a step at a time,
+   where that is faster than on the caller's alone. Of a batch every thread runs whole groups, in memory of its own: no
+   barriers, and no thread reads what another core wrote. */
 #define _GNU_SOURCE
 #include "model.h"
 #include "pool.h"
@@ -25,7 +26,7 @@ typedef struct {
     unsigned char *first;
 } block;
 
-/* What a sample needs while it is run. */
+/* What a sample, or the samples that lie side by side, need while they are run. */
 typedef struct {
     block arena;
     const float **inputs;
@@ -45,6 +46,7 @@ struct pconv_model {
 typedef struct {
     const float *const *inputs;
     float *const *outputs;
+    size_t count;
 } batch;
 
 typedef struct {
@@ -55,9 +57,12 @@ typedef struct {
 typedef struct {
     pconv_model *model;
     const batch *all;
-    size_t count;
+    size_t end;
     atomic_size_t *next;
-} samples_job;
+} groups_job;
+
+/* How a step is run. */
+typedef void (*runner)(pconv_model *, int32_t step, const pconv_frame *);
 
 int pconv_abi(void) { return PCONV_ABI; }
 
@@ -113,7 +118,7 @@ static pconv_frame frame_of(const pconv_model *m, const slot *s, int thread) {
     size_t bytes = m->plan->scratch_bytes;
     unsigned char *scratch = m->scratch.first + bytes * (size_t)thread;
     return (pconv_frame){
-        (float *)s->arena.first, (float *)m->prepared.first, pconv_weights, s->inputs, s->outputs, scratch, bytes,
+        (float *)s->arena.first, (float *)m->prepared.first, pconv_weights, s->inputs, s->outputs, scratch, bytes, 0,
     };
 }
 
@@ -189,67 +194,82 @@ static void point(slot *s, const batch *all, size_t sample) {
         s->outputs[i] = all->outputs[i] + sample * elems(&pconv_outputs[i]);
 }
 
-/* Run one sample, a step at a time by all threads; the time of each step may be asked for. */
-static void run_together(pconv_model *m, const pconv_frame *frame) {
-    for (int32_t i = 0; i < m->plan->step_count; i++) {
-        int64_t begin = m->ns ? now_ns() : 0;
-        run_step(m, &m->plan->steps[i], frame);
-        if (m->ns) m->ns[i] += now_ns() - begin;
+/* Run a step by all threads; its time may be asked for. */
+static void together(pconv_model *m, int32_t i, const pconv_frame *frame) {
+    int64_t begin = m->ns ? now_ns() : 0;
+    run_step(m, &m->plan->steps[i], frame);
+    if (m->ns) m->ns[i] += now_ns() - begin;
+}
+
+/* Run a step on this thread. */
+static void alone(pconv_model *m, int32_t i, const pconv_frame *frame) {
+    const pconv_step *step = &m->plan->steps[i];
+    step->run(frame, 0, step->tasks);
+}
+
+/* Run some steps for each of the samples from `first` on that lie side by side, as many as there are. */
+static void run_each(pconv_model *m, slot *s, pconv_frame *frame, const batch *all, size_t first,
+                     int32_t begin, int32_t end, runner run) {
+    for (int32_t image = 0; image < m->plan->images && first + (size_t)image < all->count; image++) {
+        point(s, all, first + (size_t)image);
+        frame->image = image;
+        for (int32_t i = begin; i < end; i++) run(m, i, frame);
     }
 }
 
-/* Run one sample on this thread. */
-static void run_alone(const pconv_plan *plan, const pconv_frame *frame) {
-    for (int32_t i = 0; i < plan->step_count; i++) plan->steps[i].run(frame, 0, plan->steps[i].tasks);
+/* Run the samples of a group: part by part. */
+static void run_group(pconv_model *m, int thread, const batch *all, size_t group, runner run) {
+    const pconv_plan *plan = m->plan;
+    slot *own = &m->slots[thread];
+    pconv_frame frame = frame_of(m, own, thread);
+    size_t first = group * (size_t)plan->images;
+    int32_t folded = plan->before, behind = folded + plan->folded;
+    run_each(m, own, &frame, all, first, 0, folded, run);
+    frame.image = 0;
+    for (int32_t i = folded; i < behind; i++) run(m, i, &frame);
+    run_each(m, own, &frame, all, first, behind, plan->step_count, run);
 }
 
-/* Run one sample the way that is faster. Profiles are of steps that all threads share. */
-static void run_sample(pconv_model *m, const batch *all, size_t sample) {
-    point(&m->slots[0], all, sample);
-    pconv_frame frame = frame_of(m, &m->slots[0], 0);
+/* Run a group the way that is faster. Profiles are of steps that all threads share. */
+static void run_faster(pconv_model *m, const batch *all, size_t group) {
     if (m->ns || pool_threads(m->pool) == 1) {
-        run_together(m, &frame);
+        run_group(m, 0, all, group, together);
         return;
     }
     int64_t begin = now_ns();
-    if (m->sharing.alone) run_alone(m->plan, &frame);
-    else run_together(m, &frame);
+    run_group(m, 0, all, group, m->sharing.alone ? alone : together);
     sharing_took(&m->sharing, now_ns() - begin);
 }
 
-/* Run samples that no thread has begun, until there are none. */
-static void run_samples(const void *context, int thread, int32_t begin, int32_t end) {
-    (void)begin, (void)end; /* a task for each thread: to come and take samples */
-    const samples_job *job = context;
-    slot *own = &job->model->slots[thread];
-    for (size_t sample; (sample = atomic_fetch_add(job->next, 1)) < job->count;) {
-        point(own, job->all, sample);
-        pconv_frame frame = frame_of(job->model, own, thread);
-        run_alone(job->model->plan, &frame);
-    }
+/* Run groups that no thread has begun, until there are none. */
+static void run_groups(const void *context, int thread, int32_t begin, int32_t end) {
+    (void)begin, (void)end; /* a task for each thread: to come and take groups */
+    const groups_job *job = context;
+    for (size_t group; (group = atomic_fetch_add(job->next, 1)) < job->end;)
+        run_group(job->model, thread, job->all, group, alone);
 }
 
-/* Run a batch by whole samples, without the last few where these would leave more than a quarter of the threads idle:
+/* Run a batch by whole groups, without the last few where these would leave more than a quarter of the threads idle:
    together they are faster then. How many were run. */
-static size_t run_apart(pconv_model *m, const batch *all, size_t count) {
-    size_t threads = (size_t)pool_threads(m->pool), rest = count % threads;
-    if (4 * rest < 3 * threads) count -= rest;
-    if (threads == 1 || m->ns || !count) return 0;
+static size_t run_apart(pconv_model *m, const batch *all, size_t groups) {
+    size_t threads = (size_t)pool_threads(m->pool), rest = groups % threads;
+    if (4 * rest < 3 * threads) groups -= rest;
+    if (threads == 1 || m->ns || !groups) return 0;
     for (size_t i = 0; i < threads; i++)
         if (!open_slot(m, &m->slots[i])) return 0;
     atomic_size_t next = 0;
-    samples_job job = {m, all, count, &next};
-    pool_run(m->pool, &(pool_job){run_samples, &job, (int32_t)threads, 1});
-    return count;
+    groups_job job = {m, all, groups, &next};
+    pool_run(m->pool, &(pool_job){run_groups, &job, (int32_t)threads, 1});
+    return groups;
 }
 
 int pconv_run(pconv_model *m, const float *const *inputs, float *const *outputs, int count) {
     if (!m || !inputs || !outputs || count < 1) return -1;
     pool_revive(m->pool);
     for (int32_t i = 0; m->ns && i < m->plan->step_count; i++) m->ns[i] = 0;
-    batch all = {inputs, outputs};
-    for (size_t sample = run_apart(m, &all, (size_t)count); sample < (size_t)count; sample++)
-        run_sample(m, &all, sample);
+    batch all = {inputs, outputs, (size_t)count};
+    size_t images = (size_t)m->plan->images, groups = (all.count + images - 1) / images;
+    for (size_t group = run_apart(m, &all, groups); group < groups; group++) run_faster(m, &all, group);
     return 0;
 }
 
