@@ -237,8 +237,8 @@ def _lower(
     ]
     if fold > 1 and all(plan.images == 1 for plan in plans):
         alone = [
-            f"no layer runs {fold} images side by side: none has small images, or one behind needs what was there "
-            "before them. It is compiled as without fold."
+            f"no layer runs {fold} images side by side: none has small images, one behind them needs what was there "
+            "before, or an output has no batch. It is compiled as without fold."
         ]
         _warn(model, alone)
         remarks += alone

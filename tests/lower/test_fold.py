@@ -1,5 +1,7 @@
 """Which layers run several images side by side, and in which order steps run then."""
 
+from dataclasses import replace
+
 import pytest
 
 from pconv import targets
@@ -43,6 +45,12 @@ def test_large_images_run_alone_small_ones_side_by_side() -> None:
 
 def test_one_image_is_never_folded() -> None:
     assert fold(classifier(), 1, LANES).values == set()
+
+
+def test_nothing_is_folded_where_an_output_has_no_batch() -> None:
+    graph = classifier()
+    shapes = {**graph.shapes, graph.outputs[0]: (4, 1)}
+    assert fold(replace(graph, shapes=shapes), 4, LANES).images == 1
 
 
 def test_steps_before_folded_and_behind() -> None:

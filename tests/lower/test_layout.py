@@ -8,37 +8,39 @@ from hypothesis import strategies as st
 from pconv.lower.layout import LINE_BYTES, SPREAD_LINES, Layout, natural, planar
 
 GRIDS = [(rows, lanes // rows) for lanes in (1, 4, 8, 16) for rows in (1, 2, 4, 8, 16) if lanes % rows == 0]
+LANES = (4, 8, 16)
 HALO = st.integers(0, 9)
 
 
 @st.composite
 def layouts(draw: st.DrawFn) -> Layout:
-    """Draw any grid over any image; blocks may be larger than needed, as a pooled input's are."""
+    """Draw any grid over any image, or several; blocks may be larger than needed, as a pooled input's are."""
     height, width = draw(st.integers(1, 37)), draw(st.integers(1, 37))
     rows, cols = draw(st.sampled_from(GRIDS))
     block_h = -(-height // rows) + draw(st.integers(0, 2))
     block_w = -(-width // cols) + draw(st.integers(0, 2))
-    return Layout(height, width, rows, cols, block_h, block_w, *(draw(HALO) for _ in range(4)))
+    images = draw(st.sampled_from([n for n in (1, 1, 1, 2, 4, 8, 16) if n == 1 or rows * cols * n in LANES]))
+    halo = (draw(HALO) for _ in range(4))
+    return Layout(height, width, rows, cols, block_h, block_w, *halo, images=images)
 
 
-def place(layout: Layout, y: int, x: int, row: int, col: int) -> int:
-    """Give the element of vector (y, x), in the lane of block (row, col)."""
-    return layout.base_elems + layout.vector(y, x) * layout.lanes + row * layout.cols + col
+def place(layout: Layout, y: int, x: int, lane: int) -> int:
+    """Give the element of vector (y, x) in a lane."""
+    return layout.base_elems + layout.vector(y, x) * layout.lanes + lane
 
 
 @given(layouts())
 def test_every_element_has_one_place(layout: Layout) -> None:
     places = layout.element_table()
-    pixels = layout.height * layout.width
+    pixels = layout.images * layout.height * layout.width
     assert places.shape == (pixels,)
     assert len(set(places.tolist())) == pixels
     np.testing.assert_array_equal(layout.source_table()[places], np.arange(pixels))
     inner = {
-        place(layout, y, x, row, col)
+        place(layout, y, x, lane)
         for y in range(layout.block_h)
         for x in range(layout.block_w)
-        for row in range(layout.rows)
-        for col in range(layout.cols)
+        for lane in range(layout.lanes)
     }
     filled = {p for p in inner if layout.source_table()[p] >= 0}
     assert filled == set(places.tolist())
@@ -52,11 +54,11 @@ def test_halo_repeats_the_neighbour_or_is_zero(layout: Layout) -> None:
     assert (table[body:] == -1).all()
     y = np.arange(-layout.top, layout.block_h + layout.bottom)[:, None, None]
     x = np.arange(-layout.left, layout.block_w + layout.right)[None, :, None]
-    row, col = np.divmod(np.arange(layout.lanes), layout.cols)
+    image, row, col = np.indices((layout.images, layout.rows, layout.cols)).reshape(3, -1)
     image_y, image_x = row * layout.block_h + y, col * layout.block_w + x
     inside = (image_y >= 0) & (image_y < layout.height) & (image_x >= 0) & (image_x < layout.width)
-    expected = np.where(inside, image_y * layout.width + image_x, -1)
-    first = place(layout, -layout.top, -layout.left, 0, 0)
+    expected = np.where(inside, (image * layout.height + image_y) * layout.width + image_x, -1)
+    first = place(layout, -layout.top, -layout.left, 0)
     np.testing.assert_array_equal(table[first : first + body], expected.ravel())
     assert first == 0
 
@@ -104,6 +106,21 @@ def test_natural_covers_with_least_waste(height: int, width: int, lanes: int) ->
 def test_grids_of_known_images(image: tuple[int, int], lanes: int, grid: tuple[int, int]) -> None:
     layout = natural(*image, lanes)
     assert (layout.rows, layout.cols) in (grid, grid[::-1])
+
+
+@given(layouts())
+def test_each_image_lies_in_its_lanes_as_the_first_does(layout: Layout) -> None:
+    table = layout.source_table().reshape(-1, layout.images, layout.image_lanes)
+    pixels = layout.height * layout.width
+    for image in range(layout.images):
+        own = table[:, image].ravel()
+        np.testing.assert_array_equal(np.where(own < 0, own, own - image * pixels), layout.image_table())
+
+
+def test_several_images_share_the_lanes() -> None:
+    layout = natural(7, 7, 16, images=4)
+    assert (layout.lanes, layout.image_lanes, layout.images) == (16, 4, 4)
+    assert natural(7, 7, 16, images=16).idle_share == 0 < layout.idle_share < natural(7, 7, 16).idle_share
 
 
 def test_halo_only_grows() -> None:

@@ -48,9 +48,10 @@ def fold(graph: GraphView, images: int, lanes: int) -> Fold:
     """Choose what so many images of a batch run through side by side: the first layers on small images that will do.
 
     Those before the last large image will not where a layer behind them needs an early value, or an input, as a gate's
-    product does: that is of another image by then.
+    product does: that is of another image by then. A network with an output that has no batch takes one image alone.
     """
-    if images == 1:
+    ends = [graph.shapes[name] for name in (*graph.inputs, *graph.outputs)]
+    if images == 1 or any(shape[:1] != (1,) for shape in ends):
         return Fold()
     most = MOST_VECTORS * lanes
     large = [i for i, node in enumerate(graph.nodes, 1) if _largest(node) > most]

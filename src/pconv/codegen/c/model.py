@@ -171,8 +171,7 @@ def _call(
     kind = "conv_args" if pointers is _CONV_FIELDS[0] else kinds.get(type(step.kernel), "plane_args")
     fields = [f".{name} = (const void *)(f->weights + {places[name]})" for name in pointers if name in places]
     fields += [f".{name} = {step.params[name]}" for name in numbers if name in step.params]
-    images = min(t.layout.images for t in (*step.inputs, step.output))
-    inputs = [*(_address(t, scratch, images) for t in step.inputs), "0", "0"]
+    inputs = [*(_address(t, scratch) for t in step.inputs), "0", "0"]
     if isinstance(step.kernel, ConvKernel) and step.kernel.points > 1:
         fields.append(f".weight = {inputs.pop(1)}")
         if step.kernel.lists:
@@ -183,7 +182,7 @@ def _call(
     operands = first if isinstance(step.kernel, GemmKernel) else f"{first}, {second}"
     return (
         f"{indent}const {kind} args = {{{', '.join(fields) or '0'}}};\n"
-        f"{indent}{step.kernel.name}({operands}, {_address(step.output, scratch, images)}, &args, {tasks});\n"
+        f"{indent}{step.kernel.name}({operands}, {_address(step.output, scratch)}, &args, {tasks});\n"
     )
 
 
@@ -226,14 +225,14 @@ def _in_blocks(step: Step, behind: Step, places: Mapping[str, int], places_behin
     )
 
 
-def _address(tensor: Tensor, scratch: str, images: int = 1) -> str:
-    """Return where a tensor begins; of several images side by side, where a step on fewer has its own."""
+def _address(tensor: Tensor, scratch: str) -> str:
+    """Return where a tensor begins; of several images side by side, where the one at hand does, or the first."""
     dtype = tensor.layout.dtype
     if tensor.space == "scratch":
         return f"({ctype(dtype)} *)({scratch} + {tensor.offset})"
     if tensor.space in ("arena", "prepared"):
         cast = "" if dtype == FP32 else f"({ctype(dtype)} *)"
-        lane = f" + f->image * {tensor.layout.image_lanes}" if tensor.layout.images > images else ""
+        lane = f" + f->image * {tensor.layout.image_lanes}" if tensor.layout.images > 1 else ""
         return f"{cast}f->{tensor.space} + {tensor.offset // dtype.elem_bytes}{lane}"
     return f"f->{tensor.space}s[{tensor.offset}]"
 
