@@ -42,6 +42,17 @@ def test_compile_prunes_on_the_way(cli, model: Path, tmp_path: Path) -> None:
     assert layers["conv2"]["macs"] < layers["conv2"]["dense_macs"]
 
 
+def test_compile_for_batches(cli, model: Path, tmp_path: Path, x: np.ndarray, expected: np.ndarray) -> None:
+    ran = cli("compile", model, "-o", tmp_path / "m.so", "--fold", "2")
+    assert ran.code == 0, ran.err
+    with pconv.load(tmp_path / "m.so") as engine:
+        assert engine.manifest["fold"] == 2
+        for answer in np.split(engine(np.concatenate([x] * 3)), 3):
+            np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-4)
+    ran = cli("inspect", model, "--stage", "plan", "--fold", "2")
+    assert "; 2 images side by side)" in ran.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -50,6 +61,11 @@ def test_compile_prunes_on_the_way(cli, model: Path, tmp_path: Path) -> None:
         (["--cc", "no-such-cc"], "C compiler 'no-such-cc': it does not run"),
         (["--input", "x"], "--input x: allowed NAME=N,C,H,W"),
         (["--group", "4"], "pruning options without a rate; add --compression"),
+        (["--fold", "3"], "fold: 3 images cannot share the lanes of "),
+        (
+            ["--fold", "2", "--target", "opencl"],
+            "fold: 2 images cannot share the lanes of opencl; allowed 1.",
+        ),
     ],
 )
 def test_compile_errors_leave_nothing(

@@ -9,6 +9,7 @@ from pconv.bench.case import Case, NetworkBuilder
 from pconv.bench.registry import conv
 from pconv.graph import GraphView
 from pconv.lower import lower
+from pconv.lower.describe import describe_step
 from pconv.lower.fold import MOST_VECTORS, fold
 
 LANES = 4
@@ -69,6 +70,7 @@ def test_steps_before_folded_and_behind() -> None:
     late = next(step for step in plan.steps if step.name == "late")
     assert late.output.layout.images == 4 and late.output.layout.image_lanes == 1
     assert late.work.reason.endswith("; 4 images side by side")
+    assert " 4 images of 8x8 as 1x1 blocks of 8x8, " in describe_step(late)
 
 
 def test_what_images_share_keeps_its_place_while_they_come_and_go() -> None:

@@ -112,7 +112,9 @@ def _layout(layout: Layout) -> str:
     if layout.planar:
         return f"{layout.height}x{layout.width} dense"
     halo = f"{layout.top},{layout.left},{layout.bottom},{layout.right}"
+    side_by_side = f"{layout.images} images of " if layout.images > 1 else ""
+    blocks = f"{layout.rows}x{layout.cols} blocks of {layout.block_h}x{layout.block_w}"
     return (
-        f"{layout.height}x{layout.width} as {layout.rows}x{layout.cols} blocks of {layout.block_h}x{layout.block_w}, "
+        f"{side_by_side}{layout.height}x{layout.width} as {blocks}, "
         f"of {layout.dtype.stored}, halo {halo}, plane {layout.plane_bytes:,} bytes"
     )
