@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import pconv
@@ -20,14 +21,14 @@ from pconv.lower.choice import Choice
 from pconv.lower.plan import Plan
 from pconv.tune import _compare, tune
 from pconv.tuning import Record, Tuning
-from test_compiler import model
+from test_compiler import model, two_layers
 
 __all__ = ["model"]  # the fixture
 
 NATIVE = targets.native()
 
 
-def offered(path: Path) -> dict[str, list[str]]:
+def offered(path: Path, images: int = 1) -> dict[str, list[str]]:
     """List the names of the choices of every layer, best modelled first."""
     seen: dict[str, list[str]] = {}
 
@@ -35,12 +36,13 @@ def offered(path: Path) -> dict[str, list[str]]:
         seen[key] = [choice.name for choice in choices]
         return choices[0], ""
 
-    lower(read_model(path), NATIVE, pick=note)
+    lower(read_model(path), NATIVE, pick=note, images=images)
     return seen
 
 
-def records_of_last_choices(path: Path, threads: int = 1) -> dict[str, Record]:
-    return {key: Record(names[-1], 0.5, 1.0, threads, len(names)) for key, names in offered(path).items()}
+def records_of_last_choices(path: Path, threads: int = 1, images: int = 1) -> dict[str, Record]:
+    names = offered(path, images)
+    return {key: Record(names[key][-1], 0.5, 1.0, threads, len(names[key])) for key in names}
 
 
 def test_names_tell_the_choices_of_a_layer_apart(model: Path) -> None:
@@ -168,6 +170,19 @@ def test_tuning_measures_and_keeps_what_gains(model: Path, tmp_path: Path) -> No
     assert (tmp_path / "t.json").exists() == (found.tuned_ms < found.modelled_ms)
     for key, record in found.improved.items():
         assert record.ratio < 1 and record.schedule in offered(model)[key] and record.tried >= 2
+
+
+def test_images_side_by_side_have_records_of_their_own(tmp_path: Path) -> None:
+    onnx.save(two_layers("folded", side=7), tmp_path / "small.onnx")
+    model = tmp_path / "small.onnx"
+    records = records_of_last_choices(model, images=2)
+    assert len(records) == 2 and all(" @2 of 7x7 (" in key for key in records)
+    path = Tuning(tuning.cpu_name(NATIVE)).merged(records).save(tmp_path / "t.json")
+    for fold in (1, 2):
+        reasons = inspect(model, "plan", tuned=path, fold=fold)
+        assert reasons.count("; tuned: 0.50 of the modelled schedule's time") == (2 if fold == 2 else 0)
+    found = tune(model, fold=2, seconds=0.1, path=tmp_path / "new.json")
+    assert found.layers == 2 and found.improved.keys() <= records.keys() and found.tuned_ms > 0
 
 
 class Even:

@@ -101,7 +101,7 @@ def compile_file(
         check_apart(Path(out), model, OUT_ADVICE)
     dense = _names(dense)
     jobs = _jobs(target, cpu, dtype, tuned)
-    _check_fold(fold, jobs)
+    check_fold(fold, [target for target, _ in jobs])
     store = Cache()
     shortcut = _shortcut_key(model, inputs, jobs, dense, fold, cc) if cache else None
     library = store.find_sealed(shortcut) if shortcut is not None else None
@@ -140,7 +140,7 @@ def generate_program(
     from pconv.codegen import generate
 
     jobs = _jobs(target, cpu, dtype, tuned)
-    _check_fold(fold, jobs)
+    check_fold(fold, [target for target, _ in jobs])
     plans, _ = _lower(model, inputs, jobs, _names(dense), fold, progress)
     return generate(*plans)
 
@@ -174,8 +174,8 @@ def inspect(
     from pconv.lower.describe import describe_plan, describe_step
 
     chosen = choose_target(target, cpu, dtype)
+    check_fold(fold, [chosen])
     job = chosen, _tuning(chosen, target in (None, "native"), tuned)
-    _check_fold(fold, [job])
     ((plan,), _) = _lower(model, inputs, [job], _names(dense), fold, None)
     if stage == "plan" and layer is None:
         return describe_plan(plan)
@@ -245,12 +245,12 @@ def _lower(
     return plans, remarks
 
 
-def _check_fold(fold: int, jobs: Sequence[Job]) -> None:
+def check_fold(fold: int, chosen: Sequence[Target]) -> None:
     """Raises: BuildError for so many images as cannot share the lanes of every target."""
-    lanes = min(target.lanes for target, _ in jobs)
+    lanes = min(target.lanes for target in chosen)
     allowed = [1 << i for i in range(lanes.bit_length())]
     if fold not in allowed:
-        names = ", ".join(target.name for target, _ in jobs)
+        names = ", ".join(target.name for target in chosen)
         raise BuildError(
             f"fold: {fold!r} images cannot share the lanes of {names}; allowed {', '.join(map(str, allowed))}."
         )

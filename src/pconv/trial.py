@@ -47,10 +47,10 @@ class Trial(Protocol):
     """A network that runs somewhere."""
 
     def profile(self) -> NDArray[np.float64]:
-        """Run once; return the milliseconds of each step."""
+        """Run once; return the milliseconds of each step for an image."""
 
     def latency_ms(self) -> float:
-        """Run once to warm up and once more; return the milliseconds of the second run."""
+        """Run once to warm up and once more; return the milliseconds of the second run for an image."""
 
     def close(self) -> None:
         """Let go of what it holds."""
@@ -61,8 +61,9 @@ class Here:
 
     def __init__(self, program: Program, threads: int, cc: str | None) -> None:
         self._engine = load(build(program, cc=cc), threads=threads)
-        random = np.random.default_rng(0)
-        self._inputs = [random.standard_normal(info.shape, np.float32) for info in self._engine.inputs]
+        random, self._images = np.random.default_rng(0), int(self._engine.manifest["fold"])
+        shapes = [(self._images * info.shape[0], *info.shape[1:]) for info in self._engine.inputs]
+        self._inputs = [random.standard_normal(shape, np.float32) for shape in shapes]
 
     def profile(self) -> NDArray[np.float64]:
         """Run once; return the milliseconds of each step."""
@@ -73,7 +74,7 @@ class Here:
         self._engine(*self._inputs)
         begin = time.perf_counter()
         self._engine(*self._inputs)
-        return (time.perf_counter() - begin) * 1e3
+        return (time.perf_counter() - begin) * 1e3 / self._images
 
     def close(self) -> None:
         """Close the library."""

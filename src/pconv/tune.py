@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pconv import targets, tuning
 from pconv.codegen import generate
-from pconv.compiler import choose_target, read_model
+from pconv.compiler import check_fold, choose_target, read_model
 from pconv.devices import Device
 from pconv.errors import BuildError
 from pconv.files import check_writable
@@ -98,6 +98,7 @@ def tune(
     cpu: str | None = None,
     dtype: str | None = None,
     dense: Iterable[str] = (),
+    fold: int = 1,
     threads: int = 1,
     seconds: float = 120.0,
     device: Device | None = None,
@@ -108,10 +109,10 @@ def tune(
 ) -> Tuned:
     """Search the fastest schedule of every convolution on this machine, and record those that gain.
 
-    `target` is this machine's CPU by default; "opencl" (or a variant) tunes for its OpenCL device; `dtype` is as for
-    `pconv.compile`. With `device`, everything runs there, on the cores `cpus` where they are named, and the records are
-    those of its processor. `seconds` bounds the search, compiling included: a round that has begun is finished, one is
-    made at least.
+    `target` is this machine's CPU by default; "opencl" (or a variant) tunes for its OpenCL device; `dtype` and `fold`
+    are as for `pconv.compile`. With `device`, everything runs there, on the cores `cpus` where they are named, and the
+    records are those of its processor. `seconds` bounds the search, compiling included: a round that has begun is
+    finished, one is made at least.
     `path` is the tuning file, by default this machine's own, which `pconv.compile` reads. Its records stay, but for
     those of layers for which something faster was measured.
 
@@ -124,10 +125,11 @@ def tune(
     chosen = choose_target(target or (device.platform if device else None), cpu, dtype)
     if device is None:
         _require_here(chosen)
+    check_fold(fold, [chosen])
     view = read_model(model, inputs)
 
     def trial(pick: Picker, file: str = "tried") -> tuple[Trial, Plan]:
-        plan = lower(view, chosen, frozenset(dense), None, pick)
+        plan = lower(view, chosen, frozenset(dense), None, pick, fold)
         program = generate(plan)
         if device is None:
             return Here(program, threads, cc), plan

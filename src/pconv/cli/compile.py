@@ -83,7 +83,7 @@ def compile(
         models.source(model, track, settings) as found,
     ):
         if tune is not None:
-            _tune(found.path, input, dtype, dense, cc, tuning, tune, track)
+            _tune(found.path, input, dtype, dense, fold, cc, tuning, tune, track)
             if tuning is not None and not tuning.is_file():
                 tuning = None  # nothing was faster than modelled, so nothing was recorded
         compile_file(
@@ -111,6 +111,7 @@ def _tune(
     input: options.Shapes,
     dtype: options.DType,
     dense: options.Dense,
+    fold: options.Fold,
     cc: options.Compiler,
     tuning: options.Tuning,
     seconds: float,
@@ -125,6 +126,7 @@ def _tune(
             inputs=options.shapes(input),
             dtype=dtype,
             dense=tuple(dense or ()),
+            fold=fold or 1,
             cc=cc,
             path=tuning,
             seconds=seconds,

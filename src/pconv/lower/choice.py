@@ -101,7 +101,8 @@ def layer_key(bare: ConvKernel, choices: Sequence[Choice]) -> str:
     (kh, kw), out = bare.size, bare.output
     ways = {choice.kind: _sparsity_class(choice) for choice in choices}
     oc, ic = next(choice for choice in choices if choice.winograd is None).shapes.ids.shape
-    shape = f"conv{kh}x{kw}s{bare.stride[0]} {ic}->{oc} @{out.height}x{out.width}"
+    images = f"{out.images} of " if out.images > 1 else ""
+    shape = f"conv{kh}x{kw}s{bare.stride[0]} {ic}->{oc} @{images}{out.height}x{out.width}"
     sparsity = ", ".join(f"{kind} {ways[kind]}" for kind in sorted(ways))
     return f"{shape} ({sparsity}) {digest((bare, sorted(ways.items())))}"
 
