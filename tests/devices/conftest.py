@@ -88,7 +88,7 @@ def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "  StrictHostKeyChecking accept-new\n"
         f"Host stranger\n  HostName 127.0.0.1\n  Port {port}\n  User {getpass.getuser()}\n"
         f"  IdentityFile {folder}/host\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known\n"
-        "Host gone\n  HostName 127.0.0.1\n  Port 1\nHost *.example\n  User nobody\n"
+        "  StrictHostKeyChecking accept-new\nHost gone\n  HostName 127.0.0.1\n  Port 1\nHost *.example\n  User nobody\n"
     )
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where sshd, as root, gives up its rights
