@@ -101,7 +101,6 @@ def compile_file(
         check_apart(Path(out), model, OUT_ADVICE)
     dense = _names(dense)
     jobs = _jobs(target, cpu, dtype, tuned)
-    check_fold(fold, [target for target, _ in jobs])
     store = Cache()
     shortcut = _shortcut_key(model, inputs, jobs, dense, fold, cc) if cache else None
     library = store.find_sealed(shortcut) if shortcut is not None else None
@@ -140,7 +139,6 @@ def generate_program(
     from pconv.codegen import generate
 
     jobs = _jobs(target, cpu, dtype, tuned)
-    check_fold(fold, [target for target, _ in jobs])
     plans, _ = _lower(model, inputs, jobs, _names(dense), fold, progress)
     return generate(*plans)
 
@@ -174,9 +172,8 @@ def inspect(
     from pconv.lower.describe import describe_plan, describe_step
 
     chosen = choose_target(target, cpu, dtype)
-    check_fold(fold, [chosen])
-    job = chosen, _tuning(chosen, target in (None, "native"), tuned)
-    ((plan,), _) = _lower(model, inputs, [job], _names(dense), fold, None)
+    records = _tuning(chosen, target in (None, "native"), tuned)
+    ((plan,), _) = _lower(model, inputs, [(chosen, records)], _names(dense), fold, None)
     if stage == "plan" and layer is None:
         return describe_plan(plan)
     names = [step.name for step in plan.all_steps]
@@ -243,17 +240,6 @@ def _lower(
         _warn(model, alone)
         remarks += alone
     return plans, remarks
-
-
-def check_fold(fold: int, chosen: Sequence[Target]) -> None:
-    """Raises: BuildError for so many images as cannot share the lanes of every target."""
-    lanes = min(target.lanes for target in chosen)
-    allowed = [1 << i for i in range(lanes.bit_length())]
-    if fold not in allowed:
-        names = ", ".join(target.name for target in chosen)
-        raise BuildError(
-            f"fold: {fold!r} images cannot share the lanes of {names}; allowed {', '.join(map(str, allowed))}."
-        )
 
 
 def _remarks(loaded: Any) -> list[str]:

@@ -21,6 +21,7 @@ from pconv.errors import DeviceError
 from pconv.gpu_bench import build_gpu_bench
 from pconv.runtime import load
 from pconv.runtime.report import share_turns
+from pconv.runtime.signature import Signature
 
 CHECKS = 15
 """Calls of a whole network whose median is its latency."""
@@ -61,9 +62,8 @@ class Here:
 
     def __init__(self, program: Program, threads: int, cc: str | None) -> None:
         self._engine = load(build(program, cc=cc), threads=threads)
-        random, self._images = np.random.default_rng(0), int(self._engine.manifest["fold"])
-        shapes = [(self._images * info.shape[0], *info.shape[1:]) for info in self._engine.inputs]
-        self._inputs = [random.standard_normal(shape, np.float32) for shape in shapes]
+        signature = Signature(self._engine.manifest)
+        self._inputs, self._images = signature.random_inputs(), signature.fold
 
     def profile(self) -> NDArray[np.float64]:
         """Run once; return the milliseconds of each step."""

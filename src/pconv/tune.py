@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pconv import targets, tuning
 from pconv.codegen import generate
-from pconv.compiler import check_fold, choose_target, read_model
+from pconv.compiler import choose_target, read_model
 from pconv.devices import Device
 from pconv.errors import BuildError
 from pconv.files import check_writable
@@ -125,7 +125,6 @@ def tune(
     chosen = choose_target(target or (device.platform if device else None), cpu, dtype)
     if device is None:
         _require_here(chosen)
-    check_fold(fold, [chosen])
     view = read_model(model, inputs)
 
     def trial(pick: Picker, file: str = "tried") -> tuple[Trial, Plan]:

@@ -94,13 +94,13 @@ def test_every_micro_kernel_on_this_machine(target: Target, family: str, session
 def test_before_folded_and_behind(
     seed: int, images: int, session_cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fold, "MOST_VECTORS", 6)
-    view, target = random_network(seed, nodes=14), targets.get("x86-64-v4")
+    view, target = random_network(seed, nodes=14), host_targets()[0]
+    monkeypatch.setattr(fold, "MOST_VECTORS", 96 // target.lanes)  # small is the same on every host
+    images = min(images, target.lanes)
     plan = lowered(view, target, images)
     assert min(plan.count(part) for part in get_args(Part)) > 1
     feeds = samples_of(view, images + 1)
-    if target in host_targets():
-        assert_each_right(view, feeds, run_here(view, target, images, session_cache, feeds))
+    assert_each_right(view, feeds, run_here(view, target, images, session_cache, feeds))
 
 
 @pytest.mark.qemu

@@ -12,7 +12,7 @@ from pconv.lower import lower
 from pconv.lower.describe import describe_step
 from pconv.lower.fold import MOST_VECTORS, fold
 
-LANES = 4
+TARGET = targets.get("aarch64")
 SMALL = (8, 8)
 LARGE = (16, 16)
 
@@ -38,24 +38,24 @@ def classifier() -> GraphView:
 
 
 def test_large_images_run_alone_small_ones_side_by_side() -> None:
-    assert SMALL[0] * SMALL[1] <= MOST_VECTORS * LANES < LARGE[0] * LARGE[1]
-    found = fold(classifier(), 4, LANES)
+    assert SMALL[0] * SMALL[1] <= MOST_VECTORS * TARGET.lanes < LARGE[0] * LARGE[1]
+    found = fold(classifier(), 4, TARGET)
     assert (found.images, found.values) == (4, {"late", "mean"})
     assert [found.of(value) for value in ("early", "late", "flat")] == [1, 4, 1]
 
 
 def test_one_image_is_never_folded() -> None:
-    assert fold(classifier(), 1, LANES).values == set()
+    assert fold(classifier(), 1, TARGET).values == set()
 
 
 def test_nothing_is_folded_where_an_output_has_no_batch() -> None:
     graph = classifier()
     shapes = {**graph.shapes, graph.outputs[0]: (4, 1)}
-    assert fold(replace(graph, shapes=shapes), 4, LANES).images == 1
+    assert fold(replace(graph, shapes=shapes), 4, TARGET).images == 1
 
 
 def test_steps_before_folded_and_behind() -> None:
-    plan = lower(classifier(), targets.get("aarch64"), images=4)
+    plan = lower(classifier(), TARGET, images=4)
     parts = [(step.name, step.part) for step in plan.steps if step.name.partition(":")[0] != "x"]
     assert parts == [
         ("early", "before"),
@@ -75,7 +75,7 @@ def test_steps_before_folded_and_behind() -> None:
 
 def test_what_images_share_keeps_its_place_while_they_come_and_go() -> None:
     """Between the images' turns, steps before and behind write over whatever is theirs alone."""
-    plan = lower(classifier(), targets.get("aarch64"), images=4)
+    plan = lower(classifier(), TARGET, images=4)
     places = {
         tensor.name: (tensor.offset, tensor.offset + tensor.nbytes, tensor.layout.images)
         for step in plan.steps
@@ -103,7 +103,7 @@ def test_nothing_is_folded_where_a_layer_behind_needs_an_early_value() -> None:
     )
     large = builder.layer(Case("up", "Resize", 4, SMALL, 2), ["late"])
     builder.outputs = [builder.layer(Case("both", "Concat"), [large, "early"])]
-    assert fold(builder.graph("unet"), 4, LANES).images == 1
+    assert fold(builder.graph("unet"), 4, TARGET).images == 1
 
 
 def test_the_gates_of_large_images_are_left_out() -> None:
@@ -117,7 +117,7 @@ def test_the_gates_of_large_images_are_left_out() -> None:
     builder.layer(conv("late.gate", 4, 4, (1, 1), 1), ["late.mean"])
     builder.outputs = [builder.layer(Case("late.product", "Mul"), ["late", "late.gate"])]
     wanted = {"late", "late.mean", "late.gate", "late.product"}
-    assert fold(builder.graph("gated"), 4, LANES).values == wanted
+    assert fold(builder.graph("gated"), 4, TARGET).values == wanted
 
 
 @pytest.mark.parametrize("op", ["Transpose", "Softmax"])
@@ -127,4 +127,4 @@ def test_only_the_first_stretch_is_folded(op: str) -> None:
     graph = grown(
         conv("first", 3, 4, SMALL), Case("stop", op, attrs=attrs), conv("last", 4, 4, SMALL), image=SMALL
     ).graph("stops")
-    assert fold(graph, 4, LANES).values == {"first"}
+    assert fold(graph, 4, TARGET).values == {"first"}

@@ -16,9 +16,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import get_args
 
+from pconv.errors import BuildError
 from pconv.graph.nodes import GraphView, NodeView, Shape, is_image
 from pconv.lower.kernels import GatherKernel
 from pconv.lower.plan import Part, Step
+from pconv.targets import Target
 
 MOST_VECTORS = 16
 """An image that fills so many vectors gains nothing."""
@@ -44,16 +46,24 @@ class Fold:
         return self.images if value in self.values else 1
 
 
-def fold(graph: GraphView, images: int, lanes: int) -> Fold:
+def fold(graph: GraphView, images: int, target: Target) -> Fold:
     """Choose what so many images of a batch run through side by side: the first layers on small images that will do.
 
     Those before the last large image will not where a layer behind them needs an early value, or an input, as a gate's
     product does: that is of another image by then. A network with an output that has no batch takes one image alone.
+
+    Raises: BuildError for so many images as cannot share the target's lanes.
     """
+    allowed = [1 << i for i in range(target.lanes.bit_length())]
+    if images not in allowed:
+        raise BuildError(
+            f"fold: {images!r} images cannot share the lanes of {target.name}; "
+            f"allowed {', '.join(map(str, allowed))}."
+        )
     ends = [graph.shapes[name] for name in (*graph.inputs, *graph.outputs)]
     if images == 1 or any(shape[:1] != (1,) for shape in ends):
         return Fold()
-    most = MOST_VECTORS * lanes
+    most = MOST_VECTORS * target.lanes
     large = [i for i, node in enumerate(graph.nodes, 1) if _largest(node) > most]
     for start in (0, max(large, default=0)):
         if values := _stretch(graph, most, start):

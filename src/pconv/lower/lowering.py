@@ -35,9 +35,9 @@ def lower(
 
     `pick` takes one of the ways to run each convolution. So many `images` of a batch share lanes where they are small.
 
-    Raises: UnsupportedError when a layer asks for what no micro-kernel does.
+    Raises: UnsupportedError when a layer asks for what no micro-kernel does; BuildError for too many images.
     """
-    ctx = Context(graph, target, dense, pick, fold(graph, images, target.lanes))
+    ctx = Context(graph, target, dense, pick, fold(graph, images, target))
     return _Lowering(ctx).run(progress)
 
 

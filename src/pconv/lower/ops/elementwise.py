@@ -26,8 +26,8 @@ def _other(node: NodeView) -> str:
 
 def _wants(node: NodeView, ctx: Context, output: Layout) -> list[Layout | None]:
     _, *others = node.tensors
-    least = [ctx.natural(name, output.images) for name in others]
-    return [output, *(output if _other(node) in ("", "pixel") else each for each in least)]
+    whole = _other(node) in ("", "pixel")
+    return [output, *(output if whole else ctx.natural(name, output.images) for name in others)]
 
 
 def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor) -> list[Step]:
