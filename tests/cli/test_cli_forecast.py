@@ -221,6 +221,23 @@ def test_recipe_errors(
     assert set(table.parent.iterdir()) == before
 
 
+def test_recipe_refuses_a_table_of_another_size(cli, model: Path, table: Path, tmp_path: Path) -> None:
+    document = json.loads(table.read_text())
+    ((name, shape),) = document["inputs"].items()
+    document["inputs"] = {name: [*shape[:2], 99, 99]}
+    table.write_text(json.dumps(document))
+    ran = cli("recipe", model, "--table", table, "--latency", "1ms", "-o", tmp_path / "r.toml")
+    here = "x".join(map(str, shape))
+    assert ran.code == 2
+    assert ran.err.startswith(
+        f"pconv: error: the table was measured with {name} of {shape[0]}x{shape[1]}x99x99; here it is {here}."
+    )
+    del document["inputs"]  # as older versions wrote it
+    table.write_text(json.dumps(document))
+    ran = cli("recipe", model, "--table", table, "--macs", "40k", "-o", tmp_path / "r.toml")
+    assert ran.code == 0, ran.err
+
+
 def _variants(table: Path) -> list[dict]:
     return json.loads(table.read_text())["variants"]
 

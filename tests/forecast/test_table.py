@@ -65,7 +65,9 @@ def test_a_table_without_pruned_variants(table: Table) -> None:
         Table.from_json(document)
 
 
-@pytest.mark.parametrize("where", [("settings",), ("machine",), ("variants", 1, "layers", 0, "rate")])
+@pytest.mark.parametrize(
+    "where", [("settings",), ("machine",), ("inputs",), ("variants", 1, "layers", 0, "rate")]
+)
 def test_a_table_with_values_of_another_kind(table: Table, where: tuple[str | int, ...]) -> None:
     document = json.loads(json.dumps(table.as_json()))
     inner = document

@@ -151,9 +151,11 @@ def _table(
         chosen, shared = rates(compression or DEFAULT_RATES), groups(group or DEFAULT_GROUPS)
         return measured(found, chosen, shared, settings, threads or 1, seconds, track)
     from pconv.forecast import Table
+    from pconv.forecast.sensitivity import check_inputs
     from pconv.targets.detect import cpu_model
 
     table = Table.load(path)
+    check_inputs(table, _input_shapes(found))
     if threads not in (None, table.threads):
         raise PconvError(
             f"--threads {threads}: {path} was measured with {table.threads}; leave --threads out, or measure a table "
@@ -195,15 +197,19 @@ def _sensitivity(
             f"--sensitivity {kind}: allowed are weights, a folder of images, or a .json of curves."
         )
     from pconv.bench import peers
-    from pconv.graph import load, normalise, view
 
     ready, missing = peers.split([CHECKER])
     if not ready:
         raise PconvError(f"--sensitivity {kind}: {missing[CHECKER]}.")
-    graph = view(normalise(load(found.path)))
-    shapes = {name: graph.shapes[name] for name in graph.inputs}
-    inputs = arrays.read_folder(path, shapes, scale)
+    inputs = arrays.read_folder(path, _input_shapes(found), scale)
     return room.by_pruning(table, found.path, chosen, room.output_error(found.path, inputs, ready[0]), track)
+
+
+def _input_shapes(found: models.Source) -> dict[str, tuple[int, ...]]:
+    from pconv.graph import load, normalise, view
+
+    graph = view(normalise(load(found.path)))
+    return {name: graph.shapes[name] for name in graph.inputs}
 
 
 def _search(

@@ -84,10 +84,11 @@ def measure(
         _variant(contender, common, taken, profile)
         for contender, taken, profile in zip(contenders, samples, profiles, strict=True)
     ]
+    inputs = {info.name: info.shape for info in contenders[0].engine.inputs}
     for contender in contenders:
         contender.engine.close()
     described = machine.record(("numpy", *(peer.name for peer in peers)), compiler=machine.compiler())
-    return Table(model, threads, dict(settings), described, tuple(variants))
+    return Table(model, threads, dict(settings), described, tuple(variants), inputs)
 
 
 def measure_one(

@@ -68,6 +68,23 @@ def check_fits(table: Table, infos: Sequence[LayerInfo]) -> None:
                 )
 
 
+def check_inputs(table: Table, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Check that a table was measured with inputs of these shapes: times of another image size are not this one's.
+
+    Raises: PconvError naming an input that differs.
+    """
+    for name, measured in table.inputs.items():
+        if name in shapes and tuple(shapes[name]) != measured:
+            raise PconvError(
+                f"the table was measured with {name} of {_by(measured)}; here it is {_by(shapes[name])}. Leave --table "
+                "out to measure this size."
+            )
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
 def energy_lost(weights: Mapping[str, Array], masks: Masks) -> dict[str, float]:
     """Return the share of each layer's energy (its sum of squares) that the masks remove, 0..1."""
     lost = {}

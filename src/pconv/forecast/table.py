@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -79,7 +79,8 @@ class Option:
 class Table:
     """Everything that one forecast measured; the first variant is the dense network.
 
-    `settings` are those of every variant's recipe, without its compression and group.
+    `settings` are those of every variant's recipe, without its compression and group. `inputs` are the network's
+    input shapes by name, empty in tables of older versions.
     """
 
     model: str
@@ -87,6 +88,7 @@ class Table:
     settings: Mapping[str, Any]
     machine: Mapping[str, Any]
     variants: tuple[Variant, ...]
+    inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def dense(self) -> Variant:
@@ -153,7 +155,8 @@ class Table:
         try:
             variants = tuple(_variant(entry) for entry in document["variants"])
             settings, described = dict(document["settings"]), dict(document["machine"])
-            table = cls(document["model"], document["threads"], settings, described, variants)
+            inputs = {name: tuple(shape) for name, shape in document.get("inputs", {}).items()}
+            table = cls(document["model"], document["threads"], settings, described, variants, inputs)
             whole = table.dense.dense and len(variants) > 1
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise PconvError(f"the table is damaged ({error}); measure it again.") from error
