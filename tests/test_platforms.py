@@ -128,25 +128,28 @@ def test_ios_is_static(make_program: Maker, session_cache: Cache, tmp_path: Path
     assert data.startswith(b"!<arch>\n") and b"_tiny_open" in data and b"_pconv_open" not in data
 
 
-@pytest.mark.parametrize("name", ["linux-aarch64", "native"])
-def test_bench_executable(make_program: Maker, session_cache: Cache, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "batch"), [("linux-aarch64", 1), ("native", 1), ("native", 3)])
+def test_bench_executable(
+    make_program: Maker, session_cache: Cache, tmp_path: Path, name: str, batch: int
+) -> None:
     bench = build_bench(make_program(name), tmp_path / "pconv_bench", cache=session_cache)
-    x = np.random.default_rng(0).standard_normal((1, ROWS, COLUMNS), np.float32)
+    x = np.random.default_rng(0).standard_normal((batch, ROWS, COLUMNS), np.float32)
     (tmp_path / "x").write_bytes(x.tobytes())
     command = [] if name == "native" else [QEMU or pytest.fail("needs qemu-aarch64"), "-cpu", "cortex-a53"]
     files = ["--input", tmp_path / "x", "--output", tmp_path / "y"]
     options = ["--threads", "2", "--warmup", "1", "--repeat", "4", "--cpus", "0", *files]
+    options += ["--batch", str(batch)] if batch > 1 else []
     done = subprocess.run([*command, bench, *options], capture_output=True, text=True, check=True)
     said = json.loads(done.stdout)
-    assert (said["threads"], said["cpus"], len(said["samples_ns"])) == (2, "0", 4)
+    assert (said["threads"], said["batch"], said["cpus"], len(said["samples_ns"])) == (2, batch, "0", 4)
     assert [layer["name"] for layer in said["layers"]] == ["twice", "add_weights", "add_up"]
     assert all(layer["ns"] >= 0 for layer in said["layers"]) and min(said["samples_ns"]) > 0
     assert said["manifest"]["model"]["name"] == "affine"
     assert {"temperature_mc", "frequency_khz"} == set(said["before"]) == set(said["after"])
     y = np.fromfile(tmp_path / "y", np.float32)
     expected = 2 * x + WEIGHTS
-    np.testing.assert_array_equal(y[: ROWS * COLUMNS].reshape(x.shape), expected)
-    np.testing.assert_allclose(y[ROWS * COLUMNS :], expected.sum(-1).ravel(), rtol=1e-3, atol=0.1)
+    np.testing.assert_array_equal(y[: x.size].reshape(x.shape), expected)
+    np.testing.assert_allclose(y[x.size :], expected.sum(-1).ravel(), rtol=1e-3, atol=0.1)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +157,8 @@ def test_bench_executable(make_program: Maker, session_cache: Cache, tmp_path: P
     [
         (["--threads", "65"], "--threads: usage: pconv_bench [--threads N]"),
         (["--repeat", "x"], "--repeat: usage"),
+        (["--batch", "0"], "--batch: usage"),
+        (["--batch", "2", "--input", "/dev/null"], "/dev/null: not a file of the inputs' size"),
         (["--cpus", "1000"], "1000: the system does not let this run on these cores"),
         (["--cpus", "3-1"], "3-1: the system"),
         (["--cpus"], "--cpus: usage"),

@@ -96,14 +96,15 @@ class There:
         self.said: dict[str, Any] = {}
 
     def profile(self) -> NDArray[np.float64]:
-        """Run a few times; return the milliseconds of each step in the fastest run."""
+        """Run a few times; return the milliseconds of each step for an image, in the fastest run."""
         said = self._run(warmup=1, repeat=2)
         ns = share_turns(said["manifest"]["layers"], [layer["ns"] for layer in said["layers"]])
-        return np.array(ns) / 1e6
+        return np.array(ns) / (1e6 * int(said["batch"]))
 
     def latency_ms(self) -> float:
-        """Run a few times; return the median in milliseconds."""
-        return float(median(self._run(warmup=1, repeat=3)["samples_ns"])) / 1e6
+        """Run a few times; return the median in milliseconds for an image."""
+        said = self._run(warmup=1, repeat=3)
+        return float(median(said["samples_ns"])) / 1e6 / int(said["batch"])
 
     def cpu(self) -> str:
         """Name the device's processor, or its GPU where that runs the network."""

@@ -1,5 +1,7 @@
 """Images that lie side by side in the lanes give what each of them gives alone, on every target."""
 
+import json
+import subprocess
 from itertools import cycle
 from pathlib import Path
 from typing import get_args
@@ -10,7 +12,7 @@ import pytest
 from pconv import targets
 from pconv.bench.case import network
 from pconv.bench.registry import FAMILIES
-from pconv.build import build
+from pconv.build import build, build_bench
 from pconv.cache import Cache
 from pconv.codegen import generate
 from pconv.graph import GraphView
@@ -101,6 +103,24 @@ def test_before_folded_and_behind(
     assert min(plan.count(part) for part in get_args(Part)) > 1
     feeds = samples_of(view, images + 1)
     assert_each_right(view, feeds, run_here(view, target, images, session_cache, feeds))
+
+
+@pytest.mark.cc
+@pytest.mark.usefixtures("any_size")
+def test_pconv_bench_runs_as_many_as_lie_side_by_side(session_cache: Cache, tmp_path: Path) -> None:
+    view = random_network(14, nodes=14)
+    program = generate(lowered(view, host_targets()[0], 4))
+    feeds = samples_of(view, 4)
+    (tmp_path / "x").write_bytes(b"".join(feeds[name].tobytes() for name in view.inputs))
+    bench = build_bench(program, tmp_path / "pconv_bench", cache=session_cache)
+    files = ["--input", tmp_path / "x", "--output", tmp_path / "y"]
+    done = subprocess.run([bench, "--repeat", "2", *files], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["batch"] == 4
+    with Engine(build(program, cache=session_cache)) as engine:
+        answers = engine(*(feeds[name] for name in view.inputs))
+    answers = answers if isinstance(answers, tuple) else (answers,)
+    expected = np.concatenate([np.ravel(each) for each in answers])
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "y", np.float32), expected)
 
 
 @pytest.mark.qemu

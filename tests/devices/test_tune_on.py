@@ -51,8 +51,8 @@ def test_records_are_for_the_devices_processor(
     def run(self: object, file: str, *arguments: str, timeout_s: float = 0) -> Finished:
         manifest = manifests[file]
         layers = [{"name": layer["name"], "ns": took[file]} for layer in manifest["layers"]]
-        said = {"cpu": "0x41 0xd0b", "samples_ns": [took[file]], "manifest": manifest, "layers": layers}
-        return Finished(0, json.dumps(said), "")
+        said = {"cpu": "0x41 0xd0b", "batch": 2, "samples_ns": [took[file]], "manifest": manifest}
+        return Finished(0, json.dumps(said | {"layers": layers}), "")
 
     def build(program: Program, out: Path, **_: object) -> Path:
         manifests[out.name] = program.manifest
@@ -73,6 +73,7 @@ def test_records_are_for_the_devices_processor(
     target = targets.get("android-arm64", "cortex-a76")
     (record,) = tuning.load(file, target, tuning.ANY).records.values()
     assert record.ratio == round(500 / 900, 4) and found.improved
+    assert found.modelled_ms == pytest.approx(900e-6 / 2)  # for an image
     assert tuning.load(file, target).missing.startswith("not tuned: the records are for CPU 0x41 0xd0b")
 
 

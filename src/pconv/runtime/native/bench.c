@@ -6,8 +6,9 @@
 _Static_assert(MAX_THREADS == PCONV_MAX_THREADS, "as many as the run time has");
 
 static const char usage[] =
-    "usage: pconv_bench [--threads N] [--warmup N] [--repeat N] [--cpus 4-7,0] [--input FILE] [--output FILE]\n"
-    "  --cpus runs on these cores only; --input and --output are raw float32, all tensors one after another.\n";
+    "usage: pconv_bench [--threads N] [--batch N] [--warmup N] [--repeat N] [--cpus 4-7,0] [--input FILE] [--output FILE]\n"
+    "  --batch is of samples in a run, as many as lie side by side (--fold) by default, else 1; --cpus runs on these\n"
+    "  cores only; --input and --output are raw float32, all samples of one tensor, then those of the next.\n";
 
 static pconv_model *model;
 static int threads;
@@ -28,7 +29,11 @@ static size_t model_elems(int is_output, int i) {
     return elems;
 }
 
-static int model_run(const float *const *inputs, float *const *outputs) { return pconv_run(model, inputs, outputs, 1); }
+static int model_images(void) { return pconv_chosen()->images; }
+
+static int model_run(const float *const *inputs, float *const *outputs, int batch) {
+    return pconv_run(model, inputs, outputs, batch);
+}
 
 static int model_profile(void) { return pconv_profile(model, 1); }
 

@@ -2,7 +2,7 @@
    whole and by layer, as JSON on stdout.
 
    Times are nanoseconds. Two series run: one plain, for `samples_ns`, one that profiles, whose fastest run gives the
-   layers' times. The file that includes this defines the functions below; it needs no C library but bare/bare.h. */
+   layers' times; both are of a whole batch. The file that includes this defines the functions below; it needs no C library but bare/bare.h. */
 #ifndef PCONV_BENCH_H
 #define PCONV_BENCH_H
 
@@ -15,17 +15,18 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_TENSORS = 256, MAX_RUNS = 100000, MAX_THREADS = 64, MAX_ZONES = 256, MAX_CORES = 64, FAILED = 2 };
+enum { MAX_TENSORS = 256, MAX_RUNS = 100000, MAX_THREADS = 64, MAX_BATCH = 1024, MAX_ZONES = 256, MAX_CORES = 64, FAILED = 2 };
 
 typedef struct {
-    int threads, warmup, repeat;
+    int threads, batch, warmup, repeat;
     const char *cpus, *input, *output, *model, *cache;
 } options;
 
 static int model_open(const options *o, char *error, size_t error_len);      /* 0, and why in `error`, on failure */
 static int model_tensors(int is_output);                                     /* the number of inputs, or outputs */
 static size_t model_elems(int is_output, int i);
-static int model_run(const float *const *inputs, float *const *outputs);     /* 0 when it went well */
+static int model_images(void);                                               /* how many it runs best at once */
+static int model_run(const float *const *inputs, float *const *outputs, int batch); /* 0 when it went well */
 static int model_profile(void);                                              /* every later run keeps its layers' times */
 static int model_times(int64_t *ns, int capacity);                           /* the number of layers */
 static const char *model_layer(int i);
@@ -207,6 +208,7 @@ static const char *parse(int argc, char **argv, options *o) {
         const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
         int good = *value != 0;
         if (!strcmp(name, "--threads")) good = whole_number(value, 1, MAX_THREADS, &o->threads);
+        else if (!o->model && !strcmp(name, "--batch")) good = whole_number(value, 1, MAX_BATCH, &o->batch);
         else if (!strcmp(name, "--warmup")) good = whole_number(value, 0, MAX_RUNS, &o->warmup);
         else if (!strcmp(name, "--repeat")) good = whole_number(value, 1, MAX_RUNS, &o->repeat);
         else if (!strcmp(name, "--cpus")) o->cpus = value;
@@ -223,8 +225,10 @@ static const char *parse(int argc, char **argv, options *o) {
 /* ---- Tensors. ---- */
 
 static float *tensors[2][MAX_TENSORS];
+static int batch;
 
-static size_t bytes_of(int is_output, int i) { return sizeof(float) * model_elems(is_output, i); }
+/* Count the bytes of a tensor of all samples. */
+static size_t bytes_of(int is_output, int i) { return sizeof(float) * model_elems(is_output, i) * (size_t)batch; }
 
 static int make_tensors(int is_output, int count) {
     uint32_t state = 1;
@@ -260,7 +264,7 @@ static int transfer(int is_output, int count, const char *path) {
 
 /* ---- The runs. ---- */
 
-static int run(void) { return model_run((const float *const *)tensors[0], tensors[1]); }
+static int run(void) { return model_run((const float *const *)tensors[0], tensors[1], batch); }
 
 static int put_samples(const options *o) {
     for (int i = 0; i < o->warmup; i++)
@@ -312,13 +316,16 @@ static int bench(int argc, char **argv, const char *usage, options o) {
     if (o.cpus && !pin(o.cpus)) return fail(o.cpus, "the system does not let this run on these cores");
     char error[512] = "";
     if (!model_open(&o, error, sizeof error)) return fail("open", error);
+    batch = o.batch ? o.batch : model_images();
     int inputs = model_tensors(0), outputs = model_tensors(1);
     if (inputs > MAX_TENSORS || outputs > MAX_TENSORS) return fail("tensors", "at most 256 inputs and outputs");
     if (!make_tensors(0, inputs) || !make_tensors(1, outputs)) return fail("open", "out of memory");
     if (o.input && !transfer(0, inputs, o.input)) return fail(o.input, "not a file of the inputs' size");
     put("{");
     put_model();
-    put("\"cpus\": ");
+    put("\"batch\": ");
+    put_number(batch);
+    put(", \"cpus\": ");
     put_string(o.cpus ? o.cpus : "");
     put(", ");
     put_cpu();

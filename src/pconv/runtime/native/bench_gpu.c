@@ -46,7 +46,11 @@ static int model_tensors(int is_output) {
 
 static size_t model_elems(int is_output, int i) { return (size_t)pconv_gpu_elems(model, is_output, i); }
 
-static int model_run(const float *const *inputs, float *const *outputs) { return pconv_gpu_run(model, inputs, outputs, 1); }
+static int model_images(void) { return 1; }
+
+static int model_run(const float *const *inputs, float *const *outputs, int batch) {
+    return pconv_gpu_run(model, inputs, outputs, batch);
+}
 
 static int model_profile(void) { return pconv_gpu_profile(model, 1); }
 
