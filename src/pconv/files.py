@@ -57,15 +57,15 @@ def check_writable(path: Path, advice: str) -> None:
             part.unlink(missing_ok=True)
 
 
-def check_apart(path: Path, model: object, advice: str) -> None:
-    """Check that a result would not replace the model that it is made from.
+def check_apart(path: Path, source: object, advice: str, what: str = "the model") -> None:
+    """Check that a result would not replace what it is made from.
 
     Raises: BuildError with `advice` as its last sentence.
     """
-    if not isinstance(model, str | os.PathLike) or not os.path.exists(model):
+    if not isinstance(source, str | os.PathLike) or not os.path.exists(source):
         return
-    if path.exists() and path.samefile(model):
-        raise BuildError(f"{path}: this is the model itself, which it would replace. {advice}")
+    if path.exists() and path.samefile(source):
+        raise BuildError(f"{path}: this is {what} itself, which it would replace. {advice}")
 
 
 def destination(path: Path, advice: str) -> Path:

@@ -80,10 +80,95 @@ def test_a_branch_that_only_the_dense_network_merges_belongs_to_the_rest(cli, tm
     weights = {"a.weight": rand(8, 8, 3, 3), "b.weight": rand(8, 8, 1, 1)}
     onnx.save(make(branches, {"x": (1, 8, 9, 9)}, ["y"], weights), path)
     ran = cli("forecast", path, *QUICK, "--compression", "9", "--group", "1", "--json", "-")
+    assert json.loads(ran.out)["left_out"] == ["b"]
     for variant in json.loads(ran.out)["variants"]:
         assert [layer["name"] for layer in variant["layers"]] == ["a"]
         parts = sum(layer["ms"] for layer in variant["layers"]) + variant["rest_ms"]
         assert parts == pytest.approx(variant["median_ms"])
+
+
+def test_recipe_says_which_layers_have_no_time_of_their_own(cli, tmp_path: Path) -> None:
+    branches = [
+        node("Conv", "x a.weight", "a", pads=[1, 1, 1, 1]),
+        node("Conv", "x b.weight", "b"),
+        node("Add", "a b", "y"),
+    ]
+    weights = {"a.weight": rand(8, 8, 3, 3), "b.weight": rand(8, 8, 1, 1)}
+    onnx.save(make(branches, {"x": (1, 8, 9, 9)}, ["y"], weights), tmp_path / "m.onnx")
+    options = ("--macs", "40k", "--compression", "9", "--group", "1", *QUICK)
+    ran = cli("recipe", tmp_path / "m.onnx", *options, "-o", tmp_path / "r.toml")
+    assert ran.code == 0, ran.err
+    assert (
+        "left dense, as they have no time of their own (merged into other layers, or not used): b." in ran.err
+    )
+
+
+def test_multiply_adds_that_pruning_does_not_reach_count(cli, tmp_path: Path) -> None:
+    """A layer may be called as an output is: what writes that is not the layer's."""
+    convs = [
+        node("Conv", "x y.weight", "a", pads=[1, 1, 1, 1], kernel_shape=[3, 3]),
+        node("ConvTranspose", "a t", "y", pads=[1, 1, 1, 1]),
+    ]
+    weights = {"y.weight": rand(8, 8, 3, 3), "t": rand(8, 8, 3, 3)}
+    onnx.save(make(convs, {"x": (1, 8, 9, 9)}, ["y"], weights), tmp_path / "m.onnx")
+    ran = cli("forecast", tmp_path / "m.onnx", *QUICK, "--compression", "9", "--group", "1", "--json", "-")
+    for variant in json.loads(ran.out)["variants"]:
+        assert variant["rest_macs"] == 81 * 8 * 8 * 9 and variant["rest_ms"] > 0
+        assert [layer["dense_macs"] for layer in variant["layers"]] == [81 * 8 * 8 * 9]
+
+
+@pytest.mark.parametrize("arguments", [["--exclude", "*"], ["--exclude", "conv*", "--rate-fc", "1"]])
+def test_forecast_where_nothing_is_pruned(cli, model: Path, tmp_path: Path, arguments: list[str]) -> None:
+    ran = cli("forecast", model, *QUICK, "--compression", "9", *arguments, "-o", tmp_path / "f.html")
+    assert ran.code == 2 and "no layer is pruned at these rates, so there is nothing to forecast" in ran.err
+    assert not (tmp_path / "f.html").exists()
+
+
+def test_what_is_measured_is_not_lost(cli, model: Path, table: Path, tmp_path: Path) -> None:
+    """A result may not be written over what it is made from, or over another result."""
+    before = table.read_bytes()
+    ran = cli("recipe", model, "--macs", "40k", "--table", table, "-o", table)
+    assert ran.code == 2 and f"{table}: this is the table itself, which it would replace" in ran.err
+    curves = tmp_path / "c.json"
+    curves.write_text('{"layers": {"conv1": {"9": 0.1}}}')
+    ran = cli("recipe", model, "--macs", "40k", "--table", table, "--sensitivity", curves, "-o", curves)
+    assert ran.code == 2 and f"{curves}: this is the file of curves itself" in ran.err
+    for name in ("f.html", "f.png"):
+        options = ("-o", tmp_path / "f.html", "--json", tmp_path / name)
+        ran = cli("forecast", model, *QUICK, "--compression", "9", *options)
+        assert ran.code == 2 and f"--json {tmp_path / name}: -o writes there, too" in ran.err
+    assert table.read_bytes() == before
+
+
+def test_recipe_is_written_before_it_is_timed(
+    cli, model: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pconv.forecast.measure.measure_one", fail)
+    cli("recipe", model, "--macs", "40k", "--table", table, "-o", tmp_path / "r.toml")
+    assert "multiply-adds of the kept weights" in (tmp_path / "r.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("sensitivity", "message"),
+    [("nofolder", "--sensitivity nofolder: allowed are"), ("c.json", "c.json: cannot read the curves")],
+)
+def test_recipe_reads_what_it_is_told_before_it_measures(
+    cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sensitivity: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pconv.cli.recipe.measured", lambda *_: pytest.fail("it measured"))
+    ran = cli("recipe", model, "--macs", "40k", "--sensitivity", sensitivity, "-o", "r.toml")
+    assert ran.code == 2 and message in ran.err
+
+
+def test_a_budget_out_of_reach_says_how_to_keep_the_table(cli, model: Path, tmp_path: Path) -> None:
+    options = ("--compression", "9", "--group", "1", *QUICK)
+    ran = cli("recipe", model, "--latency", "1us", *options, "-o", tmp_path / "r.toml")
+    assert ran.code == 2 and "is out of reach" in ran.err
+    assert f"To measure once for several budgets: pconv forecast {model} --json FILE." in ran.err
 
 
 def test_forecast_prints_nothing_but_json(cli, model: Path) -> None:
@@ -203,6 +288,14 @@ def test_recipe_reads_curves(cli, model: Path, table: Path, tmp_path: Path) -> N
         ),
         (["--latency", "1ms", "--compression", "9"], "--table t.json: its rates and settings were measured;"),
         (
+            ["--latency", "1ms", "--mean", "0.5"],
+            "--mean and --std are of the images that --sensitivity DIR reads",
+        ),
+        (
+            ["--latency", "1ms", "--sensitivity", "nan"],
+            "nan/1.npy: it holds NaN or infinity; allowed are finite",
+        ),
+        (
             ["--latency", "1ms", "--sensitivity", "no"],
             "--sensitivity no: allowed are weights, a folder of images",
         ),
@@ -214,6 +307,9 @@ def test_recipe_errors(
 ) -> None:
     monkeypatch.chdir(table.parent)
     Path("empty").mkdir()
+    Path("nan").mkdir()
+    shape = next(iter(json.loads(table.read_text())["inputs"].values()))
+    np.save("nan/1.npy", np.full(shape, np.nan, np.float32))
     before = set(table.parent.iterdir())
     ran = cli("recipe", model, "--table", "t.json", "-o", "r.toml", *arguments)
     assert ran.code == 2 and ran.out == ""

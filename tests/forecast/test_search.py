@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,10 +37,14 @@ def test_the_layer_that_bears_it_is_pruned_first(
     assert found.harm == pytest.approx(sum(HARM[name].get(rate, 0) for name, rate in rates.items()))
 
 
-def test_multiply_adds_have_no_rest(table: Table) -> None:
-    found = search_rates(table, HARM, Budget("macs", 1.2e6), 1)
+@pytest.mark.parametrize("rest", [0, 500_000])
+def test_multiply_adds_count_what_pruning_does_not_reach(table: Table, rest: int) -> None:
+    table = replace(table, variants=tuple(replace(one, rest_macs=rest) for one in table.variants))
+    found = search_rates(table, HARM, Budget("macs", 1.2e6 + rest), 1)
     assert found.rates == {"conv1": 1.0, "conv2": 8.0}
-    assert found.macs == 1_125_000
+    assert found.macs == 1_125_000 + rest
+    with pytest.raises(PconvError, match="is out of reach"):
+        search_rates(table, HARM, Budget("macs", 0.2e6 + rest), 1)
 
 
 def test_the_group_that_does_less_harm_wins(table: Table) -> None:

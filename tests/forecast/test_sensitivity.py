@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,14 @@ from pconv.bench.peers import get
 from pconv.errors import PconvError
 from pconv.forecast import Budget, Table, search_rates
 from pconv.forecast.rates import recipe_of
-from pconv.forecast.sensitivity import by_pruning, check_fits, energy_lost, from_curves, output_error
+from pconv.forecast.sensitivity import (
+    by_pruning,
+    check_fits,
+    energy_lost,
+    from_curves,
+    output_error,
+    read_curves,
+)
 from pconv.graph import load
 from pconv.graph.prune import find_layers, layer_weights
 from pconv.masks import magnitude_masks
@@ -109,7 +117,7 @@ def _tensors(model: Path, inputs, tensor: str, pruned) -> np.ndarray:
 def test_curves_are_interpolated_and_end_where_they_end(table: Table, tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     path.write_text(json.dumps({"layers": {"conv1": {"4.5": 3.0}, "conv2": {"2.25": 0.1, "16": 1.1}}}))
-    harm = from_curves(path, table, [1])[1]
+    harm = from_curves(read_curves(path), table, [1])[1]
     assert harm["conv1"][1.0] == 0 and harm["conv1"][8.0] == np.inf
     assert harm["conv1"][2.25] == pytest.approx(3 * np.log(2.25) / np.log(4.5))
     assert harm["conv2"][2.25] == pytest.approx(0.1) and 0.1 < harm["conv2"][8.0] < 1.1
@@ -127,8 +135,14 @@ def test_curves_are_interpolated_and_end_where_they_end(table: Table, tmp_path: 
         ),
         (
             '{"layers": {"conf1": {"4": 1}}}',
-            "none of its layers (conf1, ...) is one of the model; allowed are conv1",
+            "its layer conf1 is none of the model; allowed are conv1",
         ),
+        (
+            '{"layers": {"conv1": {"4": 1}, "conf2": {"4": 1}}}',
+            "its layer conf2 is none of the model; allowed are conv1",
+        ),
+        ('{"layers": {}}', "there is no curve in it; allowed are conv1"),
+        ("[" * 100_000, "no curves ("),
         (None, "cannot read the curves (No such file or directory)"),
     ],
 )
@@ -137,13 +151,38 @@ def test_broken_curves(table: Table, tmp_path: Path, text: str | None, message: 
     if text is not None:
         path.write_text(text)
     with pytest.raises(PconvError, match=re.escape(f"{path}: {message}")):
-        from_curves(path, table, [1])
+        from_curves(read_curves(path), table, [1])
 
 
 def test_a_table_of_another_network(model: Path, table: Table) -> None:
     infos = [layer.info for layer in find_layers(load(model))]
-    with pytest.raises(PconvError, match=r"measured on another network \(tiny\): its layer conv2 at 1x"):
+    with pytest.raises(PconvError, match=r"measured on another network \(tiny\): it lacks layer fc"):
         check_fits(table, infos)
+
+
+def test_a_table_of_a_part_of_the_network(model: Path, measured: Table) -> None:
+    infos = [layer.info for layer in find_layers(load(model))]
+    more = [*infos, replace(infos[0], name="conv9")]
+    with pytest.raises(PconvError, match=r"measured on another network \(.*\): it lacks layer conv9"):
+        check_fits(measured, more)
+    check_fits(replace(measured, left_out=("conv9",)), more)
+
+
+def test_harm_that_is_no_number(model: Path, measured: Table) -> None:
+    with pytest.raises(PconvError, match=r"to layer conv1 is no finite number; look for NaN"):
+        by_pruning(measured, model, [1], lambda weights, masks: dict.fromkeys(masks, float("nan")))
+
+
+def test_harm_is_of_the_tables_own_rates(model: Path, measured: Table) -> None:
+    """They may differ from today's in the last digit."""
+    off = [
+        replace(one, layers=tuple(replace(layer, rate=layer.rate * (1 + 1e-12)) for layer in one.layers))
+        for one in measured.variants[1:]
+    ]
+    table = replace(measured, variants=(measured.variants[0], *off))
+    harm = by_pruning(table, model, [1], energy_lost)[1]
+    assert search_rates(table, harm, Budget("ms", 1e9), 1).harm == 0
+    assert all(rate in harm[layer.name] for one in off for layer in one.layers for rate in [layer.rate])
 
 
 def test_a_recipe_gives_exactly_the_rates_that_were_found(model: Path, measured: Table) -> None:

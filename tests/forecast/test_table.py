@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pconv.errors import PconvError, RecipeError
+from pconv.errors import PconvError
 from pconv.forecast import Table
 
 from .tables import make_table
@@ -104,5 +104,37 @@ def test_a_table_with_a_layer_without_a_name(table: Table) -> None:
 def test_settings_that_are_no_recipe(table: Table) -> None:
     document = table.as_json()
     document["settings"] = {"colour": "red"}
-    with pytest.raises(RecipeError, match="colour: unknown key"):
-        Table.from_json(document).recipe(table.variants[1])
+    with pytest.raises(PconvError, match=r"the table's settings are no recipe \(colour: unknown key"):
+        Table.from_json(document)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("threads",), 0),
+        (("variants", 1, "group"), None),
+        (("variants", 1, "group"), "4"),
+        (("variants", 1, "compression"), "4"),
+        (("variants", 1, "rest_macs"), -1),
+        (("variants", 1, "layers", 0, "macs"), 10**400),
+        (("variants", 0, "layers", 0, "rate"), 1 + 1e-12),
+        (("variants", 1, "layers", 1, "name"), "conv3"),
+        (("variants", 0, "layers"), []),
+    ],
+)
+def test_a_table_that_does_not_hold_together(
+    table: Table, where: tuple[str | int, ...], value: object
+) -> None:
+    document = json.loads(json.dumps(table.as_json()))
+    inner = document
+    for key in where[:-1]:
+        inner = inner[key]
+    inner[where[-1]] = value
+    with pytest.raises(PconvError, match="the table is damaged"):
+        Table.from_json(document)
+
+
+def test_a_file_that_is_nested_without_end(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text("[" * 100_000)
+    with pytest.raises(PconvError, match=r"t\.json: this is no JSON"):
+        Table.load(tmp_path / "t.json")

@@ -38,6 +38,12 @@ def test_where_compression_stops_paying() -> None:
     assert verdict(flat)[1] == "4x already gives 2.10 ms: more compression brings less than 15% a step."
 
 
+def test_what_is_slower_than_the_best_is_not_enough() -> None:
+    bent = make_table({"conv1": {1.0: 50.0, 4.0: 9.9, 8.0: 12.9, 16.0: 10.9}}, rest_ms=0.1)
+    assert verdict(bent)[0].startswith("Training is worth it: 4x: 10.0 ms")
+    assert not [said for said in verdict(bent) if "already gives" in said]
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(123.4, "123 ms"), (12.34, "12.3 ms"), (1.234, "1.23 ms"), (0.0779, "0.078 ms")]
 )

@@ -112,6 +112,8 @@ def read_folder(folder: Path, shapes: Shapes, scale: Scale, most: int = MOST_FIL
     for path, array in arrays.items():
         if array.shape != tuple(shape):
             raise InputError(f"{path}: shape {array.shape}, allowed {tuple(shape)}.")
+        if not np.isfinite(array).all():
+            raise InputError(f"{path}: it holds NaN or infinity; allowed are finite numbers.")
     return [{name: array} for array in arrays.values()]
 
 

@@ -121,13 +121,14 @@ def progress(text: str, quiet: bool = False) -> Iterator[Tracker]:
         yield Tracker(shown, shown.add_task(text, total=None))
 
 
-def check_writable(path: Path, option: str = "-o", model: str = "") -> None:
+def check_writable(path: Path, option: str = "-o", model: str = "", **sources: object) -> None:
     """Check that what an option names can be written, before any work is done for it.
 
-    Raises: BuildError when it cannot, or it is the file of the model, which would be lost.
+    Raises: BuildError when it cannot, or it is the file of the model or of one of the `sources`, which would be lost.
     """
     advice = f"Choose another place with {option}."
-    files.check_apart(path, model, advice)
+    for what, source in {"model": model, **sources}.items():
+        files.check_apart(path, source, advice, f"the {what}")
     files.check_writable(path, advice)
 
 

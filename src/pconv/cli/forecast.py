@@ -75,10 +75,12 @@ def forecast(
         if output.suffix != ".html":
             raise PconvError(f"-o {output}: allowed is a name that ends in .html, e.g. forecast.html.")
     to_stdout = str(json) == "-"
-    if output is not None:
-        console.check_writable(output)
-        console.check_writable(output.with_suffix(".png"))
+    drawn = () if output is None else (output, output.with_suffix(".png"))
+    for file in drawn:
+        console.check_writable(file, model=model)
     if json is not None and not to_stdout:
+        if json.resolve() in [file.resolve() for file in drawn]:
+            raise PconvError(f"--json {json}: -o writes there, too; name another file.")
         console.check_writable(json, "--json", model)
     with (
         console.progress(f"reading {model}", quiet=to_stdout) as track,
@@ -97,9 +99,8 @@ def forecast(
         return
     show(table)
     console.note(line(table.machine))
-    for path in (json, output, output and output.with_suffix(".png")):
-        if path is not None:
-            console.note(f"wrote {path}")
+    for path in (*([json] if json else []), *drawn):
+        console.note(f"wrote {path}")
 
 
 def measured(

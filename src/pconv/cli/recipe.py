@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pconv.forecast import Budget, Found, Table
     from pconv.forecast.search import Sensitivity
     from pconv.recipe import Recipe
+
+    Harms = Callable[[Table, Sequence[int]], dict[int, Sensitivity]]
 
 EPILOG = """Examples:
 
@@ -99,7 +101,11 @@ def recipe(
             f"--table {table}: its rates and settings were measured; leave out --compression, --patterns and "
             "--exclude, or leave --table out."
         )
-    console.check_writable(output, model=model)
+    if (mean, std) != ("0", "1") and not Path(sensitivity).is_dir():
+        raise PconvError(
+            "--mean and --std are of the images that --sensitivity DIR reads; name such a folder."
+        )
+    console.check_writable(output, model=model, table=table, **{"file of curves": sensitivity})
     with (
         console.progress(f"reading {model}", quiet=json) as track,
         models.plain_source(model, track, options.shapes(input)) as found,
@@ -108,15 +114,27 @@ def recipe(
             console.note(
                 "networks of the zoo have random weights: the rates are right in time, not in accuracy"
             )
+        ask = _harm(sensitivity, found, scale, track)
         used = _table(table, found, compression, group, fixed, threads, seconds, track)
-        harm = _sensitivity(sensitivity, used, found, _groups(group, used), scale, track)
-        result, made = _search(used, harm, budget, found)
-        samples = _check(made, found, used.threads, track)
+        harm = ask(used, _groups(group, used))
+        try:
+            result, made = _search(used, harm, budget, found)
+        except PconvError as error:
+            hint = (
+                "" if table else f" To measure once for several budgets: pconv forecast {model} --json FILE."
+            )
+            raise PconvError(f"{error}{hint}") from error
         console.write(output, _comment(used, result, budget) + made.dumps())
+        samples = _check(made, found, used.threads, track)
     if json:
         console.print_json(_document(output, used, result, made, budget, samples))
     else:
         _show(output, used, result, harm[result.group], budget, samples)
+    if used.left_out:
+        console.note(
+            f"left dense, as they have no time of their own (merged into other layers, or not used): "
+            f"{', '.join(used.left_out)}. Give a merged one in the recipe the rate of the layer that it is added to."
+        )
 
 
 def _budget(latency: str | None, macs: str | None) -> "Budget":
@@ -177,21 +195,28 @@ def _groups(text: str | None, table: "Table") -> tuple[int, ...]:
     return chosen
 
 
-def _sensitivity(
-    kind: str,
-    table: "Table",
-    found: models.Source,
-    chosen: Sequence[int],
-    scale: arrays.Scale,
-    track: console.Tracker,
-) -> dict[int, "Sensitivity"]:
+def _harm(kind: str, found: models.Source, scale: arrays.Scale, track: console.Tracker) -> "Harms":
+    """Read what --sensitivity names, before anything is measured; return what gives the harm of a table's rates."""
     from pconv.forecast import sensitivity as room
 
+    def by_pruning(harm: "room.Harm") -> "Harms":
+        return lambda table, chosen: room.by_pruning(table, found.path, chosen, harm, track)
+
+    def by_curves(curves: "room.Curves") -> "Harms":
+        def harm(table: "Table", chosen: Sequence[int]) -> dict[int, "Sensitivity"]:
+            known = room.from_curves(curves, table, chosen)
+            without = [layer.name for layer in table.dense.layers if layer.name not in curves.layers]
+            if without:
+                console.note(f"without a curve, and so left dense: {', '.join(without)}")
+            return known
+
+        return harm
+
     if kind == BY_WEIGHTS:
-        return room.by_pruning(table, found.path, chosen, room.energy_lost, track)
+        return by_pruning(room.energy_lost)
     path = Path(kind)
     if path.suffix == ".json":
-        return room.from_curves(path, table, chosen)
+        return by_curves(room.read_curves(path))
     if not path.is_dir():
         raise PconvError(
             f"--sensitivity {kind}: allowed are weights, a folder of images, or a .json of curves."
@@ -202,7 +227,7 @@ def _sensitivity(
     if not ready:
         raise PconvError(f"--sensitivity {kind}: {missing[CHECKER]}.")
     inputs = arrays.read_folder(path, _input_shapes(found), scale)
-    return room.by_pruning(table, found.path, chosen, room.output_error(found.path, inputs, ready[0]), track)
+    return by_pruning(room.output_error(found.path, inputs, ready[0]))
 
 
 def _input_shapes(found: models.Source) -> dict[str, tuple[int, ...]]:
@@ -275,6 +300,8 @@ def _show(
     budget: "Budget",
     samples: Sequence[float],
 ) -> None:
+    from pconv.forecast.search import least_cost
+
     times = {
         name: {option.rate: option.ms for option in each}
         for name, each in table.options(result.group).items()
@@ -300,4 +327,8 @@ def _show(
     print(f"wrote {output}")
     if budget.unit == "ms" and taken > budget.limit:
         less = budget.limit * result.ms / taken
-        console.note(f"it takes longer than {budget.text()}: ask for less, e.g. --latency {less:.3g}ms")
+        reach = least_cost(table, harm, budget, result.group) <= less
+        advice = (
+            f"ask for less, e.g. --latency {less:.3g}ms" if reach else "measure higher rates or larger groups"
+        )
+        console.note(f"it takes longer than {budget.text()}: {advice}")

@@ -67,7 +67,7 @@ def measure(
     Raises: RecipeError when a compression does not fit the model, before anything is compiled; ModelError when there
     is nothing to prune; PconvError when an answer is wrong.
     """
-    jobs = _jobs(path, compressions, groups, settings)
+    jobs = _jobs(model, path, compressions, groups, settings)
     contenders: list[_Contender] = []
     for i, job in enumerate(jobs):
 
@@ -85,10 +85,11 @@ def measure(
         for contender, taken, profile in zip(contenders, samples, profiles, strict=True)
     ]
     inputs = {info.name: info.shape for info in contenders[0].engine.inputs}
+    left_out = tuple(name for name in jobs[0].rules if name not in common)
     for contender in contenders:
         contender.engine.close()
     described = machine.record(("numpy", *(peer.name for peer in peers)), compiler=machine.compiler())
-    return Table(model, threads, dict(settings), described, tuple(variants), inputs)
+    return Table(model, threads, dict(settings), described, tuple(variants), inputs, left_out)
 
 
 def measure_one(
@@ -107,12 +108,16 @@ def measure_one(
 
 
 def _jobs(
-    path: Path, compressions: Sequence[float], groups: Sequence[int], settings: Mapping[str, Any]
+    model: str,
+    path: Path,
+    compressions: Sequence[float],
+    groups: Sequence[int],
+    settings: Mapping[str, Any],
 ) -> list[_Job]:
     infos = [layer.info for layer in find_layers(load(path))]
     if not infos:
         raise ModelError(
-            f"{path}: no 2-D Conv, Gemm or MatMul with constant float weights; there is nothing to prune."
+            f"{model}: no 2-D Conv, Gemm or MatMul with constant float weights; there is nothing to prune."
         )
     dense = {info.name: LayerRule(info.shape, info.shape[1]) for info in infos}
     jobs = [_Job(DENSE_RATE, 1, None, dense)]
@@ -120,6 +125,12 @@ def _jobs(
         for compression in sorted({rate for rate in compressions if rate != DENSE_RATE}):
             recipe = make_recipe(settings, compression, group)
             jobs.append(_Job(compression, group, recipe, plan_layers(recipe, infos)))
+    rules = [rule for job in jobs for rule in job.rules.values()]
+    if all(rule.compression_rate == DENSE_RATE for rule in rules):
+        raise ModelError(
+            f"{model}: no layer is pruned at these rates, so there is nothing to forecast. --compression is of 3x3 "
+            "convolutions, --rate-1x1 and --rate-fc of 1x1 and fully connected layers; --exclude keeps layers dense."
+        )
     return jobs
 
 
@@ -190,15 +201,17 @@ def _variant(
     Layers that not all variants have in `common` belong to the rest: a branch may be merged into another, or nobody
     reads its result.
     """
-    job, steps = contender.job, contender.engine.manifest["layers"]
+    job, manifest = contender.job, contender.engine.manifest
+    steps, outside = manifest["layers"], {t["name"] for t in (*manifest["inputs"], *manifest["outputs"])}
     rules = {name: rule for name, rule in job.rules.items() if name in common}
     scale = median(samples_ms) / max(sum(steps_ms), 1e-9)
     spent, dense_macs = dict.fromkeys(rules, 0.0), dict.fromkeys(rules, 0)
-    rest = 0.0
+    rest, rest_macs = 0.0, 0
     for step, ms in zip(steps, steps_ms, strict=True):
-        owner = _owner(step["name"], spent)
+        owner = _owner(step["name"], spent, outside)
         if owner is None:
             rest += ms * scale
+            rest_macs += step["dense_macs"]
         else:
             spent[owner] += ms * scale
             dense_macs[owner] += step["dense_macs"]
@@ -226,10 +239,16 @@ def _variant(
         contender.engine.path.stat().st_size,
         contender.max_rel_err,
         layers,
+        rest_macs,
     )
 
 
-def _owner(step: str, layers: Mapping[str, float]) -> str | None:
-    """Find the layer that a step belongs to: its own, or that of `layer:tap0_1` and the like."""
-    stem = step.rpartition(":")[0]
+def _owner(step: str, layers: Container[str], outside: Container[str]) -> str | None:
+    """Find the layer that a step belongs to: its own, or that of `layer:tap0_1` and the like.
+
+    What brings the network's inputs in and its outputs out is nobody's, though a layer may be called as they are.
+    """
+    stem, _, part = step.rpartition(":")
+    if stem in outside and part in ("relayout", "output"):
+        return None
     return step if step in layers else stem if stem in layers else None

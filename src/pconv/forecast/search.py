@@ -54,7 +54,7 @@ def search_rates(table: Table, sensitivity: Sensitivity, budget: Budget, group: 
     Raises: PconvError when the budget is out of reach; the message names the least that is not.
     """
     options = _allowed(table, sensitivity, group)
-    least = _least(table, sensitivity, budget, group)
+    least = least_cost(table, sensitivity, budget, group)
     if least > budget.limit:
         raise PconvError(
             f"a budget of {budget.text()} is out of reach; the least reachable is {budget.text(_round_up(least))} "
@@ -73,7 +73,7 @@ def search_rates(table: Table, sensitivity: Sensitivity, budget: Budget, group: 
         group,
         {name: option.rate for name, option in chosen.items()},
         table.rest_ms(group) + sum(option.ms for option in chosen.values()),
-        sum(option.macs for option in chosen.values()),
+        table.dense.rest_macs + sum(option.macs for option in chosen.values()),
         sum(_harm(sensitivity, name, option) for name, option in chosen.items()),
     )
 
@@ -84,9 +84,11 @@ def search_groups(table: Table, sensitivities: Mapping[int, Sensitivity], budget
     Raises: PconvError when the budget is out of reach in all of them: the error of the one that gets nearest.
     """
     within = [
-        group for group, known in sensitivities.items() if _least(table, known, budget, group) <= budget.limit
+        group
+        for group, known in sensitivities.items()
+        if least_cost(table, known, budget, group) <= budget.limit
     ]
-    nearest = min(sensitivities, key=lambda group: _least(table, sensitivities[group], budget, group))
+    nearest = min(sensitivities, key=lambda group: least_cost(table, sensitivities[group], budget, group))
     found = [search_rates(table, sensitivities[group], budget, group) for group in within or [nearest]]
     return min(found, key=lambda one: one.harm)
 
@@ -99,14 +101,14 @@ def _allowed(table: Table, sensitivity: Sensitivity, group: int) -> dict[str, li
     }
 
 
-def _least(table: Table, sensitivity: Sensitivity, budget: Budget, group: int) -> float:
+def least_cost(table: Table, sensitivity: Sensitivity, budget: Budget, group: int) -> float:
     """Return what the network costs with the cheapest option of every layer."""
     options = _allowed(table, sensitivity, group)
     return _rest(table, budget, group) + sum(min(map(budget.cost, choices)) for choices in options.values())
 
 
 def _rest(table: Table, budget: Budget, group: int) -> float:
-    return table.rest_ms(group) if budget.unit == "ms" else 0.0
+    return table.rest_ms(group) if budget.unit == "ms" else table.dense.rest_macs
 
 
 def _round_up(value: float) -> float:

@@ -6,6 +6,7 @@ All three give numbers that are compared and added over layers, so that a search
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -46,8 +47,13 @@ def by_pruning(
         on_event(f"sensitivity at {variant.name}", i / len(jobs))
         rules = plan_layers(table.recipe(variant), infos)
         lost = harm(weights, magnitude_masks(weights, rules))
-        for name, value in lost.items():
-            found[group].setdefault(name, {}).setdefault(rules[name].compression_rate, value)
+        for layer in variant.layers:
+            if not math.isfinite(lost.get(layer.name, 0.0)):
+                raise PconvError(
+                    f"what {variant.name} does to layer {layer.name} is no finite number; look for NaN or infinity in "
+                    "the weights, or images that the network overflows on."
+                )
+            found[group].setdefault(layer.name, {}).setdefault(layer.rate, lost.get(layer.name, 0.0))
     return dict(found)
 
 
@@ -56,7 +62,12 @@ def check_fits(table: Table, infos: Sequence[LayerInfo]) -> None:
 
     Raises: PconvError naming the first layer that differs.
     """
-    known = {info.name: info for info in infos}
+    known, measured = {info.name: info for info in infos}, {layer.name for layer in table.dense.layers}
+    for name in known.keys() - measured - set(table.left_out):
+        raise PconvError(
+            f"the table was measured on another network ({table.model}): it lacks layer {name}. Leave --table out to "
+            "measure this one."
+        )
     for variant in table.variants:
         rules = {} if variant.dense else plan_layers(table.recipe(variant), infos)
         for layer in variant.layers:
@@ -115,15 +126,20 @@ def output_error(path: Path, inputs: Sequence[Mapping[str, Array]], peer: Peer) 
     return harm
 
 
-def from_curves(path: Path, table: Table, groups: Sequence[int]) -> dict[int, Sensitivity]:
+@dataclass(frozen=True)
+class Curves:
+    """Harm by layer: (rate, harm) in order of the rate. `path` is where they were read."""
+
+    path: Path
+    layers: Mapping[str, Sequence[tuple[float, float]]]
+
+
+def read_curves(path: Path) -> Curves:
     """Read a measured curve per layer, such as points of accuracy lost with that layer alone pruned.
 
         {"layers": {"conv1": {"2.25": 0.1, "8": 1.3}, ...}}
 
-    Between rates it is interpolated over the logarithm of the rate, from no harm at 1. Beyond a layer's largest
-    rate, and for layers without a curve, nothing is known and nothing chosen. One curve serves all groups.
-
-    Raises: PconvError when the file cannot be read, holds something else, or speaks of other layers alone.
+    Raises: PconvError when the file cannot be read, or holds something else.
     """
     try:
         layers = json.loads(path.read_text("utf-8"))["layers"]
@@ -135,22 +151,32 @@ def from_curves(path: Path, table: Table, groups: Sequence[int]) -> dict[int, Se
             raise ValueError("rates are larger than 1, and harm is a finite number")
     except OSError as error:
         raise PconvError(f"{path}: cannot read the curves ({error.strerror}).") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PconvError(
             f"{path}: no curves ({error}); allowed "
             '{"layers": {"conv1": {"2.25": 0.1, "8": 1.3}}}, harm by layer and rate.'
         ) from error
+    return Curves(path, curves)
+
+
+def from_curves(curves: Curves, table: Table, groups: Sequence[int]) -> dict[int, Sensitivity]:
+    """Read harm off measured curves, one of which serves all groups.
+
+    Between rates it is interpolated over the logarithm of the rate, from no harm at 1. Beyond a layer's largest
+    rate, and for layers without a curve, nothing is known and nothing chosen.
+
+    Raises: PconvError when there are none, or one is of a layer that the model does not have.
+    """
     known = [layer.name for layer in table.dense.layers]
-    if curves and not curves.keys() & set(known):
-        raise PconvError(
-            f"{path}: none of its layers ({', '.join(list(curves)[:4])}, ...) is one of the model; allowed are "
-            f"{', '.join(known[:4])}, ..."
-        )
+    unknown = [name for name in curves.layers if name not in (*known, *table.left_out)]
+    if unknown or not curves.layers:
+        said = f"its layer {unknown[0]} is none of the model" if unknown else "there is no curve in it"
+        raise PconvError(f"{curves.path}: {said}; allowed are {', '.join(known[:4])}, ...")
     return {
         group: {
-            name: {option.rate: _interpolate(curves[name], option.rate) for option in options}
+            name: {option.rate: _interpolate(curves.layers[name], option.rate) for option in options}
             for name, options in table.options(group).items()
-            if curves.get(name)
+            if curves.layers.get(name)
         }
         for group in groups
     }

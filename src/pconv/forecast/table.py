@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pconv.errors import PconvError
+from pconv.errors import PconvError, RecipeError
 from pconv.recipe import Recipe
 
 KIND = "pconv forecast"
@@ -36,7 +36,7 @@ class LayerTime:
 
 @dataclass(frozen=True)
 class Variant:
-    """The network at one compression, in one group; `rest_ms` is spent in what no pruning reaches."""
+    """The network at one compression, in one group; `rest_ms` and `rest_macs` go to what no pruning reaches."""
 
     compression: float
     group: int
@@ -47,6 +47,7 @@ class Variant:
     file_bytes: int
     max_rel_err: float | None
     layers: tuple[LayerTime, ...]
+    rest_macs: int = 0
 
     @property
     def dense(self) -> bool:
@@ -62,8 +63,8 @@ class Variant:
 
     @property
     def macs(self) -> int:
-        """Count the multiply-adds of the kept weights."""
-        return sum(layer.macs for layer in self.layers)
+        """Count the multiply-adds of the kept weights, and of what no pruning reaches."""
+        return sum(layer.macs for layer in self.layers) + self.rest_macs
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class Option:
 class Table:
     """Everything that one forecast measured; the first variant is the dense network.
 
-    `settings` are those of every variant's recipe, without its compression and group. `inputs` are the network's
-    input shapes by name, empty in tables of older versions.
+    `settings` are those of every variant's recipe, without its compression and group; `inputs` are the network's
+    input shapes by name. Layers that the compiler merges into others, or drops, have no times: they are `left_out`.
     """
 
     model: str
@@ -89,6 +90,7 @@ class Table:
     machine: Mapping[str, Any]
     variants: tuple[Variant, ...]
     inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     @property
     def dense(self) -> Variant:
@@ -156,9 +158,16 @@ class Table:
             variants = tuple(_variant(entry) for entry in document["variants"])
             settings, described = dict(document["settings"]), dict(document["machine"])
             inputs = {name: tuple(shape) for name, shape in document.get("inputs", {}).items()}
-            table = cls(document["model"], document["threads"], settings, described, variants, inputs)
+            table = cls(
+                str(document["model"]), _positive(document["threads"], "threads"), settings, described, variants,
+                inputs, tuple(map(str, document.get("left_out", ()))),
+            )  # fmt: skip
             whole = table.dense.dense and len(variants) > 1
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            if whole:
+                _check_alike(table)
+        except RecipeError as error:
+            raise PconvError(f"the table's settings are no recipe ({error}); measure it again.") from error
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
             raise PconvError(f"the table is damaged ({error}); measure it again.") from error
         if not whole:
             raise PconvError(
@@ -176,7 +185,7 @@ class Table:
             return cls.from_json(json.loads(path.read_text("utf-8")))
         except OSError as error:
             raise PconvError(f"{path}: cannot read the table ({error.strerror}).") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise PconvError(f"{path}: this is no JSON ({error}).") from error
         except PconvError as error:
             raise PconvError(f"{path}: {error}") from error
@@ -199,10 +208,34 @@ def _variant(entry: Mapping[str, Any]) -> Variant:
         if not isinstance(layer.name, str):
             raise TypeError(f"layer {layer.name}: its name is a text")
     variant = Variant(**{**entry, "layers": made, "samples_ms": tuple(entry["samples_ms"])})
-    if not all(map(_is_amount, (variant.median_ms, variant.rest_ms))) or not variant.median_ms:
-        raise TypeError("a variant's median_ms and rest_ms are finite numbers, the median above 0")
+    amounts = variant.median_ms, variant.rest_ms, variant.rest_macs
+    if not all(map(_is_amount, amounts)) or not variant.median_ms:
+        raise TypeError("a variant's median_ms, rest_ms and rest_macs are finite numbers, the median above 0")
+    if not (_is_amount(variant.compression) and variant.compression >= DENSE_RATE):
+        raise TypeError("a variant's compression is a finite number, at least 1")
+    _positive(variant.group, "a variant's group")
     return variant
 
 
+def _check_alike(table: Table) -> None:
+    """Check that the dense network is dense, and that all variants are of the same layers and of a recipe.
+
+    Raises: TypeError, RecipeError.
+    """
+    names = [layer.name for layer in table.dense.layers]
+    for variant in table.variants:
+        if [layer.name for layer in variant.layers] != names:
+            raise TypeError("its variants are of different layers")
+        table.recipe(variant)
+    if any(layer.rate != DENSE_RATE for layer in table.dense.layers):
+        raise TypeError("a layer of the dense network has another rate than 1")
+
+
+def _positive(value: Any, what: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise TypeError(f"{what}: {value!r} is no whole number above 0")
+    return value
+
+
 def _is_amount(value: Any) -> bool:
-    return isinstance(value, int | float) and 0 <= value < math.inf
+    return isinstance(value, int | float) and 0 <= float(value) < math.inf

@@ -60,11 +60,12 @@ def _other_groups(table: Table, best: Variant) -> list[str]:
 
 
 def _enough(table: Table, best: Variant) -> Variant:
-    """Find the compression, in the best one's group, after which every step brings less than FLAT."""
+    """Find the compression, in the best one's group, after which every step up to it brings less than FLAT."""
     line = [variant for variant in table.of_group(best.group) if not variant.dense]
+    line = line[: line.index(best) + 1]
     while len(line) > 1 and line[-2].median_ms < FLAT * line[-1].median_ms:
         line.pop()
-    return line[-1] if line[-1].median_ms >= best.median_ms else best
+    return line[-1]
 
 
 def _heavy(best: Variant) -> list[str]:

@@ -32,7 +32,7 @@ def render_forecast(table: Table) -> str:
         speed_ups=[f"{speed_up(table, variant):.2f}x" for variant in table.variants],
         best=best,
         network=draw_network(network_panel(table)),
-        layers=draw_layers(layers),
+        layers=draw_layers(layers) if layers else "",
         drawn=len(layers),
         rows=layer_rows(table),
         number=number,
