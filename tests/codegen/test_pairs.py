@@ -1,6 +1,7 @@
 """A depthwise layer runs within the convolution before it, block by block, and gives the same answers to the bit."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,32 @@ def test_answers_are_those_of_two_layers(target: Target, view: GraphView, sessio
     assert_right(view, feeds, answers)
     with Engine(build(generate(apart), cache=session_cache)) as engine:
         np.testing.assert_array_equal(engine(*feeds.values()), answers["y"])
+
+
+@pytest.mark.cc
+@pytest.mark.parametrize("target", HOSTS)
+@pytest.mark.parametrize(
+    ("view", "claims"),
+    [
+        (chain((45, 37), group=4), True),
+        (chain((33, 33), size=5, group=2, removed=True), True),
+        (chain((40, 64), stride=2), False),
+    ],
+    ids=["stride1", "5x5", "stride2"],
+)
+def test_lines_that_are_claimed_are_filled(
+    target: Target, view: GraphView, claims: bool, session_cache: Cache
+) -> None:
+    """Several threads write to the lines of the layer behind before, where each tile has a place in them."""
+    claiming = replace(target, l2_bytes=SMALL_L2, claims=True)
+    plan = lower(view, claiming)
+    (first,) = (step for step, behind in pairwise(plan.steps) if behind.within)
+    assert (first.kernel.claims is not None) == claims
+    feeds = random_feeds(view)
+    answers = run_here(view, replace(claiming, claims=False), session_cache, feeds)
+    with Engine(build(generate(plan), cache=session_cache), threads=3) as engine:
+        for _ in range(20):
+            np.testing.assert_array_equal(engine(*feeds.values()), answers["y"])
 
 
 @pytest.mark.cc

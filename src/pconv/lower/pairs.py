@@ -32,7 +32,7 @@ def pair_steps(steps: Sequence[Step], target: Target) -> list[Step]:
     for i in range(len(found) - 1):
         first, behind = found[i : i + 2]
         if readers[first.output.name] == 1 and (blocks := _blocks(first, behind, target)):
-            found[i : i + 2] = _paired(first, behind, blocks)
+            found[i : i + 2] = _paired(first, behind, blocks, target)
     return found
 
 
@@ -70,16 +70,17 @@ def _depthwise(step: Step) -> bool:
     return lone and bool(np.array_equal(index, np.repeat(order, np.diff(offset))))
 
 
-def _paired(first: Step, behind: Step, blocks: int) -> list[Step]:
+def _paired(first: Step, behind: Step, blocks: int, target: Target) -> list[Step]:
     """Return the two steps, the second within the first."""
     assert isinstance(first.kernel, ConvKernel) and isinstance(behind.kernel, ConvKernel)
+    claims = behind.output.layout if target.claims and _alike(first, behind) else None
     order, channels = first.data["order"], first.output.channels // blocks
     between = replace(first.output, space="scratch", offset=0, channels=channels)
     note = f"; {channels} channels at a time, in turns with"
     return [
         replace(
             first,
-            kernel=replace(_near(first.kernel, blocks), prefetch_output=False),
+            kernel=replace(_near(first.kernel, blocks), prefetch_output=False, claims=claims),
             output=between,
             data={**first.data, "order": np.arange(order.size, dtype=order.dtype)},
             params={**first.params, "parts": blocks, "grain": 1},
@@ -97,6 +98,16 @@ def _paired(first: Step, behind: Step, blocks: int) -> list[Step]:
             within=True,
         ),
     ]
+
+
+def _alike(first: Step, behind: Step) -> bool:
+    """Tell whether each tile of the first layer has a place of its own in the second one's output."""
+    assert isinstance(first.kernel, ConvKernel)
+    sizes = [
+        (t.layout.rows, t.layout.cols, t.layout.block_h, t.layout.block_w)
+        for t in (first.output, behind.output)
+    ]
+    return sizes[0] == sizes[1] and behind.output.space == "arena" and not first.kernel.positions
 
 
 def _near(kernel: ConvKernel, blocks: int) -> ConvKernel:

@@ -84,6 +84,9 @@ class Target:
     `text_order` says that the compiler keeps to the order of the text, and that taps in a table and blocks of input
     channels, which want that, were measured to pay here; elsewhere blocks serve dense 1x1 layers alone.
 
+    `claims` says that a core waits for lines that another one has when it writes to them, so that writing to them early
+    was measured to pay.
+
     `fetches_ahead` says that fetching weights, and the next kernel's input to L1, ahead of their loads was measured to
     pay.
 
@@ -129,6 +132,7 @@ class Target:
     kept_bytes: int = 12 << 10
     near_bytes: int = 6 << 20
     fetches_ahead: bool = False
+    claims: bool = False
     costs: Costs = Costs()
     dtype: DType = FP32
     supports: tuple[Support, ...] = ()

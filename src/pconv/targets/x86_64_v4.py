@@ -62,6 +62,7 @@ ZNVER4 = replace(
     cpu="znver4",
     families=(("AuthenticAMD", "25"),),  # Zen 3 is of it too, without AVX-512.
     lends_l2=True,
+    claims=True,
     fma_units=1,  # Two of 256 bits, which a register of 512 takes both.
     near_bytes=8 << 20,
     # Fitted in the same way on one core of an EPYC. Winograd's by hand: from L2 or L3, 5 to 8 cycles for each vector

@@ -34,6 +34,8 @@ typedef struct {{
     const uint8_t *shape;
     const uint32_t *slot;
     const uint32_t *lists;
+    void *claimed;
+    const uint16_t *claims;
     int32_t groups, parts, planes, channels;
 }} conv_args;
 """
@@ -206,6 +208,7 @@ def _groups(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
     """Return the loop over groups, each summed in one go."""
     g = kernel.group
     yield from _each_group(kernel)
+    yield from _claim(kernel, shape)
     yield from _start(kernel, shape)
     yield from _prefetch(kernel, shape)
     if kernel.widen_after:
@@ -392,6 +395,22 @@ def _prefetch(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
         yield f"            const {t} *p = next + c * {src.plane_elems};"
         yield "            " + " ".join(f"__builtin_prefetch(p + {e}, 0, 2);" for e in _lines(at, per_line))
         yield "        }"
+
+
+def _claim(kernel: ConvKernel, shape: tuple[int, int]) -> Iterable[str]:
+    """Return the writes to lines that the layer behind will fill, a plane for each filter of a group."""
+    layout, t = kernel.claims, ctype(kernel.output.dtype)
+    if layout is None:
+        return
+    at = [layout.vector(r, c) * layout.lanes for r in range(shape[0]) for c in range(shape[1])]
+    lines = _lines(at, LINE_BYTES // layout.dtype.elem_bytes)
+    yield "        if (a->claimed) {"
+    for f in range(kernel.group):
+        plane = f"(size_t)a->claims[group * {kernel.group} + {f}]"
+        yield f"            {{ volatile {t} *o = ({t} *)a->claimed + {plane} * {layout.plane_elems}"
+        yield f"                + {layout.base_elems} + (y0 * {layout.row_vectors} + x0) * LANES;"
+        yield "                " + " ".join(f"o[{e}] = 0;" for e in lines) + " }"
+    yield "        }"
 
 
 def _lines(elements: list[int], per_line: int) -> list[int]:

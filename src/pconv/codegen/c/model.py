@@ -164,13 +164,14 @@ def _call(
     tasks: str = "begin, end",
     indent: str = "    ",
     scratch: str = "f->scratch",
+    more: Sequence[str] = (),
 ) -> str:
     """Return the call of a step's micro-kernel, with its arguments declared before it."""
     pointers, numbers = _FIELDS.get(type(step.kernel), _PLANE_FIELDS)
     kinds = {GemmKernel: "gemm_args", MatMulKernel: "matmul_args"}
     kind = "conv_args" if pointers is _CONV_FIELDS[0] else kinds.get(type(step.kernel), "plane_args")
     fields = [f".{name} = (const void *)(f->weights + {places[name]})" for name in pointers if name in places]
-    fields += [f".{name} = {step.params[name]}" for name in numbers if name in step.params]
+    fields += [*(f".{name} = {step.params[name]}" for name in numbers if name in step.params), *more]
     inputs = [*(_address(t, scratch) for t in step.inputs), "0", "0"]
     if isinstance(step.kernel, ConvKernel) and step.kernel.points > 1:
         fields.append(f".weight = {inputs.pop(1)}")
@@ -217,7 +218,11 @@ def _in_blocks(step: Step, behind: Step, places: Mapping[str, int], places_behin
         assert isinstance(each.kernel, ConvKernel)
         count = len(tiles(each.kernel))
         tasks = f"block * {count}, (block + 1) * {count}"
-        calls += f"        {{\n{_call(each, at, tasks, ' ' * 12, 'first')}        }}\n"
+        claims: tuple[str, ...] = ()
+        if each.kernel.claims:
+            order = f"(const void *)(f->weights + {places_behind['order']})"
+            claims = (f".claimed = f->threads > 1 ? {_address(behind.output, '')} : 0", f".claims = {order}")
+        calls += f"        {{\n{_call(each, at, tasks, ' ' * 12, 'first', claims)}        }}\n"
     return (
         "    for (int32_t block = begin; block < end; block++) {\n"
         f"        unsigned char *first = f->scratch - (size_t)block * {step.output.nbytes};\n"

@@ -42,6 +42,8 @@ class ConvKernel:
     `slices` of the channels are summed by tasks of their own (split-K), each into planes of its own and without the
     epilogue; a step behind adds them up.
     `in_place` says that the residual lies where the output goes.
+    `claims` is the output of the layer that takes turns with it (see `pairs`), where on several threads each of its
+    lines is written to before: the core then need not wait for it later.
     With `positions`, lanes are filters (see `filter_lanes`): so many outputs of `group` filters, some whole registers
     of them, are summed at a time, and `tile` counts the vectors of output that are transposed and stored when all
     their sums are there.
@@ -80,6 +82,7 @@ class ConvKernel:
     lists: tuple[int, ...] = ()
     slices: int = 1
     in_place: bool = False
+    claims: Layout | None = None
     positions: int = 0
 
     def picture(self, pattern: int) -> str:

@@ -15,6 +15,7 @@ typedef struct {
     unsigned char *scratch; /* of the first thread; inside a step, of the thread that runs it; 64-byte aligned */
     size_t scratch_bytes;   /* of each thread */
     int32_t image;          /* which of those that lie side by side; 0 in steps on all of them */
+    int32_t threads;        /* that may share the tasks of a step */
 } pconv_frame;
 
 /* One layer: its tasks are independent, threads take at least `grain` at a time, a barrier ends the step. */

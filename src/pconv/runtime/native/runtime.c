@@ -118,7 +118,7 @@ static pconv_frame frame_of(const pconv_model *m, const slot *s, int thread) {
     size_t bytes = m->plan->scratch_bytes;
     unsigned char *scratch = m->scratch.first + bytes * (size_t)thread;
     return (pconv_frame){
-        (float *)s->arena.first, (float *)m->prepared.first, pconv_weights, s->inputs, s->outputs, scratch, bytes, 0,
+        (float *)s->arena.first, (float *)m->prepared.first, pconv_weights, s->inputs, s->outputs, scratch, bytes, 0, 1,
     };
 }
 
@@ -222,6 +222,7 @@ static void run_group(pconv_model *m, int thread, const batch *all, size_t group
     const pconv_plan *plan = m->plan;
     slot *own = &m->slots[thread];
     pconv_frame frame = frame_of(m, own, thread);
+    frame.threads = run == together ? pool_threads(m->pool) : 1;
     size_t first = group * (size_t)plan->images;
     int32_t folded = plan->before, behind = folded + plan->folded;
     run_each(m, own, &frame, all, first, 0, folded, run);
