@@ -122,10 +122,12 @@ def test_unbalanced_filters(cli, pruned: Path) -> None:
 
 def test_what_cannot_be_read(cli, pruned: Path, tmp_path: Path) -> None:
     (tmp_path / "map.json").write_text("{")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
     for arguments, message in [
         ((tmp_path / "none.onnx",), "none.onnx: no such file"),
         ((pruned, "--against", tmp_path / "none.json"), "none.json: cannot be read (No such file"),
         ((pruned, "--against", tmp_path / "map.json"), "map.json: sparsity map: cannot be read"),
+        ((pruned, "--against", tmp_path / "deep.json"), "deep.json: sparsity map: cannot be read (maximum"),
         ((pruned, "--patterns", "scp9"), "--patterns scp9: no such library; allowed elog4, "),
     ]:
         ran = cli("verify", *arguments)
@@ -147,6 +149,21 @@ def test_compiled(cli, model: Path, tmp_path: Path) -> None:
     assert ran.code == 2 and "m.so: it does not say what its bytes should be; allowed a .pcl file," in ran.err
     ran = cli("verify", tmp_path / "absent.so")
     assert ran.code == 2 and "absent.so: cannot be read (No such file or directory)" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--against", "pruned.onnx"), "--against"),
+        (("--patterns", "scp8", "--no-balance"), "--patterns, --no-balance"),
+    ],
+)
+def test_options_for_weights_are_refused_of_a_compiled_model(
+    cli, compiled: Path, arguments: tuple[str, ...], named: str
+) -> None:
+    ran = cli("verify", compiled, *arguments)
+    assert ran.code == 2 and ran.out == ""
+    assert f"checked by its bytes only; leave out {named}, or name the ONNX file it came from." in ran.err
 
 
 def changed(path: Path, at: int) -> Path:

@@ -1,7 +1,8 @@
 """`pconv verify`: proof that what was pruned is still zero, in legal shapes, the same amount in every filter."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -59,10 +60,11 @@ def verify(
     Pruning writes a sparsity map into the file: a promise of what stays zero. Training, exporting or another tool may
     break it, and one weight in a pruned place costs a whole kernel. Every broken promise is listed.
 
-    Of a compiled model (.so, .pcl; .dylib for arm64): its bytes are those that the compiler wrote. Loading finds a
-    file that is cut off, not one whose bytes changed.
+    Of a compiled model (.so, .pcl; .dylib for arm64), without other options: its bytes are those that the compiler
+    wrote. Loading finds a file that is cut off, not one whose bytes changed.
     """
     if models.is_compiled(model):
+        _refuse_options(model, {"against": against, "patterns": patterns, "no-balance": not balance})
         _verify_compiled(Path(model), json)
         return
     from pconv.graph import load
@@ -121,6 +123,19 @@ def _show(
         f"{model}: {pruned} pruned layers; {filled}; {shapes} legal shapes; {even}",
         soft_wrap=True,
     )
+
+
+def _refuse_options(model: str, given: Mapping[str, Any]) -> None:
+    """Say that a compiled model is not looked into.
+
+    Raises: ModelError when an option for its weights was given.
+    """
+    names = [f"--{name}" for name, value in given.items() if value]
+    if names:
+        raise ModelError(
+            f"{model}: a compiled model is checked by its bytes only; leave out {', '.join(names)}, or name the ONNX "
+            "file it came from."
+        )
 
 
 def _verify_compiled(path: Path, json: bool) -> None:
