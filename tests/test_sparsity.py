@@ -121,6 +121,7 @@ def damage(**change: object) -> str:
     "text",
     [
         "",
+        "[" * 100_000,
         "[]",
         "{}",
         '{"format":2,"layers":{}}',

@@ -134,6 +134,7 @@ def document(record: object, **said: object) -> str:
     "text",
     [
         "",
+        "[" * 100_000,
         "[]",
         "{}",
         *map(document, ({}, RECORD | {"ratio": "half"}, RECORD | {"ms": None}, RECORD | {"schedule": 1})),

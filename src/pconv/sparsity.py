@@ -257,7 +257,9 @@ class SparsityMap:
             if document["format"] != FORMAT:
                 raise ValueError(f"format {document['format']!r}, allowed {FORMAT}")
             return cls({name: _read_layer(entry) for name, entry in document["layers"].items()})
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, zlib.error) as error:
+        except (
+            ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, zlib.error,
+        ) as error:  # fmt: skip
             raise ModelError(f"sparsity map: cannot be read ({error}). Prune the model again.") from error
 
 

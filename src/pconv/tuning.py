@@ -126,7 +126,7 @@ def load(path: Path, target: Target, processor: str | None = None) -> Tuning:
         if differ:  # and what its records look like, who knows
             return Tuning(str(said[2]), missing=differ[0])
         records = {key: _record(record) for key, record in document["records"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BuildError(
             f"{path}: this is no tuning file of pconv ({type(error).__name__}: {error}). If it was one, delete it: "
             "`pconv tune` makes a new one."
