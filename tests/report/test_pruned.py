@@ -90,7 +90,8 @@ def test_results_become_curves(tmp_path: Path) -> None:
         {**base, "accuracy": 0.8, "compression_rate": 8.0, "accuracy_dense": 0.93, "shortened": True},
         {**base, "accuracy": 0.9, "compression_rate": 4, "accuracy_dense": 0.93},
         {"note": "no result"},
-        {"model": "net", "accuracy": 0.5, "compression_rate": 2, "accuracy_dense": "unknown"},
+        {"model": "net", "accuracy": 0.7, "compression_rate": None},
+        {"model": "net", "accuracy": 0.5, "compression_rate": 2, "accuracy_dense": None},
     ]
     (tmp_path / "many.json").write_text(json.dumps({"machine": {}, "results": many}))
     (tmp_path / "one.json").write_text(
@@ -106,15 +107,24 @@ def test_results_become_curves(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{", "not JSON"),
+        ("[" * 100_000, r"not JSON \(maximum recursion depth"),
         (
             '{"accuracy": 91.7, "compression_rate": 4}',
-            "accuracy 91.7 at a compression_rate of 4; allowed are 0 to 1",
+            r"result 1: accuracy is 91\.7; allowed is a number from 0 to 1\.",
         ),
-        ('{"accuracy": NaN, "compression_rate": 4}', "accuracy nan at"),
+        ('{"accuracy": NaN, "compression_rate": 4}', "result 1: accuracy is nan"),
+        ('{"results": [{}, {"accuracy": "0.9", "compression_rate": 4}]}', "result 2: accuracy is '0.9'"),
         (
             '{"accuracy": 0.5, "compression_rate": Infinity}',
-            "accuracy 0.5 at a compression_rate of inf; allowed",
+            "result 1: compression_rate is inf; allowed is a finite number above 0",
         ),
+        (f'{{"accuracy": 0.5, "compression_rate": 1{"0" * 400}}}', "result 1: compression_rate is 1000"),
+        ('{"accuracy": 0.5, "compression_rate": true}', "result 1: compression_rate is True"),
+        (
+            '{"accuracy": 0.5, "compression_rate": 4, "accuracy_dense": NaN}',
+            "result 1: accuracy_dense is nan; allowed is a number from 0 to 1, or null",
+        ),
+        ('{"accuracy": null, "compression_rate": 4}', "holds no results"),
         ('{"accuracy": 0.9}', "holds no results; allowed are objects with accuracy"),
         (None, "cannot read"),
     ],

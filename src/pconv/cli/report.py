@@ -28,7 +28,8 @@ def report(
     dense: Annotated[
         str | None,
         typer.Option(
-            metavar="MODEL", help="The network before pruning: the page then says what norm is kept."
+            metavar="MODEL",
+            help="The network before pruning: the page, and the JSON, then say what norm is kept.",
         ),
     ] = None,
     results: Annotated[
@@ -49,7 +50,7 @@ def report(
     from pconv.graph.prune import layer_weights
     from pconv.report import require_packages
     from pconv.report.accuracy import read_series
-    from pconv.report.pruned import PICTURE, write_pruned
+    from pconv.report.pruned import PICTURE, statistics, write_pruned
 
     require_packages()
     series = read_series(results or [])
@@ -61,6 +62,8 @@ def report(
         name = found.path.resolve().parent.name if found.name == "model" else found.name
         page = write_pruned(output, name, sparsity, before, series)
     if json:
-        console.print_json({"page": str(page), "picture": str(output / PICTURE), **sparsity.statistics()})
+        console.print_json(
+            {"page": str(page), "picture": str(output / PICTURE), **statistics(sparsity, before)}
+        )
     else:
         console.stdout().print(f"wrote {page} and {output / PICTURE}", soft_wrap=True)

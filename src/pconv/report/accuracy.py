@@ -2,19 +2,25 @@
 
 A result is any object with `accuracy` (0..1) and `compression_rate`; a file holds one, or a list of them under
 "results". `model`, `method` and `patterns` tell the curves apart, or where there are none the file's name;
-`accuracy_dense` is where they come from.
+`accuracy_dense` is where they come from. What lacks one of the two, or has null there, is no result.
 """
 
 import json
-import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 from pconv.errors import PconvError
 
 LABELS = ("model", "method", "patterns")
+ALLOWED = {
+    "accuracy": "a number from 0 to 1",
+    "compression_rate": "a finite number above 0",
+    "accuracy_dense": "a number from 0 to 1, or null",
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ def read_series(paths: Sequence[Path]) -> list[Series]:
                 float(entry["compression_rate"]), float(entry["accuracy"]), bool(entry.get("shortened"))
             )
             curves.setdefault(label, []).append(point)
-            if _is_number(entry, "accuracy_dense"):
+            if entry.get("accuracy_dense") is not None:
                 dense[label] = float(entry["accuracy_dense"])
     return [
         Series(label, tuple(sorted(points, key=lambda point: point.compression)), dense.get(label))
@@ -62,22 +68,16 @@ def _entries(path: Path) -> Iterable[Mapping[str, Any]]:
         document = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise PconvError(f"{path}: cannot read the results ({error.strerror}).") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PconvError(
             f"{path}: not JSON ({error}); allowed are the result files of pconv train."
         ) from error
     found = document.get("results", [document]) if isinstance(document, dict) else document
-    entries = [
-        entry
-        for entry in (found if isinstance(found, list) else [])
-        if isinstance(entry, dict) and _is_number(entry, "accuracy") and _is_number(entry, "compression_rate")
-    ]
-    for entry in entries:
-        if not 0 <= entry["accuracy"] <= 1 or not 0 < entry["compression_rate"] < math.inf:
-            raise PconvError(
-                f"{path}: accuracy {entry['accuracy']} at a compression_rate of {entry['compression_rate']}; allowed "
-                "are 0 to 1, and a finite rate above 0."
-            )
+    entries = []
+    for i, entry in enumerate(found if isinstance(found, list) else []):
+        if isinstance(entry, dict) and None not in (entry.get("accuracy"), entry.get("compression_rate")):
+            _require_numbers(path, i, entry)
+            entries.append(entry)
     if not entries:
         raise PconvError(
             f"{path}: holds no results; allowed are objects with accuracy (0 to 1) and compression_rate, one or "
@@ -86,5 +86,14 @@ def _entries(path: Path) -> Iterable[Mapping[str, Any]]:
     return entries
 
 
-def _is_number(entry: Mapping[str, Any], key: str) -> bool:
-    return isinstance(entry.get(key), int | float) and not isinstance(entry[key], bool)
+def _require_numbers(path: Path, i: int, entry: Mapping[str, Any]) -> None:
+    for key, allowed in ALLOWED.items():
+        value = entry.get(key)
+        if value is not None and not _is_fine(key, value):
+            raise PconvError(f"{path}: result {i + 1}: {key} is {shortened(value)}; allowed is {allowed}.")
+
+
+def _is_fine(key: str, value: Any) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return 0 < value <= sys.float_info.max if key == "compression_rate" else 0 <= value <= 1

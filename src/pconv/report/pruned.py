@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,18 @@ def kept_layers(sparsity: SparsityMap, dense: Weights | None = None) -> list[Kep
     Raises: ModelError when the dense model's layers are not those of the pruned one.
     """
     return [_kept(name, layer, dense) for name, layer in sparsity.layers.items() if layer.density < 1]
+
+
+def statistics(sparsity: SparsityMap, dense: Weights | None = None) -> dict[str, Any]:
+    """Summarise a pruned model, ready for JSON; with a dense one also `norm_kept`, a pruned layer's and their mean.
+
+    Raises: ModelError when the dense model's layers are not those of the pruned one.
+    """
+    said = sparsity.statistics()
+    norms = {layer.name: layer.norm for layer in kept_layers(sparsity, dense) if layer.norm is not None}
+    for name, norm in norms.items():
+        said["layers"][name]["norm_kept"] = norm
+    return {"norm_kept": _mean(norms.values())} | said if norms else said
 
 
 def render_pruned(
@@ -138,7 +150,9 @@ def _stats(sparsity: SparsityMap, layers: Sequence[Kept]) -> list[Stat]:
     ]
     norms = [layer.norm for layer in layers if layer.norm is not None]
     if norms:
-        stats.append(
-            Stat(percent(sum(norms) / len(norms)), "of the dense weights' norm kept, mean over layers")
-        )
+        stats.append(Stat(percent(_mean(norms)), "of the dense weights' norm kept, mean over layers"))
     return stats
+
+
+def _mean(norms: Collection[float]) -> float:
+    return sum(norms) / len(norms)
