@@ -63,6 +63,19 @@ def test_a_plain_model_is_left_alone():
     assert graph.is_plain(graph.load(make((1, 3, 6, 5), out=(1, 120))))
 
 
+def test_nodes_of_one_name_get_names_as_recipes_have_them():
+    """ONNX Runtime refuses two nodes of one name; a later one is renamed, unless all are called otherwise."""
+    model = make((1, 3, 6, 5), out=(1, 120))
+    for part, name in zip(model.graph.node, ("", "", "n", "n", "n_1", "n", "m", "m"), strict=True):
+        part.name = name
+    source = graph.load(model)
+    assert not graph.is_plain(source)
+    made = graph.plain(source)
+    assert [part.name or "" for part in made.graph] == ["", "", "n", "n_1_1", "n_1", "n_2", "m", "m_1"]
+    assert graph.is_plain(made)
+    onnxruntime.InferenceSession(ir.to_proto(made).SerializeToString(), providers=["CPUExecutionProvider"])
+
+
 def test_a_size_that_nobody_knows():
     with pytest.raises(ModelError, match=r"input x: its shape Nx3xhxw is not fixed\. Give it:"):
         graph.plain(graph.load(make(("N", 3, "h", "w"))))

@@ -1,4 +1,5 @@
-"""A model as any engine can read it: float32, one sample, every size of its inputs and outputs known.
+"""A model as any engine can read it: float32, one sample, every size of its inputs and outputs known, no two nodes of
+one name.
 
     x [N, 3, h, w] float16, weights float16    -->    x [1, 3, 320, 320] float32, weights float32
 
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
+from .naming import node_names, unique
 from .normalise import normalise
 from .shapes import OTHER_FLOATS
 
@@ -20,7 +22,8 @@ def is_plain(model: ir.Model) -> bool:
     sizes = [(None,) if value.shape is None else tuple(value.shape) for value in ends]
     fixed = all(isinstance(size, int) and size > 0 for shape in sizes for size in shape)
     single = all(shape[:1] == (1,) for shape in sizes)
-    return fixed and single and not any(value.dtype in OTHER_FLOATS for value in _values(model.graph))
+    floats = not any(value.dtype in OTHER_FLOATS for value in _values(model.graph))
+    return fixed and single and floats and not _namesakes(model.graph)
 
 
 def plain(model: ir.Model) -> ir.Model:
@@ -50,7 +53,21 @@ def plain(model: ir.Model) -> ir.Model:
     for value, fixed in ends:
         value.shape = fixed.shape
         value.type = fixed.type
+    _tell_apart(made.graph)
     return made
+
+
+def _tell_apart(graph: ir.Graph) -> None:
+    """Name nodes of a name that an earlier one has as recipes and reports do."""
+    names, taken = node_names(graph), {node.name or "" for node in graph}
+    for node in _namesakes(graph):
+        node.name = unique(names[node], taken)
+
+
+def _namesakes(graph: ir.Graph) -> list[ir.Node]:
+    """List the nodes that have the name of an earlier one."""
+    first: dict[str, ir.Node] = {}
+    return [node for node in graph if node.name and first.setdefault(node.name, node) is not node]
 
 
 def _widened(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
