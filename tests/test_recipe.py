@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pconv.errors import RecipeError
 from pconv.patterns import LIBRARY_NAMES, SHRINKING
-from pconv.recipe import LayerInfo, LayerRule, Recipe, plan_layers
+from pconv.recipe import LayerInfo, LayerRule, Recipe, leave_dense, plan_layers
 
 NETWORK = [
     LayerInfo("stem", "conv", (64, 3, 3, 3), is_first=True, aliases=("Conv_0",)),
@@ -99,6 +99,7 @@ def test_a_file_of_toml(tmp_path: Path) -> None:
         (f"compression_rate = 1{'0' * 400}", "compression_rate: 10+ is no compression rate"),
         (f"compression_rate = 1{'0' * 5000}", "not valid TOML: Exceeds the limit"),
         ("group = = 1", "not valid TOML"),
+        (f"group = {'[' * 100_000}", "not valid TOML: maximum recursion depth"),
     ],
 )
 def test_mistakes_are_named(text: str, message: str, tmp_path: Path) -> None:
@@ -181,9 +182,12 @@ def test_exclude_globs_match_names_and_aliases() -> None:
         ),
         (
             Recipe(layers={"conv2": 2}),
-            r"conv2 \(3x3\): compression_rate 2 is impossible.*allowed 1 \(dense\)",
+            r"conv2 \(3x3\): compression_rate 2 is impossible.*allowed 1 \(dense\) or at least 2\.25\.$",
         ),
-        (Recipe(compression_rate=1.5), "conv2 .*at least 2.25"),
+        (
+            Recipe(compression_rate=1.5),
+            r'conv2 .*at least 2.25\. Leave it dense with --exclude conv2, in a recipe with exclude = \["conv2"\]',
+        ),
         (
             Recipe(layers={"depth": 4}),
             r"depth \(depthwise 3x3\): rate 4 .*allowed 2.25 \(pattern\) or \"dense\"",
@@ -194,6 +198,15 @@ def test_exclude_globs_match_names_and_aliases() -> None:
 def test_a_recipe_that_does_not_fit(recipe: Recipe, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         plan_layers(recipe, NETWORK)
+
+
+def test_layers_are_left_dense_by_what_an_error_says() -> None:
+    name = "c one/[x]"
+    assert leave_dense(name) == (
+        "Leave it dense with --exclude 'c one/[[]x]', in a recipe with exclude = [\"c one/[[]x]\"]."
+    )
+    layer = LayerInfo(name, "conv", (8, 8, 3, 3))
+    assert plan_layers(Recipe.loads('exclude = ["c one/[[]x]"]'), [layer])[name].dense
 
 
 def test_blocks_of_channels_are_whole() -> None:

@@ -5,11 +5,13 @@ as `LayerInfo`, which the torch side and the ONNX side both build; refuses to lo
 """
 
 import json
+import shlex
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
+from glob import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -176,7 +178,7 @@ class Recipe:
         """
         try:
             settings = tomllib.loads(text)
-        except ValueError as error:  # TOMLDecodeError, and a number of thousands of digits
+        except (ValueError, RecursionError) as error:  # TOMLDecodeError, and a number of thousands of digits
             raise RecipeError(f"not valid TOML: {error}") from error
         return cls.from_dict(settings)
 
@@ -221,6 +223,14 @@ def plan_layers(recipe: Recipe, infos: Sequence[LayerInfo]) -> dict[str, LayerRu
     return {info.name: _plan_layer(recipe, info) for info in infos}
 
 
+def leave_dense(*names: str) -> str:
+    """Say how layers are left dense: by the options of a command, and by a recipe."""
+    globs = tuple(escape(name) for name in names)
+    options = " ".join(f"--exclude {shlex.quote(one)}" for one in globs)
+    which = "it" if len(names) == 1 else "them"
+    return f"Leave {which} dense with {options}, in a recipe with exclude = {_toml(globs)}."
+
+
 def _plan_layer(recipe: Recipe, info: LayerInfo) -> LayerRule:
     dense = LayerRule(info.shape, info.shape[1])
     own = next((recipe.layers[name] for name in info.names if name in recipe.layers), None)
@@ -238,9 +248,10 @@ def _plan_layer(recipe: Recipe, info: LayerInfo) -> LayerRule:
         return _rule(recipe, info, 1.0, recipe.patterns)
     if info.kernel == KERNEL:
         if rate < PATTERN_RATE:
+            advice = f" {leave_dense(info.name)}" if own is None else ""
             raise RecipeError(
                 f"{info.name} (3x3): compression_rate {rate:g} is impossible, patterns alone give 2.25; "
-                f'allowed 1 (dense) or at least 2.25. Name it under [layers], e.g. "{info.name}" = "dense".'
+                f"allowed 1 (dense) or at least 2.25.{advice}"
             )
         return _rule(recipe, info, rate / PATTERN_RATE, recipe.patterns)
     return _rule(recipe, info, rate, None)

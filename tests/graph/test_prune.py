@@ -205,7 +205,10 @@ def shared() -> ir.Model:
 
 
 def test_a_shared_weight_is_refused_unless_dense() -> None:
-    with pytest.raises(ModelError, match=r"c: its weight c\.weight is shared \(first, last\).*exclude"):
+    advice = r'Leave them dense with --exclude c --exclude last, in a recipe with exclude = \["c", "last"\]'
+    with pytest.raises(
+        ModelError, match=rf"c: its weight c\.weight is shared \(first, last\); .*reader\. {advice}"
+    ):
         prune_model(shared(), RECIPE)
     _, sparsity = prune_model(shared(), Recipe(exclude=("c", "last")))
     assert all(layer.density == 1 for layer in sparsity.layers.values())

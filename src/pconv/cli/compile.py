@@ -51,6 +51,7 @@ def compile(
     group: options.Group = None,
     rate_1x1: options.Rate1x1 = None,
     rate_fc: options.RateFc = None,
+    exclude: options.Exclude = None,
     json: options.Json = False,
 ) -> None:
     """Compile a model to one shared library: code, weights and manifest, with no dependency but libc.
@@ -64,7 +65,12 @@ def compile(
     from pconv.compiler import compile_file
 
     settings = options.settings_with_rate(
-        compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
+        compression=compression,
+        patterns=patterns,
+        group=group,
+        rate_1x1=rate_1x1,
+        rate_fc=rate_fc,
+        exclude=exclude,
     )
     if tune is not None and (target is not None or cpu is not None):
         raise PconvError(

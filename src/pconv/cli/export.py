@@ -64,6 +64,7 @@ def export(
     group: options.Group = None,
     rate_1x1: options.Rate1x1 = None,
     rate_fc: options.RateFc = None,
+    exclude: options.Exclude = None,
     json: options.Json = False,
 ) -> None:
     """Write all that an app needs of a model: C header, shared and static library, C text, wrappers, example.
@@ -76,7 +77,12 @@ def export(
     from pconv.deploy import write_folder
 
     settings = options.settings_with_rate(
-        compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
+        compression=compression,
+        patterns=patterns,
+        group=group,
+        rate_1x1=rate_1x1,
+        rate_fc=rate_fc,
+        exclude=exclude,
     )
     if gpu_tuning is not None and gpu is None:
         raise PconvError(

@@ -51,6 +51,7 @@ def tune(
     group: options.Group = None,
     rate_1x1: options.Rate1x1 = None,
     rate_fc: options.RateFc = None,
+    exclude: options.Exclude = None,
     json: options.Json = False,
 ) -> None:
     """Search the fastest schedule of each convolution by measuring, and record it for this CPU (or GPU).
@@ -67,7 +68,12 @@ def tune(
     from pconv.tune import tune as search
 
     settings = options.settings_with_rate(
-        compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
+        compression=compression,
+        patterns=patterns,
+        group=group,
+        rate_1x1=rate_1x1,
+        rate_fc=rate_fc,
+        exclude=exclude,
     )
     if cpus and not device:
         raise DeviceError("--cpus is for --device; here, Engine.affinity names the cores.")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..calibration import Geometry, enough_images, sweep
 from ..errors import InputError, UnsupportedError
 from ..progress import Progress
-from ..recipe import Recipe
+from ..recipe import Recipe, leave_dense
 from ..sparsity import SparsityMap
 from .execution import Execution
 from .naming import unique
@@ -110,7 +110,7 @@ class _Site:
         if not dense and not _is_plain(layer.node):
             raise UnsupportedError(
                 f"{layer.name} ({layer.node.op_type}): alpha, beta, transA or its bias is unusual; calibration allows "
-                f'x W + b with a constant b or none. Leave it dense with exclude = ["{layer.name}"].'
+                f"x W + b with a constant b or none. {leave_dense(layer.name)}"
             )
         self.name, self.weights = layer.name, layer.read()
         self.has_bias = layer.node.op_type != "MatMul"

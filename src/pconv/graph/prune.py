@@ -12,7 +12,7 @@ filters may therefore keep other kernels than in the torch module; single filter
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..files import destination, make_way, unwritable
 from ..masks import magnitude_masks
-from ..recipe import FIRST_MAX_CHANNELS, Kind, LayerInfo, LayerRule, Recipe, plan_layers
+from ..recipe import FIRST_MAX_CHANNELS, Kind, LayerInfo, LayerRule, Recipe, leave_dense, plan_layers
 from ..sparsity import METADATA_KEY, SparsityMap
 from .naming import node_names, weight_of
 from .shapes import FLOATS
@@ -156,7 +156,7 @@ def prepare(
     rules = plan_layers(recipe or Recipe(), [layer.info for layer in layers])
     for layer in layers:
         if not rules[layer.name].dense:
-            _require_one_reader(layer)
+            _require_one_reader(layer, layers)
             _require_whole_groups(layer.info)
     return copied, layers, rules
 
@@ -242,12 +242,13 @@ def has_one_reader(layer: Layer) -> bool:
     return len(list(_readers(layer.weight))) == 1 and not layer.weight.is_graph_output()
 
 
-def _require_one_reader(layer: Layer) -> None:
+def _require_one_reader(layer: Layer, layers: Sequence[Layer]) -> None:
     if not has_one_reader(layer):
         readers = [node.name or node.op_type for node in _readers(layer.weight)]
+        sharing = [other.name for other in layers if other.weight is layer.weight]
         raise ModelError(
             f"{layer.name}: its weight {layer.weight.name} is shared ({', '.join(readers)}); "
-            f'allowed is one reader. Leave it dense with exclude = ["{layer.name}"].'
+            f"allowed is one reader. {leave_dense(*sharing)}"
         )
 
 
