@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 
 from pconv.bench import peers, session, timing
 from pconv.bench.peers.environment import Environment
+from pconv.cli import bench
 from pconv.errors import PconvError
 
 pytestmark = pytest.mark.cc
@@ -30,12 +31,12 @@ def test_three_contenders_into_a_file(cli, model: Path, tmp_path: Path) -> None:
     assert [(r["model"], r["engine"], r["compression"]) for r in document["results"]] == [
         ("tiny", "onnxruntime", 1.0),
         ("tiny", "pconv", 1.0),
-        ("tiny", "pconv", 9.0),
+        ("tiny", "pconv", 3.98),
     ]
     assert all((r["max_rel_err"] or 0) <= 1e-4 for r in document["results"])
     assert document["settings"] == {"seconds": 0, "compression_rate": 9.0, "rate_fc": 1.0}
     assert document["machine"]["versions"]["onnxruntime"]
-    assert "9.00x" in ran.out and "reference" in ran.out
+    assert "3.98x" in ran.out and "9.00x" not in ran.out and "reference" in ran.out
 
 
 def test_json_on_stdout_is_nothing_but_json(cli, model: Path) -> None:
@@ -59,6 +60,53 @@ def test_a_pruned_file_is_not_called_dense(cli, model: Path, tmp_path: Path) -> 
     assert cli("prune", model, "-o", pruned, "--compression", "9").code == 0
     ran = cli("bench", pruned, "--seconds", "0")
     assert "speed-up on 1 thread: over onnxruntime, on the weights at 6.26x" in ran.err, ran.err
+
+
+@pytest.mark.parametrize("asked", [("9",), ("2.25", "--patterns", "elog4")])
+def test_a_pruned_file_pruned_again_is_compared_with_the_file_given(
+    cli, model: Path, tmp_path: Path, asked: tuple[str, ...]
+) -> None:
+    pruned = tmp_path / "pruned.onnx"
+    assert cli("prune", model, "-o", pruned, "--compression", "4.5").code == 0
+    ran = cli("bench", pruned, "--compression", *asked, "--peers", "", "--seconds", "0")
+    assert ran.code == 0, ran.err
+    assert "speed-up on 1 thread: over pconv, on the weights at 3.90x" in ran.err
+    rates = [float(row.split()[2].rstrip("x")) for row in ran.out.splitlines()[1:] if row]
+    assert min(rates) == 3.9 and max(rates) > 4
+
+
+def test_the_file_given_is_the_base_where_both_have_one_rate() -> None:
+    row = {"engine": "pconv", "dtype": "float32", "threads": 1, "compression": 4.0}
+    given, again = row | {"group": 0, "median_ms": 2.0}, row | {"group": 4, "median_ms": 1.0}
+    assert bench._bases([again, given]) == {1: given}
+
+
+@pytest.mark.parametrize("device", [(), ("--device", "local")])
+def test_a_rate_that_prunes_nothing_is_refused(cli, model: Path, tmp_path: Path, device) -> None:
+    pruned = tmp_path / "pruned.onnx"
+    assert cli("prune", model, "-o", pruned, "--compression", "4.5").code == 0
+    ran = cli("bench", pruned, "--compression", "4.5", "--seconds", "0", *device)
+    assert ran.code == 2 and ran.out == ""
+    assert f"--compression 4.5: it prunes nothing of {pruned}, whose weights are at 3.90x. Leave" in ran.err
+
+
+def test_layers_stay_dense_as_a_refused_rate_says(cli, model: Path) -> None:
+    ran = cli("bench", model, "--compression", "2", "--seconds", "0")
+    assert ran.code == 2
+    assert 'Leave it dense with --exclude conv2, in a recipe with exclude = ["conv2"].' in ran.err
+    ran = cli("bench", model, "--compression", "2", "--exclude", "conv2", "--seconds", "0", "--json", "-")
+    assert ran.code == 0, ran.err
+    assert [r["compression"] for r in json.loads(ran.out)["results"]] == [1.0, 1.0, 1.15]
+
+
+def test_two_nodes_of_one_name(cli, model: Path, tmp_path: Path) -> None:
+    proto = onnx.load(model)
+    for node in proto.graph.node:
+        node.name = "same"
+    onnx.save(proto, tmp_path / "same.onnx")
+    ran = cli("bench", tmp_path / "same.onnx", "--compression", "9", "--seconds", "0", "--json", "-")
+    assert ran.code == 0, ran.err
+    assert [r["engine"] for r in json.loads(ran.out)["results"]] == ["onnxruntime", "pconv", "pconv"]
 
 
 def test_peers_of_several_kinds_the_fastest_first(cli, model: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from pconv import units
 from pconv.cli import console, devices, models, options
+from pconv.errors import PconvError
 
 EPILOG = """Examples:
 
@@ -36,6 +37,7 @@ def bench(
     group: options.Group = None,
     rate_1x1: options.Rate1x1 = None,
     rate_fc: options.RateFc = None,
+    exclude: options.Exclude = None,
     threads: Annotated[
         str, typer.Option(metavar="N,N", help="Thread counts, each its own comparison.")
     ] = "1",
@@ -69,10 +71,11 @@ def bench(
     """Time a model: dense in the peers and in pconv, and pruned in pconv.
 
     With --compression the model is pruned by magnitude first (zoo networks have random weights: right for
-    timing, not for accuracy). A file without it is compared as it is. Every answer is checked against an
+    timing, not for accuracy). A file without it is compared as it is. The rates shown are those that all
+    layers together have: lower than the one asked for where some keep more. Every answer is checked against an
     fp32 engine's on the same weights before anything is timed, and the engines take turns on the same machine.
-    A peer that is not installed, or cannot run the model, is left out with the reason; a model that a peer
-    has to convert is converted once and kept, which may take minutes.
+    A peer that is not installed, or cannot run the model, is left out with the reason (that fp32 engine has to
+    run it); a model that a peer has to convert is converted once and kept, which may take minutes.
 
     With --device the model runs there and in pconv here, layer by layer, without peers; --target, --cpu, --dtype and
     --tuning say what is compiled for the device, as in `pconv compile`.
@@ -80,7 +83,12 @@ def bench(
     from pconv.bench import peers, session
 
     settings = options.settings_with_rate(
-        compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
+        compression=compression,
+        patterns=patterns,
+        group=group,
+        rate_1x1=rate_1x1,
+        rate_fc=rate_fc,
+        exclude=exclude,
     )
     counts = options.thread_counts(threads)
     if device is None:
@@ -99,7 +107,9 @@ def bench(
         found = models.plain(models.locate(model, folder, track), folder, track, options.shapes(input))
         files = [(found.path, models.compression_rate(found.path))]
         if compression is not None:
-            files.append((models.pruned(found, settings, folder, track).path, compression))
+            pruned = models.pruned(found, settings, folder, track)
+            _require_zeros(model, compression, found.path, pruned.path)
+            files.append((pruned.path, models.compression_rate(pruned.path)))
         if device is not None:
             build = {"target": target, "cpu": cpu, "dtype": dtype, "tuned": tuning}
             there = devices.bench_on(device, files, counts, cpus, track, build)
@@ -127,6 +137,19 @@ def bench(
     show_all()
     if file is not None:
         console.note(f"wrote {file}")
+
+
+def _require_zeros(model: str, compression: float, before: Path, after: Path) -> None:
+    """Say that pruning left a model as it was.
+
+    Raises: PconvError when no weight became zero.
+    """
+    if models.sparsity(before) == models.sparsity(after):
+        raise PconvError(
+            f"--compression {compression:g}: it prunes nothing of {model}, whose weights are at "
+            f"{console.rate(models.compression_rate(before))}. Leave it out to time the model as it is; `pconv inspect "
+            "MODEL --stage sparsity` lists the layers."
+        )
 
 
 def show(document: dict[str, Any]) -> None:
@@ -164,11 +187,13 @@ def show(document: dict[str, Any]) -> None:
 
 
 def _bases(results: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    """Find, per thread count, the fastest fp32 engine on the weights as given: a peer, or ours where there is none."""
-    given = min(result["compression"] for result in results)
+    """Find, per thread count, the fastest fp32 engine on the weights as given: a peer, or ours where there is none.
+
+    What `--compression` made of them has a group.
+    """
     ours_last = sorted(results, key=lambda result: (result["engine"] == "pconv", result["median_ms"]))
     bases: dict[int, dict[str, Any]] = {}
     for result in ours_last:
-        if result["compression"] == given and result["dtype"] == "float32":
+        if not result["group"] and result["dtype"] == "float32":
             bases.setdefault(result["threads"], result)
     return dict(sorted(bases.items()))
