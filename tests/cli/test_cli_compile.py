@@ -284,6 +284,35 @@ def test_inspect_with_records_of_tuning(cli, model: Path, tmp_path: Path) -> Non
         assert "not tuned: the records are for CPU Pentium, x86, here it is " in ran.out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--stage", "sparsity", "--fold", "4"), "--fold is for --stage plan, c, report, not for sparsity;"),
+        (("--stage", "sparsity", "--dense", "conv2"), "--dense is for --stage plan, c, report,"),
+        (("--stage", "sparsity", "--input", "x=1,3,8,8"), "--input is for --stage graph, plan, c, report,"),
+        (("--target", "opencl"), "--target is for --stage plan, c, report, not for graph; choose one, or"),
+        (("--stage", "plan", "--threads", "2"), "--threads is for --stage report, not for plan; choose"),
+    ],
+)
+def test_inspect_refuses_what_a_stage_does_not_look_at(
+    cli, model: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    ran = cli("inspect", model, *arguments)
+    assert ran.code == 2 and ran.out == ""
+    assert ran.err.startswith(f"pconv: error: inspect: {message}") and ran.err.count("\n") == 1
+
+
+def test_layers_that_stay_dense(cli, model: Path, tmp_path: Path) -> None:
+    given = ("--compression", "9", "--exclude", "conv2")
+    said = json.loads(cli("inspect", model, "--stage", "sparsity", *given, "--json").out)["layers"]
+    assert said["conv2"]["compression_rate"] == 1 < said["fc"]["compression_rate"]
+    assert cli("compile", model, "-o", tmp_path / "m.so", *given).code == 0
+    layers = {layer["name"]: layer for layer in pconv.load(tmp_path / "m.so").manifest["layers"]}
+    assert layers["conv2"]["macs"] == layers["conv2"]["dense_macs"]
+    refused = cli("compile", model, "-o", tmp_path / "m.so", "--exclude", "conv2")
+    assert refused.code == 2 and "pruning options without a rate; add --compression" in refused.err
+
+
 def test_inspect_json(cli, model: Path) -> None:
     assert "Conv" in json.loads(cli("inspect", model, "--stage", "graph", "--json").out)["text"]
     pruned = json.loads(cli("inspect", model, "--stage", "sparsity", "--compression", "9", "--json").out)

@@ -1,6 +1,6 @@
 """`pconv inspect`: each step between a model and its machine code, as text."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -28,6 +28,15 @@ class Stage(StrEnum):
     plan = "plan"
     c = "c"
     report = "report"
+
+
+COMPILED = (Stage.plan, Stage.c, Stage.report)
+READERS = {
+    "input": (Stage.graph, *COMPILED),
+    **dict.fromkeys(("target", "cpu", "dtype", "tuning", "dense", "fold"), COMPILED),
+    **dict.fromkeys(("threads", "peak"), (Stage.report,)),
+}
+"""The stages that look at an option."""
 
 
 def register(app: typer.Typer) -> None:
@@ -71,6 +80,7 @@ def inspect(
     group: options.Group = None,
     rate_1x1: options.Rate1x1 = None,
     rate_fc: options.RateFc = None,
+    exclude: options.Exclude = None,
     json: options.Json = False,
 ) -> None:
     """Show what pconv makes of a model: no step is hidden.
@@ -79,7 +89,26 @@ def inspect(
     not faster: what limits it, and what the runner-up was.
     """
     settings = options.settings_with_rate(
-        compression=compression, patterns=patterns, group=group, rate_1x1=rate_1x1, rate_fc=rate_fc
+        compression=compression,
+        patterns=patterns,
+        group=group,
+        rate_1x1=rate_1x1,
+        rate_fc=rate_fc,
+        exclude=exclude,
+    )
+    _refuse_unread(
+        stage,
+        {
+            "input": input,
+            "target": target,
+            "cpu": cpu,
+            "dtype": dtype,
+            "tuning": tuning,
+            "dense": dense,
+            "fold": fold,
+            "threads": threads,
+            "peak": peak,
+        },
     )
     build: dict[str, Any] = {"inputs": options.shapes(input), "target": target, "cpu": cpu, "dtype": dtype}
     build |= {"dense": tuple(dense or ()), "tuned": tuning, **({"fold": fold} if fold else {})}
@@ -99,6 +128,19 @@ def inspect(
             console.print_json({"model": model, "stage": stage.value, "text": text})
         else:
             print(text)
+
+
+def _refuse_unread(stage: Stage, given: Mapping[str, Any]) -> None:
+    """Say which options a stage does not look at.
+
+    Raises: PconvError when one was given.
+    """
+    for name, value in given.items():
+        if value and stage not in READERS[name]:
+            raise PconvError(
+                f"inspect: --{name} is for --stage {', '.join(READERS[name])}, not for {stage.value}; choose one, or "
+                f"leave --{name} out."
+            )
 
 
 def _sparsity(model: str, layer: str | None, settings: dict[str, Any], json: bool) -> None:
