@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.utils import parametrizations  # noqa: E402
 
-from pconv.errors import InputError, RecipeError, UnsupportedError  # noqa: E402
+from pconv.errors import InputError, ModelError, RecipeError, UnsupportedError  # noqa: E402
 from pconv.patterns import library  # noqa: E402
 from pconv.pruning import post_train, prune, sensitivity  # noqa: E402
 from pconv.pruning.layers import find_layers  # noqa: E402
@@ -350,6 +350,22 @@ def test_gradient_steps_leave_nothing_behind(module: nn.Module, images: torch.Te
     assert module.block.conv1.weight.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(module.block.bn1.weight, before.block.bn1.weight)
     assert not torch.equal(module.stem[0].weight, before.stem[0].weight)
+
+
+def test_halves_stay_numbers(module: nn.Module, images: torch.Tensor) -> None:
+    dense = copy.deepcopy(module)
+    post_train(module.half(), images.half(), RECIPE, seconds=60, clock=Clock())
+    assert all(parameter.isfinite().all() for parameter in module.parameters())
+    assert error(module.float(), dense, images) < 0.5
+
+
+def test_numbers_that_training_spoils_are_taken_back(module: nn.Module, images: torch.Tensor) -> None:
+    before = copy.deepcopy(module.state_dict())
+    with pytest.raises(
+        ModelError, match=r"stem\.0\.weight: .* NaN or infinite in torch\.float32; allowed are finite"
+    ):
+        post_train(module, images, RECIPE, seconds=30, clock=Clock(), vary=lambda x, _: x * torch.nan)
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
 
 
 def test_what_leaves_gradient_steps_nothing_to_do_is_refused(module: nn.Module, images: torch.Tensor) -> None:

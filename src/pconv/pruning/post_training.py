@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 
 from pconv.calibration import Geometry, enough_images, sweep
 from pconv.calibration.statistics import Array
-from pconv.errors import InputError, UnsupportedError
+from pconv.errors import InputError, ModelError, UnsupportedError
 from pconv.progress import Progress
 from pconv.recipe import Recipe, plan_layers
 from pconv.sparsity import SparsityMap
@@ -94,10 +94,25 @@ def post_train(
             if seconds is not None and any(layer.density < 1.0 for layer in sparsity.layers.values()):
                 budget = Budget(started, seconds, clock)
                 tune(module, dense, every, sparsity, budget, vary, progress, seed, batch)
+            _require_finite(module, dense)
         except BaseException:
             module.load_state_dict(dense.state_dict())
             raise
     return sparsity
+
+
+def _require_finite(module: nn.Module, before: nn.Module) -> None:
+    """Refuse numbers that have become NaN or infinite.
+
+    Raises: ModelError for the first parameter or buffer that has such.
+    """
+    was = dict([*before.named_parameters(), *before.named_buffers()])
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if was[name].isfinite().all() and not tensor.isfinite().all():
+            raise ModelError(
+                f"{name}: post-training pruning made it NaN or infinite in {tensor.dtype}; allowed are finite numbers. "
+                "Prune the module in float32, and give images in their usual range."
+            )
 
 
 def as_batch(images: Tensor | Iterable[Tensor]) -> Tensor:

@@ -29,6 +29,7 @@ RECONSTRUCT_SHARE = 0.25  # of the seconds that the refit left
 RECONSTRUCT_IMAGES = 2048
 RECONSTRUCT_LR = 1e-3
 DISTIL_LR = 1e-3
+EPS, HALF_EPS = 1e-8, 1e-4  # of Adam, in float16 too: 1e-8 is zero there
 WARM_UP = 0.05
 SHIFT = 1 / 8  # of the side
 
@@ -166,7 +167,7 @@ def _reconstruct(
         scale = variance(torch.cat(wanted))
         span = budget.part(1 / (len(parts) - done))
         if trained := pair.parameters(block):
-            optimiser = torch.optim.Adam(trained, RECONSTRUCT_LR)
+            optimiser = _adam(trained, RECONSTRUCT_LR)
         while trained and (spent := span.spent()) < 1:
             _set_rate(optimiser, RECONSTRUCT_LR, spent)
             i = int(torch.randint(len(x), (1,), generator=source.generator))
@@ -180,7 +181,7 @@ def _distil(
     pair: _Pair, parts: list[Block], source: _Source, budget: Budget, progress: Progress | None
 ) -> None:
     # Batch norms keep their statistics: measured no worse than moving ones, and right for small batches.
-    optimiser = torch.optim.Adam(pair.parameters(), DISTIL_LR)
+    optimiser = _adam(pair.parameters(), DISTIL_LR)
 
     for x in source.draw():
         spent = budget.spent()
@@ -202,6 +203,16 @@ def _layout(module: nn.Module) -> torch.memory_format:
         weight.is_contiguous(memory_format=torch.channels_last) for weight in weights if weight.ndim == 4
     )
     return torch.channels_last if last else torch.contiguous_format
+
+
+def _adam(parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    """Make the optimiser of some parameters; those of float16 get an epsilon that is a number there."""
+    halves = [parameter for parameter in parameters if parameter.dtype == torch.float16]
+    others = [parameter for parameter in parameters if parameter.dtype != torch.float16]
+    optimiser = torch.optim.Adam(others or halves, rate, eps=EPS if others else HALF_EPS)
+    if others and halves:
+        optimiser.add_param_group({"params": halves, "eps": HALF_EPS})
+    return optimiser
 
 
 def _step(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
