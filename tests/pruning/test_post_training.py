@@ -297,6 +297,51 @@ def test_a_batch_norm_without_weights_scales_too(images: torch.Tensor) -> None:
     torch.testing.assert_close(bare.eval()(images), weighted.eval()(images))
 
 
+class Chain(nn.Module):
+    """Two layers in a row, each with a batch norm."""
+
+    def __init__(self, bias: bool) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.first, self.second = (nn.Conv2d(8, 8, 3, padding=1, bias=bias) for _ in range(2))
+        self.norm, self.last = nn.BatchNorm2d(8), nn.BatchNorm2d(8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.norm(self.first(self.stem(x))))
+        return torch.relu(self.last(self.second(x)))
+
+
+def test_a_batch_norm_that_runs_twice_keeps_its_mean(images: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    module = Chain(bias=False)
+    module.last = module.norm
+    for _ in range(60):
+        module(images)
+    dense, apart = copy.deepcopy(module.eval()), copy.deepcopy(module)
+    apart.last = copy.deepcopy(apart.norm)
+    for network in (module, apart):
+        post_train(network, images, Recipe(compression_rate=2.25))
+    assert torch.equal(module.norm.running_mean, dense.norm.running_mean)
+    assert error(module, dense, images) < 1.05 * error(apart, dense, images)
+
+
+@pytest.mark.parametrize("norms", [True, False])
+def test_a_bias_of_two_layers_stays_as_it_is(images: torch.Tensor, norms: bool) -> None:
+    torch.manual_seed(0)
+    module = Chain(bias=True)
+    module.second.bias = module.first.bias
+    for _ in range(60):
+        module(images)
+    if not norms:
+        module.norm = module.last = nn.Identity()
+    dense, apart = copy.deepcopy(module.eval()), copy.deepcopy(module)
+    apart.second.bias = nn.Parameter(apart.first.bias.detach().clone())
+    for network in (module, apart):
+        post_train(network, images, Recipe(compression_rate=2.25))
+    assert torch.equal(module.first.bias, dense.first.bias)
+    assert error(module, dense, images) < 1.05 * error(apart, dense, images)
+
+
 @pytest.mark.filterwarnings("error")
 def test_dense_layers_that_share_or_compute_their_weights_stay_as_they_are(images: torch.Tensor) -> None:
     torch.manual_seed(0)

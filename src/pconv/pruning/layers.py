@@ -93,6 +93,16 @@ def own_layers(module: nn.Module, layers: Mapping[str, Layer]) -> dict[str, Laye
     return {name: layer for name, layer in layers.items() if not _not_its_own(layer, owners)}
 
 
+def own_biases(module: nn.Module, layers: Mapping[str, Layer]) -> set[str]:
+    """Name the layers whose bias is theirs alone."""
+    owners = _owners(module)
+    return {
+        name
+        for name, layer in layers.items()
+        if isinstance(layer.bias, nn.Parameter) and len(owners[id(layer.bias)]) == 1
+    }
+
+
 def _owners(module: nn.Module) -> dict[int, list[str]]:
     """List the names of each parameter, by its id."""
     owners: dict[int, list[str]] = {}

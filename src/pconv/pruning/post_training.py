@@ -25,7 +25,15 @@ from pconv.sparsity import SparsityMap
 from pconv.wrappers import unwrap
 
 from .base import as_array
-from .layers import Layer, describe_layers, find_layers, own_layers, require_numbers, require_prunable
+from .layers import (
+    Layer,
+    describe_layers,
+    find_layers,
+    own_biases,
+    own_layers,
+    require_numbers,
+    require_prunable,
+)
 from .mode import evaluating
 from .post_training_tune import Budget, Vary, mirror_and_shift, tune
 from .tracing import Values, added_to, batch_norm_after, calls, require_runs, trace
@@ -145,24 +153,25 @@ class _Site:
         layer: Layer,
         geometry: Geometry,
         observe: Callable[[], tuple[Array, Array]],
+        bias: Tensor | None,
         norm: nn.Module | None,
     ):
         self.name = name
         self.weights = as_array(layer.weight)
         self.geometry = geometry
-        self.has_bias = layer.bias is not None or norm is not None
+        self.has_bias = bias is not None or norm is not None
         self.observe = observe
-        self._layer, self._norm = layer, norm
+        self._layer, self._bias, self._norm = layer, bias, norm
 
     @torch.no_grad()
     def replace(self, weights: Array, bias: Array | None) -> None:
-        """Put the weights into the module; the bias goes to the layer, or as a mean to its batch norm."""
+        """Put the weights into the module; the bias goes to the layer's own, or as a mean to its batch norm."""
         self._layer.weight.copy_(torch.from_numpy(weights))
         if bias is None:
             return
         constant = torch.from_numpy(bias).to(self._layer.weight)
-        if self._layer.bias is not None:
-            self._layer.bias.copy_(constant)
+        if self._bias is not None:
+            self._bias.copy_(constant)
         elif isinstance(self._norm, nn.BatchNorm2d) and self._norm.running_mean is not None:
             self._norm.running_mean.sub_(constant)
 
@@ -180,14 +189,20 @@ def find_sites(
     twin = dict(zip(pruned_graph.graph.nodes, dense_graph.graph.nodes, strict=True))
     nodes = calls(pruned_graph, layers, to_prune)
     geometry = {name: _geometry(name, layers[name]) for name in nodes}  # of all, before anything changes
+    own = own_biases(module, layers)
     left = list(nodes.values())
     for name, node in nodes.items():
         norm = batch_norm_after(pruned_graph, node)
         norm_module = None if norm is None else pruned_graph.get_submodule(str(norm.target))
         shortcut = added_to(node if norm is None else norm, left)
+        bias = layers[name].bias if name in own else None
+        fixed = None if name in own else _as_added(layers[name])
 
         def observe(
-            node: fx.Node = node, norm: nn.Module | None = norm_module, shortcut: fx.Node | None = shortcut
+            node: fx.Node = node,
+            norm: nn.Module | None = norm_module,
+            shortcut: fx.Node | None = shortcut,
+            fixed: Tensor | None = fixed,
         ) -> tuple[Array, Array]:
             # In this order: a later node may overwrite an earlier one's value in place.
             source = node.all_input_nodes[0]
@@ -197,10 +212,18 @@ def find_sites(
                 error = (whole.at(twin[shortcut]) - pruned.at(shortcut)) * _unscale(norm, wanted)
                 if (wanted + error).shape == wanted.shape:  # else each value is added to many
                     wanted = wanted + error
-            return x, as_array(wanted)
+            return x, as_array(wanted if fixed is None else wanted - fixed)
 
-        yield _Site(name, layers[name], geometry[name], observe, norm_module)
+        yield _Site(name, layers[name], geometry[name], observe, bias, norm_module)
         left.remove(node)
+
+
+def _as_added(layer: Layer) -> Tensor | None:
+    """Give a layer's bias in the shape in which it is added to what the layer gives."""
+    if layer.bias is None:
+        return None
+    bias = layer.bias.detach()
+    return bias if isinstance(layer, nn.Linear) else bias[:, None, None]
 
 
 def _unscale(norm: nn.Module | None, like: Tensor) -> Tensor:

@@ -148,13 +148,19 @@ def _computed_in(graph: fx.GraphModule, layer: str) -> str | None:
 
 
 def batch_norm_after(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
-    """Find the batch norm that alone reads a node."""
+    """Find the batch norm that alone reads a node, and runs there alone: its mean is that node's to change."""
     readers = list(node.users)
     if len(readers) == 1 and readers[0].op == "call_module":
         module = graph.get_submodule(str(readers[0].target))
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
-            return readers[0]
+            return readers[0] if _times(graph, module) == 1 else None
     return None
+
+
+def _times(graph: fx.GraphModule, module: nn.Module) -> int:
+    """Count the nodes that run a module."""
+    runs = [node for node in graph.graph.nodes if node.op == "call_module"]
+    return sum(graph.get_submodule(str(node.target)) is module for node in runs)
 
 
 def added_to(node: fx.Node, layers: Iterable[fx.Node]) -> fx.Node | None:
