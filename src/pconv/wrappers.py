@@ -18,6 +18,16 @@ def unwrap(module: nn.Module) -> nn.Module:
             return module
 
 
+def first_names(module: nn.Module) -> dict[str, str]:
+    """Give every name of each parameter and buffer, and the first of that tensor's names, which is what counts."""
+    tensors = [
+        *module.named_parameters(remove_duplicate=False),
+        *module.named_buffers(remove_duplicate=False),
+    ]
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(tensor), name) for name, tensor in tensors}
+
+
 def with_plain_weights(module: nn.Module) -> nn.Module:
     """Give the module, or where weights are computed (masked, normed) a copy that holds them under their own names."""
     if not any(parametrize.is_parametrized(part) for part in module.modules()):

@@ -134,6 +134,55 @@ def test_a_module_within_another_is_the_one_that_counts(tmp_path: Path) -> None:
     assert all(map(torch.equal, other.state_dict().values(), module.state_dict().values()))
 
 
+class Aliases(nn.Module):
+    """Layers under two names, as where a network lists its parts once more."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.conv1, self.conv2 = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, bias=False)
+        self.norm, self.fc = nn.BatchNorm2d(8), nn.Linear(8, 8)
+        self.features = nn.Sequential(self.conv1, nn.ReLU(), self.conv2, self.norm)
+        self.head = nn.Sequential(self.fc, nn.ReLU(), self.fc)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x).mean((2, 3)))
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_a_layer_with_two_names_goes_by_the_first(tmp_path: Path, fold: bool) -> None:
+    module, other = Aliases(), Aliases(seed=1)
+    sparsity = pconv.prune(module, pconv.Recipe(compression_rate=4)).finish()
+    assert list(sparsity.layers) == ["conv1", "conv2", "fc"]
+    path = pconv.export(module, tmp_path / "net.onnx", INPUTS, sparsity, fold=fold)
+    assert read_sparsity(load(path)) == sparsity
+    if not fold:
+        assert pconv.load_weights(other, path) == sparsity
+        assert all(map(torch.equal, other.state_dict().values(), module.state_dict().values()))
+
+
+def test_a_file_with_the_other_name_comes_back_too(tmp_path: Path) -> None:
+    class Renamed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.features(x)
+
+    class Both(Renamed):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1 = self.features[0]
+            self.features = self._modules.pop("features")  # comes second
+
+    module, other = Renamed(), Both()
+    path = pconv.export(module, tmp_path / "net.onnx", INPUTS, fold=False)
+    pconv.load_weights(other, path)
+    assert next(iter(other.state_dict())) == "conv1.weight"
+    assert torch.equal(other.conv1.weight, module.features[0].weight)
+
+
 def test_a_filled_module_is_not_written(tmp_path: Path) -> None:
     module = make()
     sparsity = pconv.prune(module, pconv.Recipe(compression_rate=4)).finish()

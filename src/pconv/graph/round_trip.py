@@ -7,6 +7,7 @@ Nothing is filled in on the way: the zeros are checked against the map in both d
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def load_weights(module: "nn.Module", path: str | os.PathLike[str]) -> SparsityM
     """
     import torch
 
-    from ..wrappers import unwrap
+    from ..wrappers import first_names, unwrap
 
     model, module = load(path), unwrap(module)
     found = {
@@ -74,6 +75,7 @@ def load_weights(module: "nn.Module", path: str | os.PathLike[str]) -> SparsityM
     }
     turned = json.loads(model.metadata_props.get(TURNED_KEY, "[]"))
     found |= {name: np.ascontiguousarray(found[name].T) for name in turned if name in found}
+    found = _under_all_names(found, first_names(module))
     state = module.state_dict()
     for name, tensor in state.items():
         if name not in found and name.endswith(COUNTERS):
@@ -90,6 +92,12 @@ def load_weights(module: "nn.Module", path: str | os.PathLike[str]) -> SparsityM
     sparsity.check(weights, balance=False)
     module.load_state_dict({n: torch.from_numpy(found[n]) if n in found else t for n, t in state.items()})
     return sparsity
+
+
+def _under_all_names(found: Mapping[str, NDArray[Any]], first: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """Give what the file has of a tensor that has several names here under each of them."""
+    known = {first[name]: array for name, array in found.items() if name in first}
+    return {name: known[key] for name, key in first.items() if key in known} | dict(found)
 
 
 def _as_torch_reads(array: NDArray[Any]) -> NDArray[Any]:

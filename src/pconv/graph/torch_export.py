@@ -32,7 +32,7 @@ def export(module: "torch.nn.Module", inputs: Inputs | None, fold: bool = True) 
     """
     import torch
 
-    from ..wrappers import unwrap, with_plain_weights
+    from ..wrappers import first_names, unwrap, with_plain_weights
 
     module = unwrap(module)
     name = type(module).__name__
@@ -62,6 +62,7 @@ def export(module: "torch.nn.Module", inputs: Inputs | None, fold: bool = True) 
                 custom_translation_table=translations(),
             )
             assert program is not None
+            _name_first(program.model, first_names(module))
             turned = _turned(program.model)
             if fold:
                 program.optimize()
@@ -81,6 +82,20 @@ def export(module: "torch.nn.Module", inputs: Inputs | None, fold: bool = True) 
     return model
 
 
+def _name_first(model: ir.Model, names: Mapping[str, str]) -> None:
+    """Call a tensor that has several names by the first: the exporter may take another one."""
+    initializers = model.graph.initializers
+    for name, first in names.items():
+        if name != first and name in initializers and first not in initializers:
+            _rename(model, name, first)
+
+
+def _rename(model: ir.Model, old: str, new: str) -> None:
+    value = model.graph.initializers.pop(old)
+    value.name = new
+    model.graph.initializers.add(value)
+
+
 def _turned(model: ir.Model) -> dict[str, str]:
     """Find the matrices that are read transposed alone, before they are folded: the result's name, and their own."""
     return {
@@ -98,9 +113,7 @@ def _name_turned(model: ir.Model, turned: Mapping[str, str]) -> None:
     initializers, renamed = model.graph.initializers, []
     for result, name in turned.items():
         if result in initializers and name not in initializers:
-            value = initializers.pop(result)
-            value.name = name
-            initializers.add(value)
+            _rename(model, result, name)
             renamed.append(name)
     if renamed:
         model.metadata_props[TURNED_KEY] = json.dumps(renamed)
