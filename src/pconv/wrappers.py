@@ -3,14 +3,14 @@
 import copy
 
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.utils import parametrize
 
 
 def unwrap(module: nn.Module) -> nn.Module:
-    """Give the user's own module out of DistributedDataParallel or torch.compile: its names are what counts."""
+    """Give the user's own module out of DataParallel, DistributedDataParallel or torch.compile: its names count."""
     while True:
-        if isinstance(module, DistributedDataParallel):
+        if isinstance(module, DataParallel | DistributedDataParallel):
             module = module.module
         elif isinstance(compiled := getattr(module, "_orig_mod", None), nn.Module):
             module = compiled

@@ -125,9 +125,10 @@ def test_layers_on_rows_keep_their_names_and_come_back(tmp_path: Path, fold: boo
     assert pconv.prune(other, method="keep", sparsity=sparsity).finish() == sparsity
 
 
-def test_a_module_within_another_is_the_one_that_counts(tmp_path: Path) -> None:
-    """torch.compile puts a prefix before all names, and so does DistributedDataParallel."""
-    module, other = torch.compile(make()), torch.compile(make(seed=1))
+@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel])
+def test_a_module_within_another_is_the_one_that_counts(tmp_path: Path, wrap) -> None:
+    """torch.compile puts a prefix before all names, and so do DataParallel and DistributedDataParallel."""
+    module, other = wrap(make()), wrap(make(seed=1))
     sparsity = pconv.prune(module, pconv.Recipe(compression_rate=4)).finish()
     path = pconv.export(module, tmp_path / "net.onnx", INPUTS, sparsity, fold=False)
     assert pconv.load_weights(other, path) == sparsity
