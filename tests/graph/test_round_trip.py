@@ -135,6 +135,20 @@ def test_a_module_within_another_is_the_one_that_counts(tmp_path: Path, wrap) ->
     assert all(map(torch.equal, other.state_dict().values(), module.state_dict().values()))
 
 
+@pytest.mark.parametrize("fold", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_module_that_is_itself_the_layer_has_a_name(tmp_path: Path, fold: bool, bias: bool) -> None:
+    inputs = {nn.Conv2d: INPUTS, nn.Linear: (1, 8)}
+    for module in (nn.Conv2d(3, 16, 3, bias=bias), nn.Linear(8, 16, bias=bias)):
+        sparsity = pconv.prune(module, pconv.Recipe(compression_rate=4)).finish()
+        path = pconv.export(module, tmp_path / "net.onnx", inputs[type(module)], sparsity, fold=fold)
+        assert read_sparsity(load(path)) == sparsity
+        if not fold:
+            assert pconv.load_weights(copy.deepcopy(module), path) == sparsity
+        x = torch.randn(inputs[type(module)])
+        np.testing.assert_allclose(pconv.compile(path)(x.numpy()), module(x).detach().numpy(), atol=1e-5)
+
+
 class Aliases(nn.Module):
     """Layers under two names, as where a network lists its parts once more."""
 

@@ -7,14 +7,16 @@ import onnx_ir as ir
 _LAYERS = ("Conv", "Gemm", "MatMul")
 _EXPORTED = re.compile(r"^node_(?=.)")  # torch's exporter begins every name with it
 _SUFFIX = ".weight"
+_LONE = "weight"  # of a module that is itself the layer
 
 
 def node_names(graph: ir.Graph) -> dict[ir.Node, str]:
     """Choose a name for every node, in their order; no two nodes have the same.
 
     A layer is called after its weight (`layer1.0.conv1.weight` gives `layer1.0.conv1`), as torch and the
-    sparsity map call it. Any other node, and the second user of a weight, has the name in the file, or else
-    operator and number; where that is taken, with `_1`, `_2` behind it.
+    sparsity map call it; where the weight is named `weight`, as of a module that is itself the layer, it is called
+    that. Any other node, and the second user of a weight, has the name in the file, or else operator and number;
+    where that is taken, with `_1`, `_2` behind it.
     """
     stems: dict[str, ir.Node] = {}
     for node in graph:
@@ -52,6 +54,8 @@ def weight_of(node: ir.Node) -> ir.Value | None:
 def _stem(node: ir.Node) -> str | None:
     weight = weight_of(node)
     name = "" if weight is None else weight.name or ""
+    if name == _LONE:
+        return name
     return name.removesuffix(_SUFFIX) if name.endswith(_SUFFIX) else None
 
 
