@@ -397,6 +397,31 @@ def test_gradient_steps_leave_nothing_behind(module: nn.Module, images: torch.Te
     assert not torch.equal(module.stem[0].weight, before.stem[0].weight)
 
 
+class Scaled(nn.Module):
+    """Blocks that read one parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(3 if i == 0 else 8, 8, 3, padding=1) for i in range(4))
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for conv in self.convs:
+            x = torch.relu(conv(x)) * self.scale
+        return x
+
+
+def test_blocks_may_read_the_same_parameter(images: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    module = Scaled()
+    dense, refitted = copy.deepcopy(module), copy.deepcopy(module)
+    assert len(blocks(trace(module), ["convs.0", "convs.1", "convs.2", "convs.3"])) == 2
+    recipe = Recipe(compression_rate=4.5)
+    post_train(refitted, images, recipe)
+    post_train(module, images, recipe, seconds=100, vary=None, clock=Clock())
+    assert error(module, dense, images) < error(refitted, dense, images)
+
+
 def test_halves_stay_numbers(module: nn.Module, images: torch.Tensor) -> None:
     dense = copy.deepcopy(module)
     post_train(module.half(), images.half(), RECIPE, seconds=60, clock=Clock())

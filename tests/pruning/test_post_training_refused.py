@@ -40,7 +40,10 @@ class TwoInputs(Branch):
             Branch(),
             r"Branch: post-training pruning cannot trace its forward .* prune the ONNX file with --calibrate",
         ),
-        (Twice(), r"conv: it runs more than once; post-training pruning allows layers that run once"),
+        (
+            Twice(),
+            r'conv: it runs more than once; .* layers that run once\. Leave it dense with exclude = \["conv"\]',
+        ),
         (TwoInputs(), r"TwoInputs: post-training pruning feeds one input"),
         (
             nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, padding_mode="circular")),
@@ -93,6 +96,15 @@ def test_layers_that_something_else_computes_are_refused_unless_dense(
         with pytest.raises(UnsupportedError, match=message):
             work(network, images, Recipe())
     assert post_train(network, images, Recipe(exclude=(layer,))).layers[layer].density == 1
+
+
+def test_a_dense_layer_may_run_more_than_once(images: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 3, 3), Twice(), nn.Conv2d(8, 8, 3))
+    before = copy.deepcopy(module)
+    sparsity = post_train(module, images, Recipe(compression_rate=2.25, exclude=("1.conv",)))
+    assert [name for name, layer in sparsity.layers.items() if layer.density < 1] == ["0", "2"]
+    assert torch.equal(module[1].conv.weight, before[1].conv.weight)
 
 
 class NotANumber(nn.Module):

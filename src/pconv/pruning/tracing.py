@@ -5,6 +5,7 @@ network can be cut in two. Refuses modules that torch.fx cannot trace.
 """
 
 import operator
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -93,10 +94,16 @@ class Values:
 
 
 def run(graph: fx.GraphModule, nodes: Iterable[fx.Node], known: Mapping[fx.Node, Any]) -> dict[fx.Node, Any]:
-    """Run some nodes in order, given the values that they read, and return all values; gradients flow."""
+    """Run some nodes in order, given the values that they read, and return all values; gradients flow.
+
+    The module's own parameters need not be given: a node elsewhere may read them first.
+    """
     interpreter = fx.Interpreter(graph)
     interpreter.env = dict(known)
     for node in nodes:
+        for source in node.all_input_nodes:
+            if source.op == "get_attr" and source not in interpreter.env:
+                interpreter.env[source] = interpreter.run_node(source)
         interpreter.env[node] = interpreter.run_node(node)
     return interpreter.env
 
@@ -114,20 +121,20 @@ def ancestors(node: fx.Node) -> set[fx.Node]:
 
 
 def calls(graph: fx.GraphModule, names: Iterable[str], pruned: Iterable[str]) -> dict[str, fx.Node]:
-    """Find the node that runs each layer, in the order of execution; layers that never run are left out.
+    """Find the node that runs each layer, in the order of execution; layers that do not run once are left out.
 
-    Raises: UnsupportedError for a layer that runs more than once, or one of `pruned` that something else computes.
+    Raises: UnsupportedError for one of `pruned` that runs more than once, or that something else computes.
     """
-    wanted = set(names)
-    found: dict[str, fx.Node] = {}
-    for node in graph.graph.nodes:
-        if node.op == "call_module" and node.target in wanted:
-            if node.target in found:
-                raise UnsupportedError(
-                    f"{node.target}: it runs more than once; post-training pruning allows layers that run once. "
-                    "Prune it while training, with pconv.prune."
-                )
-            found[node.target] = node
+    wanted, pruned = set(names), list(pruned)
+    runs = [node for node in graph.graph.nodes if node.op == "call_module" and node.target in wanted]
+    times = Counter(str(node.target) for node in runs)
+    for name in pruned:
+        if times[name] > 1:
+            raise UnsupportedError(
+                f"{name}: it runs more than once; post-training pruning allows layers that run once. "
+                f'Leave it dense with exclude = ["{name}"], or prune it while training, with pconv.prune.'
+            )
+    found = {str(node.target): node for node in runs if times[str(node.target)] == 1}
     for name in pruned:
         if name not in found and (where := _computed_in(graph, name)):
             raise UnsupportedError(
