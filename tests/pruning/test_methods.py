@@ -210,6 +210,13 @@ def test_admm_is_written_out(module, train, sgd) -> None:
     assert set(pruner.extra_state()["splits"]["connectivity"]["nearest"]) == {"block.0", "point", "fc"}
 
 
+def test_admm_follows_a_module_that_moves(module) -> None:
+    pruner = prune(module, RECIPE, "admm", STEPS)
+    assert pruner.penalty().device.type == "cpu"
+    module.to("meta")
+    assert pruner.penalty().is_meta
+
+
 def test_admm_pulls_weights_toward_what_it_will_keep(network) -> None:
     def lost(method: str) -> float:
         """Give the share of the norm that the cut takes."""

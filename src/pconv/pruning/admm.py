@@ -104,6 +104,7 @@ class AdmmPruner(Pruner):
     def penalty(self) -> Tensor:
         """Give rho / 2 times the squared distances of all layers from Z - U and from Y - V."""
         total = super().penalty()
+        self._follow()
         for split in self._splits.values():
             for name, nearest in split.nearest.items():
                 apart = self.trained(name) - nearest + split.dual[name]
@@ -128,7 +129,8 @@ class AdmmPruner(Pruner):
             saved = state["splits"][kind]
             for mine, theirs in ((split.nearest, saved["nearest"]), (split.dual, saved["dual"])):
                 mine.clear()
-                mine.update({name: tensor.to(self.trained(name).device) for name, tensor in theirs.items()})
+                mine.update(theirs)
+        self._follow()
 
     def _choices(self, progress: float) -> Choice:
         weights = self.weights()
@@ -137,9 +139,17 @@ class AdmmPruner(Pruner):
         self._choice.shrink(weights, progress)
         return self._choice
 
+    def _follow(self) -> None:
+        """Bring Z, Y, U and V to where the weights are: the module may have moved."""
+        for split in self._splits.values():
+            for tensors in (split.nearest, split.dual):
+                for name, tensor in tensors.items():
+                    tensors[name] = tensor.to(self.trained(name).device)
+
     @torch.no_grad()
     def _update(self, progress: float) -> None:
         choice = self._choices(progress)
+        self._follow()
         for split in self._splits.values():
             weights = {name: self.trained(name).detach() for name in split.rules}
             if not split.dual:
