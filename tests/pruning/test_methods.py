@@ -194,6 +194,7 @@ def test_admm_is_written_out(module, train, sgd) -> None:
             for kind in kinds:
                 copies[kind] = nearest(kind, weight + dual[kind])
                 dual[kind] += weight - copies[kind]
+                dual[kind] /= 10 if step == 4 else 1  # rho is ten times larger from here on
         state = pruner.extra_state()["splits"]
         for kind in kinds:
             np.testing.assert_allclose(state[kind]["nearest"][name].numpy(), copies[kind], atol=1e-6)
@@ -208,6 +209,19 @@ def test_admm_is_written_out(module, train, sgd) -> None:
         train(module, pruner, optimizer, step, step + 1)
     assert set(pruner.extra_state()["splits"]["shape"]["nearest"]) == {"stem", "block.0", "depth"}
     assert set(pruner.extra_state()["splits"]["connectivity"]["nearest"]) == {"block.0", "point", "fc"}
+
+
+@pytest.mark.parametrize("growth", [10.0, 5.0])
+def test_admm_scales_its_duals_by_rho(module, network, train, sgd, growth: float) -> None:
+    """rho changes between two updates, and where a run that is resumed has another schedule."""
+    pruner = prune(module, RECIPE, "admm", 20, phase=1.0, stages=2, updates=1, rho=0.1)
+    train(module, pruner, sgd(module), 0, 10)
+    dual, state = pruner.extra_state()["splits"]["shape"]["dual"]["block.0"], pruner.state_dict()
+    again = prune(network(), RECIPE, "admm", 20, phase=1.0, stages=2, updates=1, rho=0.1, growth=growth)
+    again.load_state_dict(state)
+    there = again.extra_state()["splits"]["shape"]["dual"]["block.0"]
+    torch.testing.assert_close(there * again.rho, dual * pruner.rho)
+    assert pruner.rho == 1.0 and again.rho == pytest.approx(0.1 * growth) and dual.any()
 
 
 def test_admm_follows_a_module_that_moves(module) -> None:

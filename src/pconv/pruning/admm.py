@@ -2,7 +2,8 @@
 
 loss + rho/2 |W - Z + U|^2 + rho/2 |W - Y + V|^2      Z: nearest with legal shapes        U, V: the duals
                                                       Y: nearest with legal connectivity
-every few epochs:   Z = project(W + U),  U += W - Z   (and Y, V alike);  rho x 10 by stages
+every few epochs:   Z = project(W + U),  U += W - Z   (and Y, V alike)
+by stages:          rho x 10,  U / 10,  V / 10
 """
 
 from collections.abc import Mapping
@@ -34,10 +35,10 @@ class AdmmPruner(Pruner):
     """Train toward the masks by ADMM, cut hard after `phase` of the planned steps, and retrain under the masks.
 
     Add `penalty()` to the loss. rho starts at `rho` and grows by `growth` in each of `stages`; Z, Y, U and V are
-    updated `updates` times a stage.
+    updated `updates` times a stage. U and V are scaled duals, the duals over rho: where rho grows, they shrink.
 
     Raises: RecipeError for a phase out of 0..1, or a schedule without stages and updates.
-    Source: PatDNN (arXiv 2001.00138), extended ADMM.
+    Source: PatDNN (arXiv 2001.00138), extended ADMM; the scaled duals are Boyd et al. (2011), 3.4.1.
     """
 
     needs_steps = True
@@ -62,6 +63,7 @@ class AdmmPruner(Pruner):
             )
         self._phase, self._stages, self._updates = phase, stages, updates
         self._rho, self._growth = rho, growth
+        self._dual_rho = float(rho)  # that U and V are scaled by
         self._cut = False
         self._choice: Choice | None = None
         self._splits = {
@@ -89,6 +91,7 @@ class AdmmPruner(Pruner):
             return self.last()
         if step % max(1, self._end // (self._stages * self._updates)) == 0:
             self._update(step / self._end)
+        self._rescale()
         return None
 
     def last(self) -> Masks | None:
@@ -118,7 +121,12 @@ class AdmmPruner(Pruner):
             kind: {"nearest": _copied(split.nearest), "dual": _copied(split.dual)}
             for kind, split in self._splits.items()
         }
-        return {"cut": self._cut, "splits": splits, "choice": self._choice.state()}
+        return {
+            "cut": self._cut,
+            "splits": splits,
+            "choice": self._choice.state(),
+            "dual_rho": self._dual_rho,
+        }
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `extra_state` gave."""
@@ -131,6 +139,8 @@ class AdmmPruner(Pruner):
                 mine.clear()
                 mine.update(theirs)
         self._follow()
+        self._dual_rho = float(state.get("dual_rho", self.rho))
+        self._rescale()
 
     def _choices(self, progress: float) -> Choice:
         weights = self.weights()
@@ -145,6 +155,13 @@ class AdmmPruner(Pruner):
             for tensors in (split.nearest, split.dual):
                 for name, tensor in tensors.items():
                     tensors[name] = tensor.to(self.trained(name).device)
+
+    def _rescale(self) -> None:
+        """Keep the duals what they are where rho has changed."""
+        factor, self._dual_rho = self._dual_rho / self.rho, self.rho
+        if factor != 1.0:
+            for split in self._splits.values():
+                split.dual = {name: dual * factor for name, dual in split.dual.items()}
 
     @torch.no_grad()
     def _update(self, progress: float) -> None:
