@@ -145,6 +145,28 @@ def test_a_tied_weight_is_refused_unless_dense() -> None:
     assert prune(module, Recipe(exclude=("0", "1"))).finish().layers["2"].compression_rate == 8
 
 
+def test_a_weight_in_the_memory_of_another_is_refused_unless_dense() -> None:
+    module = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8))
+    module[1].weight = nn.Parameter(module[0].weight.data)
+    for excluded in ((), ("1",)):
+        with pytest.raises(ModelError, match=r"0: its weight is shared \(0.weight, 1.weight\).*exclude"):
+            prune(module, Recipe(exclude=excluded))
+    assert prune(module, Recipe(exclude=("0", "1"))).finish().layers["2"].compression_rate == 8
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_views_of_one_buffer_are_weights_of_their_own(dim: int) -> None:
+    module = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    rows = torch.randn(16, 8) if dim == 0 else torch.randn(8, 16)
+    for layer, view in zip(module, rows.split(8, dim), strict=True):
+        layer.weight = nn.Parameter(view)
+    sparsity = prune(module, Recipe(compression_rate=2)).finish()
+    assert [layer.compression_rate for layer in sparsity.layers.values()] == [2, 2]
+    module[1].weight = nn.Parameter(rows[1:9] if dim == 0 else rows[:, 1:9])
+    with pytest.raises(ModelError, match="0: its weight is shared"):
+        prune(module)
+
+
 def test_computed_weights_are_refused() -> None:
     normed = nn.Sequential(parametrizations.weight_norm(nn.Linear(8, 8)))
     with pytest.raises(ModelError, match="0: its weight is parametrized already; remove that first"):

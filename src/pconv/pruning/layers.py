@@ -13,6 +13,8 @@ from torch.nn.utils import parametrize
 from pconv.errors import ModelError
 from pconv.recipe import FIRST_MAX_CHANNELS, Kind, LayerInfo
 
+from .memory import Place, owners, places_of
+
 Layer = nn.Conv2d | nn.Linear
 WEIGHT = "weight"
 
@@ -79,46 +81,37 @@ def require_numbers(layers: Mapping[str, Layer]) -> None:
 def require_prunable(module: nn.Module, layers: Mapping[str, Layer], pruned: Iterable[str]) -> None:
     """Refuse weights to prune that a mask cannot own alone.
 
-    Raises: ModelError for a weight that two modules share, or that is computed from something else.
+    Raises: ModelError for a weight that two modules share, whole or in part, or that is computed from something else.
     """
-    owners = _owners(module)
+    places = places_of(module)
     for name in pruned:
-        if reason := _not_its_own(layers[name], owners):
+        if reason := _not_its_own(layers[name], places):
             raise ModelError(f'{name}: {reason} Leave it dense with exclude = ["{name}"].')
 
 
 def own_layers(module: nn.Module, layers: Mapping[str, Layer]) -> dict[str, Layer]:
     """Give the layers whose weight is theirs alone: one may write into it, and nothing else changes."""
-    owners = _owners(module)
-    return {name: layer for name, layer in layers.items() if not _not_its_own(layer, owners)}
+    places = places_of(module)
+    return {name: layer for name, layer in layers.items() if not _not_its_own(layer, places)}
 
 
 def own_biases(module: nn.Module, layers: Mapping[str, Layer]) -> set[str]:
     """Name the layers whose bias is theirs alone."""
-    owners = _owners(module)
+    places = places_of(module)
     return {
         name
         for name, layer in layers.items()
-        if isinstance(layer.bias, nn.Parameter) and len(owners[id(layer.bias)]) == 1
+        if isinstance(layer.bias, nn.Parameter) and len(owners(layer.bias, places)) == 1
     }
 
 
-def _owners(module: nn.Module) -> dict[int, list[str]]:
-    """List the names of each parameter, by its id."""
-    owners: dict[int, list[str]] = {}
-    for path, child in module.named_modules():
-        for key, parameter in child.named_parameters(recurse=False):
-            owners.setdefault(id(parameter), []).append(f"{path}.{key}".lstrip("."))
-    return owners
-
-
-def _not_its_own(layer: Layer, owners: Mapping[int, list[str]]) -> str | None:
+def _not_its_own(layer: Layer, places: list[Place]) -> str | None:
     """Say why a layer does not own its weight alone."""
     if parametrize.is_parametrized(layer, WEIGHT):
         return "its weight is parametrized already; remove that first."
     if not isinstance(layer.weight, nn.Parameter):
         return "its weight is computed, not a parameter (weight_norm?)."
-    shared = owners[id(layer.weight)]
+    shared = owners(layer.weight, places)
     return f"its weight is shared ({', '.join(shared)}); allowed is one owner." if len(shared) > 1 else None
 
 
