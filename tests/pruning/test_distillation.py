@@ -5,6 +5,7 @@ import copy
 import pytest
 
 torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from pconv import zoo  # noqa: E402
@@ -60,6 +61,42 @@ def test_blocks_learn_from_those_of_the_teacher() -> None:
     loss.release()
     assert loss(logits, x).item() == pytest.approx(whole(logits, x).item(), rel=1e-6)
     assert not any(module._forward_hooks for module in student.modules())
+
+
+class Pair(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor], int]:
+        return self.a(x), {"b": self.b(x)}, 8
+
+
+class Lists(nn.Module):
+    """A list of convolutions that the network runs itself, and a block that gives more than one tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(3, 3, 3, padding=1) for _ in range(2))
+        self.pair, self.fc = Pair(), nn.Linear(8, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for conv in self.convs:
+            x = conv(x)
+        a, b, _ = self.pair(x)
+        return self.fc((a + b["b"]).mean((2, 3)))
+
+
+def test_blocks_may_give_several_tensors_and_lists_are_none() -> None:
+    torch.manual_seed(0)
+    dense, student = Lists(), Lists()
+    loss, whole = Distillation(dense, student=student), Distillation(dense)
+    logits = student(X)
+    given, there = (network.pair(network.convs[1](network.convs[0](X)))[:2] for network in (student, dense))
+    extra = 4 * sum(
+        functional.mse_loss(a, b) / b.var() for a, b in ((given[0], there[0]), (given[1]["b"], there[1]["b"]))
+    )
+    assert loss(logits, X).item() == pytest.approx((whole(logits, X) + extra).item(), rel=1e-5)
 
 
 def test_the_teacher_stays_as_it_was(module) -> None:

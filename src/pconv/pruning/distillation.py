@@ -25,8 +25,8 @@ class Distillation:
 
     `weight` (0..1) is the teacher's share, the rest is cross entropy with the labels, smoothed by `label_smoothing`.
     With `student`, the module that learns, its blocks shall give what the teacher's give as well: the squared
-    difference over the variance, added up. A block is a module that holds two or more convolutions itself; `release()`
-    the student after training.
+    difference over the variance, added up. A block is a module that runs and holds two or more convolutions itself;
+    of several tensors that one gives, in a tuple, list or dict, each counts. `release()` the student after training.
 
     Raises: RecipeError for a temperature that is not positive, a weight out of 0..1, or a student with other blocks.
     Source: Hinton, Vinyals and Dean (arXiv 1503.02531); the blocks are FitNets' hints (arXiv 1412.6550), all at once.
@@ -48,8 +48,8 @@ class Distillation:
             )
         self.teacher = copy.deepcopy(unwrap(teacher)).eval().requires_grad_(False)
         self.temperature, self.weight, self.label_smoothing = temperature, weight, label_smoothing
-        self._given: dict[str, Tensor] = {}
-        self._wanted: dict[str, Tensor] = {}
+        self._given: dict[str, list[Tensor]] = {}
+        self._wanted: dict[str, list[Tensor]] = {}
         self._hooks: list[RemovableHandle] = []
         if student is not None:
             blocks, there = _blocks(unwrap(student)), _blocks(self.teacher)
@@ -86,8 +86,9 @@ class Distillation:
             wanted = functional.log_softmax(self.teacher(teacher_inputs) / self.temperature, 1)
         guess = functional.log_softmax(student_logits / self.temperature, 1)
         soft = functional.kl_div(guess, wanted, log_target=True, reduction="batchmean") * self.temperature**2
-        for name, given in self._given.items():
-            soft = soft + BLOCK_WEIGHT * relative_error(given, self._wanted[name])
+        for name, tensors in self._given.items():
+            for given, there in zip(tensors, self._wanted[name], strict=True):
+                soft = soft + BLOCK_WEIGHT * relative_error(given, there)
         if targets is None:
             return soft
         hard = functional.cross_entropy(student_logits, targets, label_smoothing=self.label_smoothing)
@@ -113,21 +114,34 @@ def variance(values: Tensor) -> Tensor:
 
 
 def _blocks(module: nn.Module) -> dict[str, nn.Module]:
-    """Find the modules inside that hold two or more convolutions themselves."""
+    """Find the modules inside that hold two or more convolutions themselves; lists of modules do not run."""
     return {
         name: block
         for name, block in module.named_modules()
-        if name and sum(isinstance(child, nn.Conv2d) for child in block.children()) > 1
+        if name
+        and type(block).forward is not nn.Module.forward
+        and sum(isinstance(child, nn.Conv2d) for child in block.children()) > 1
     }
 
 
-def _keep_outputs(blocks: Mapping[str, nn.Module], kept: dict[str, Tensor]) -> list[RemovableHandle]:
+def _keep_outputs(blocks: Mapping[str, nn.Module], kept: dict[str, list[Tensor]]) -> list[RemovableHandle]:
     """Have every block's last output at hand after the network ran."""
     hooks = []
     for name, block in blocks.items():
 
-        def keep(block: nn.Module, inputs: Any, output: Tensor, name: str = name) -> None:
-            kept[name] = output
+        def keep(block: nn.Module, inputs: Any, output: Any, name: str = name) -> None:
+            kept[name] = _tensors(output)
 
         hooks.append(block.register_forward_hook(keep))
     return hooks
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    """List the tensors in what a module gives that can be compared: floats, more than one of them."""
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    if isinstance(output, tuple | list):
+        return [tensor for part in output for tensor in _tensors(part)]
+    return (
+        [output] if isinstance(output, Tensor) and output.is_floating_point() and output.numel() > 1 else []
+    )
