@@ -218,6 +218,14 @@ def test_export_is_quiet_and_restores_the_mode(capfd, recwarn):
     assert graph.normalise(loaded).graph.inputs[0].shape.numpy() == (1, 3, 16, 16)
 
 
+def test_an_exported_program_is_no_module():
+    program = torch.export.export(nn.Conv2d(3, 4, 3).eval(), (torch.zeros(1, 3, 8, 8),))
+    with pytest.raises(
+        ModelError, match=r"ExportedProgram: no module; allowed is a torch\.nn\.Module\. Give the one"
+    ):
+        graph.load(program, inputs=(1, 3, 8, 8))
+
+
 def test_modules_need_inputs_that_fit():
     with pytest.raises(
         ModelError, match=r"Vgg: a torch module needs example inputs or shapes: inputs=\(1, 3, 224"

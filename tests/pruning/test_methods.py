@@ -99,6 +99,21 @@ def test_states_of_something_else_are_refused(network) -> None:
         prune(network(), Recipe(exclude=("fc",))).load_state_dict(state)
     with pytest.raises(ModelError, match="format 9; allowed 1"):
         prune(network(), RECIPE).load_state_dict({**state, "format": 9})
+    other = prune(network(), Recipe(compression_rate=9, fc_group=4))
+    before = other.sparsity()
+    with pytest.raises(
+        ModelError, match=r"block\.0 has keep 6 in it; allowed is 4, .* Resume with the recipe"
+    ):
+        other.load_state_dict(state)
+    assert other.sparsity() == before
+
+
+def test_states_of_earlier_versions_are_read(network) -> None:
+    state = prune(network(), RECIPE).state_dict()
+    del state["rules"]
+    pruner = prune(network(seed=1), RECIPE)
+    pruner.load_state_dict(state)
+    assert pruner.sparsity() == prune(network(), RECIPE).sparsity()
 
 
 def test_what_is_no_module_is_refused() -> None:

@@ -422,6 +422,16 @@ def test_blocks_may_read_the_same_parameter(images: torch.Tensor) -> None:
     assert error(module, dense, images) < error(refitted, dense, images)
 
 
+def test_gradient_steps_may_have_no_layer_to_train(images: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    module, refitted = Scaled(), Scaled()
+    module.convs.requires_grad_(False)
+    refitted.load_state_dict(module.state_dict())
+    for network, seconds in ((refitted, None), (module, 30)):
+        post_train(network, images, Recipe(compression_rate=4.5), seconds=seconds, clock=Clock())
+    assert all(map(torch.equal, module.parameters(), refitted.parameters()))
+
+
 def test_halves_stay_numbers(module: nn.Module, images: torch.Tensor) -> None:
     dense = copy.deepcopy(module)
     post_train(module.half(), images.half(), RECIPE, seconds=60, clock=Clock())

@@ -146,6 +146,30 @@ def test_it_says_what_is_missing(module, tmp_path: Path, monkeypatch) -> None:
         save_sparse(module, tmp_path / "net.safetensors")
 
 
+class Remembers(nn.Linear):
+    def get_extra_state(self) -> dict[str, int]:
+        return {"version": 1}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        pass
+
+
+def test_a_state_that_is_no_tensor_is_refused(tmp_path: Path) -> None:
+    path, module = tmp_path / "net.safetensors", nn.Sequential(Remembers(8, 8))
+    with pytest.raises(
+        ModelError, match=r"save_sparse: 0\._extra_state of this Sequential is a dict; allowed"
+    ):
+        save_sparse(module, path)
+    save_sparse(nn.Sequential(nn.Linear(8, 8)), path)
+    with pytest.raises(
+        ModelError, match=r"load_sparse: 0\._extra_state of this Sequential is a dict; allowed"
+    ):
+        load_sparse(module, path)
+    pconv.export(module, tmp_path / "net.onnx", (1, 8), fold=False)
+    with pytest.raises(ModelError, match=r"0\._extra_state of this Sequential is a dict, which ONNX does"):
+        pconv.load_weights(module, tmp_path / "net.onnx")
+
+
 class Product(nn.Module):
     def __init__(self) -> None:
         super().__init__()

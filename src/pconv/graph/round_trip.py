@@ -80,6 +80,11 @@ def load_weights(module: "nn.Module", path: str | os.PathLike[str]) -> SparsityM
     for name, tensor in state.items():
         if name not in found and name.endswith(COUNTERS):
             continue
+        if not isinstance(tensor, torch.Tensor):
+            raise ModelError(
+                f"{path}: {name} of this {type(module).__name__} is a {type(tensor).__name__}, which ONNX does not "
+                "hold; allowed are modules whose state is tensors. Use torch.save."
+            )
         if name not in found or found[name].shape != tuple(tensor.shape):
             shown = list(found[name].shape) if name in found else "nothing"
             raise ModelError(

@@ -28,7 +28,7 @@ def export(module: "torch.nn.Module", inputs: Inputs | None, fold: bool = True) 
     `fold`, batch norms stay apart, and parameters stand in the model under their own names.
 
     Raises:
-        ModelError: no inputs are given, or torch cannot export the module.
+        ModelError: it is no module, no inputs are given, or torch cannot export the module.
     """
     import torch
 
@@ -36,6 +36,10 @@ def export(module: "torch.nn.Module", inputs: Inputs | None, fold: bool = True) 
 
     module = unwrap(module)
     name = type(module).__name__
+    if not isinstance(module, torch.nn.Module):
+        raise ModelError(
+            f"{name}: no module; allowed is a torch.nn.Module. Give the one that it was made from."
+        )
     if inputs is None:
         raise ModelError(f"{name}: a torch module needs example inputs or shapes: inputs=(1, 3, 224, 224).")
     module = with_plain_weights(module)

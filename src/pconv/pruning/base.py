@@ -6,6 +6,7 @@ and `load_extra_state`. The training loop stays the user's.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
@@ -143,14 +144,15 @@ class Pruner(ABC):
             "method": type(self).__name__,
             "planned_steps": self.planned_steps,
             "steps_done": self.steps_done,
+            "rules": {name: asdict(rule) for name, rule in self.rules.items()},
             "masks": {name: held.mask.clone() for name, held in self._masks.items()},
             "extra": self.extra_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict()` of a prepared pruner of the same method over the same layers, on any device.
+        """Go on from `state_dict()` of a prepared pruner of the same method, network and recipe, on any device.
 
-        Raises: ModelError when the state is another method's, another network's or another format's.
+        Raises: ModelError when the state is another method's, network's, recipe's or format's.
         """
         for key, here in (("format", STATE_FORMAT), ("method", type(self).__name__)):
             if state.get(key) != here:
@@ -164,11 +166,22 @@ class Pruner(ABC):
                 f"pruner state: its {len(masks)} pruned layers are not the {len(here_shapes)} of this module; "
                 "allowed is a prepared pruner with the same network and recipe."
             )
+        self._require_rules(state.get("rules", {}))  # a state of earlier versions has none
         self.planned_steps, self.steps_done = int(state["planned_steps"]), int(state["steps_done"])
         for name, held in self._masks.items():
             held.mask.copy_(masks[name])
         self.load_extra_state(state["extra"])
         self._share()
+
+    def _require_rules(self, there: Mapping[str, Mapping[str, Any]]) -> None:
+        """Refuse a state that was to end elsewhere. Raises: ModelError for the first layer with another rule."""
+        for name, rule in self.rules.items():
+            here = asdict(rule)
+            if odd := [key for key, value in there.get(name, here).items() if here.get(key, value) != value]:
+                raise ModelError(
+                    f"pruner state: {name} has {odd[0]} {there[name][odd[0]]!r} in it; allowed is {here[odd[0]]!r}, "
+                    "as this pruner's recipe asks. Resume with the recipe that it was made with."
+                )
 
     def _apply(self, chosen: Masks | None) -> None:
         if chosen is not None:

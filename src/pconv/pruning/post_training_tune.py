@@ -101,7 +101,8 @@ def tune(
     try:
         if parts:
             _reconstruct(pair, parts, source, budget.part(RECONSTRUCT_SHARE), progress)
-            _distil(pair, parts, source, budget.part(1.0), progress)
+            if pair.parameters():  # a parameter of the network itself is none of a layer's
+                _distil(pair, parts, source, budget.part(1.0), progress)
     finally:
         module.to(memory_format=layout)  # type: ignore[call-overload]
         module.zero_grad()

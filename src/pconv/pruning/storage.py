@@ -43,14 +43,14 @@ def save_sparse(module: nn.Module, path: str | os.PathLike[str], sparsity: Spars
 
     `sparsity`, the map that pruning returned, says what is pruned; without it every zero counts.
 
-    Raises: ModelError when the module still carries masks, or a weight that the map calls pruned is not zero;
-    BuildError when the file cannot be written; PconvError when safetensors is missing.
+    Raises: ModelError when the module still carries masks, has a state that is no tensor, or a weight that the map
+    calls pruned is not zero; BuildError when the file cannot be written; PconvError when safetensors is missing.
     """
     require_safetensors("save_sparse")
     from safetensors.torch import save
 
     module = unwrap(module)
-    state: dict[str, Tensor] = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
+    state = {name: tensor.detach().cpu() for name, tensor in _state_of(module, "save_sparse").items()}
     if any(isinstance(child, Mask) for child in module.modules()):
         raise ModelError("save_sparse: the module still carries masks; call the pruner's finish() first.")
     layers = find_layers(module)
@@ -79,7 +79,8 @@ def load_sparse(module: nn.Module, path: str | os.PathLike[str]) -> SparsityMap:
     """
     state, sparsity = read_sparse(path)
     module = unwrap(module)
-    here, there = ({key: t.shape for key, t in tensors.items()} for tensors in (module.state_dict(), state))
+    mine = _state_of(module, "load_sparse")
+    here, there = ({key: t.shape for key, t in tensors.items()} for tensors in (mine, state))
     if odd := sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key)):
         raise ModelError(
             f"{path}: {len(odd)} tensors are not those of this {type(module).__name__}, the first is {odd[0]}; "
@@ -117,6 +118,18 @@ def read_sparse(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Sparsi
             f"{path}: not a file of save_sparse, or damaged ({error}). Save it again."
         ) from error
     return state, SparsityMap({key.removesuffix(f".{WEIGHT}"): layer for key, layer in layers.items()})
+
+
+def _state_of(module: nn.Module, what: str) -> dict[str, Tensor]:
+    """Give a module's state dict. Raises: ModelError where a part keeps more in it than tensors."""
+    state: dict[str, Any] = module.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise ModelError(
+                f"{what}: {name} of this {type(module).__name__} is a {type(value).__name__}; allowed are tensors. "
+                "Give it as one from get_extra_state(), or use torch.save."
+            )
+    return state
 
 
 def _pack(weight: Tensor, layer: LayerSparsity) -> dict[str, Tensor]:
