@@ -28,7 +28,8 @@ def pick(costs: Sequence[Array], harms: Sequence[Array], slack: float) -> list[i
 
     Shapes: costs and harms alike, [options] for each layer
     """
-    return _polish(costs, harms, slack, _knapsack(costs, harms, slack))
+    above = [cost - cost.min() for cost in costs]
+    return spend([(above, slack)], harms, _knapsack(costs, harms, slack))
 
 
 def _knapsack(costs: Sequence[Array], harms: Sequence[Array], slack: float) -> list[int]:
@@ -55,24 +56,32 @@ def _knapsack(costs: Sequence[Array], harms: Sequence[Array], slack: float) -> l
     return chosen[::-1]
 
 
-def _polish(
-    costs: Sequence[Array],
-    harms: Sequence[Array],
-    slack: float,
-    picks: Sequence[int],
+def spend(
+    budgets: Sequence[tuple[Sequence[Array], float]], harms: Sequence[Array], picks: Sequence[int]
 ) -> list[int]:
-    """Spend what rounding left over: while some less harmful option fits, take the one that gains most."""
+    """Spend what a choice leaves of every budget: while some less harmful option fits, take the one that gains most.
+
+    Shapes: budgets, each the costs and what they may be in sum; costs and harms alike, [options] for each layer
+    """
+
+    def more(row: int, i: int, j: int) -> list[float]:
+        return [float(costs[row][j] - costs[row][i]) for costs, _ in budgets]
+
     picks = list(picks)
-    left = slack * (1 + TINY) - sum(cost[i] - cost.min() for cost, i in zip(costs, picks, strict=True))
+    left = [
+        limit * (1 + TINY) - sum(float(cost[i]) for cost, i in zip(costs, picks, strict=True))
+        for costs, limit in budgets
+    ]
     while True:
         better = [
             (harm[i] - harm[j], row, j)
-            for row, (cost, harm, i) in enumerate(zip(costs, harms, picks, strict=True))
-            for j in range(len(cost))
-            if harm[j] < harm[i] and cost[j] - cost[i] <= left
+            for row, (harm, i) in enumerate(zip(harms, picks, strict=True))
+            for j in range(len(harm))
+            if harm[j] < harm[i]
+            and all(cost <= rest for cost, rest in zip(more(row, i, j), left, strict=True))
         ]
         if not better:
             return picks
         _, row, j = max(better)
-        left -= costs[row][j] - costs[row][picks[row]]
+        left = [rest - cost for cost, rest in zip(more(row, picks[row], j), left, strict=True)]
         picks[row] = j

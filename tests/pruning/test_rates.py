@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -121,6 +122,40 @@ def test_rates_per_layer_cost_no_more(
 )
 def test_each_budget_has_its_rates(within: tuple[Unit, ...], rates: tuple[float, float]) -> None:
     assert tuple(spread_rates(Recipe(), CURVES, within).layers.values()) == rates
+
+
+def test_own_rates_stay_where_nothing_found_is_better() -> None:
+    curves = {
+        "large": Curve(4608, 73728, 2.25, {2.25: 0.87, 4.5: 1.19, 9.0: 1.70, 18.0: 2.29}),
+        "small": Curve(4608, 294912, 9.0, {2.25: 0.15, 4.5: 0.43, 9.0: 1.16, 18.0: 1.73}),
+    }
+    assert spread_rates(Recipe(), curves).layers == {"large": 2.25, "small": 9.0}
+
+
+def test_what_two_budgets_leave_is_spent() -> None:
+    """A price on multiply-adds alone stops short of what both allow."""
+    draw = np.random.default_rng(0)
+    for _ in range(20):
+        curves = {}
+        for i in range(6):
+            weights, rates = int(draw.choice([144, 2304, 9216])), (2.25, 4.5, 9.0, 18.0)
+            harm = dict(zip(rates, np.sort(draw.random(4)).tolist(), strict=True))
+            curves[f"{i}"] = Curve(
+                weights, weights * int(draw.choice([16, 256])), float(draw.choice(rates)), harm
+            )
+        rates = {name: 1 if r == "dense" else r for name, r in spread_rates(Recipe(), curves).layers.items()}
+        harms = {name: {1: 0.0} | dict(curve.harm) for name, curve in curves.items()}
+        assert sum(harms[n][rates[n]] for n in curves) <= sum(c.harm[c.rate] for c in curves.values())
+        spare = {
+            unit: sum(c.dense(unit) / c.rate - c.dense(unit) / rates[n] for n, c in curves.items())
+            for unit in ("weights", "macs")
+        }
+        assert min(spare.values()) > -1e-3
+        for name, curve in curves.items():
+            for rate in curve.rates():
+                more = {unit: curve.dense(unit) * (1 / rate - 1 / rates[name]) for unit in spare}
+                better = harms[name][rate] < harms[name][rates[name]]
+                assert not better or any(more[unit] > spare[unit] for unit in spare)
 
 
 def test_another_budget_is_refused() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pconv.calibration import choose_mask, enough_images, gather, refit
 from pconv.errors import RecipeError, UnsupportedError
-from pconv.knapsack import pick
+from pconv.knapsack import pick, spend
 from pconv.masks import resolve_libraries
 from pconv.progress import Progress
 from pconv.recipe import LayerInfo, LayerRule, Recipe, plan_layers
@@ -129,8 +129,9 @@ def spread_rates(
     """Give every layer of the curves a rate of its own, with the least harm in sum.
 
     All together keep as few weights, and make do with as few multiply-adds, as they do at the recipe's own rates;
-    `within` names one of the two alone. Harm is added up over layers, which is a model: layers that are pruned
-    together hurt more than the sum.
+    `within` names one of the two alone. Within both the search is no exact one; it never does more harm than the
+    recipe's own rates. Harm is added up over layers, which is a model: layers that are pruned together hurt more than
+    the sum.
 
         curves = sensitivity(module, images, recipe)
         recipe = spread_rates(recipe, curves)
@@ -143,11 +144,21 @@ def spread_rates(
     costs = {
         unit: [curve.dense(unit) / np.array(curve.rates()) for curve in curves.values()] for unit in within
     }
-    picked = _pick(costs, [np.array([0.0, *curve.harm.values()]) for curve in curves.values()], limits)
+    harms = [np.array([0.0, *curve.harm.values()]) for curve in curves.values()]
+    found = [_pick(costs, harms, limits)]
+    if all(curve.rate in curve.harm for curve in curves.values()):
+        found.append([curve.rates().index(curve.rate) for curve in curves.values()])
+    budgets = [(costs[unit], limits[unit]) for unit in limits]
+    picked = min((spend(budgets, harms, picks) for picks in found), key=lambda picks: _sum(harms, picks))
     layers: dict[str, float | Literal["dense"]] = dict(recipe.layers)
     for (name, curve), i in zip(curves.items(), picked, strict=True):
         layers[name] = round(curve.rates()[i], _DIGITS) if i else "dense"
     return replace(recipe, layers=layers)
+
+
+def _sum(values: Iterable[Array], picks: Iterable[int]) -> float:
+    """Add up what was picked of each layer."""
+    return sum(float(value[i]) for value, i in zip(values, picks, strict=True))
 
 
 def _pick(costs: Mapping[Unit, list[Array]], harms: list[Array], limits: Mapping[Unit, float]) -> list[int]:
@@ -159,7 +170,7 @@ def _pick(costs: Mapping[Unit, list[Array]], harms: list[Array], limits: Mapping
         shares = [cost / limits[unit] for cost in costs[unit]]
 
         def fits(picked: list[int], shares: list[Array] = shares) -> bool:
-            return bool(sum(share[i] for share, i in zip(shares, picked, strict=True)) <= 1 + _TINY)
+            return _sum(shares, picked) <= 1 + _TINY
 
         def priced(price: float, shares: list[Array] = shares) -> list[int]:
             dear = [harm + price * share for harm, share in zip(harms, shares, strict=True)]
