@@ -2,7 +2,7 @@
 
 import copy
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.utils import parametrize
 
@@ -28,11 +28,18 @@ def first_names(module: nn.Module) -> dict[str, str]:
     return {name: first.setdefault(id(tensor), name) for name, tensor in tensors}
 
 
+def copied(module: nn.Module) -> nn.Module:
+    """Copy a module; what its last run left in it (torch's older weight_norm) is copied as numbers alone."""
+    held = [value for part in module.modules() for value in (*vars(part).values(), *part.buffers(False))]
+    computed = [value for value in held if isinstance(value, Tensor) and not value.is_leaf]
+    return copy.deepcopy(module, {id(value): value.detach().clone() for value in computed})
+
+
 def with_plain_weights(module: nn.Module) -> nn.Module:
     """Give the module, or where weights are computed (masked, normed) a copy that holds them under their own names."""
     if not any(parametrize.is_parametrized(part) for part in module.modules()):
         return module
-    twin = copy.deepcopy(module).eval()
+    twin = copied(module).eval()
     for part in list(twin.modules()):
         if parametrize.is_parametrized(part):
             own_class(part)

@@ -100,6 +100,19 @@ def test_a_module_that_is_being_pruned_is_written_as_it_stands(tmp_path: Path) -
     assert pruner.finish() == read_sparsity(load(path))
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_a_module_that_is_being_pruned_may_have_a_norm_of_the_older_kind(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.utils.weight_norm(nn.Conv2d(3, 8, 3)), nn.Conv2d(8, 8, 3))
+    x = torch.randn(INPUTS)
+    module(x)
+    pruner = pconv.prune(module, pconv.Recipe(compression_rate=4, exclude=("0",)))
+    path = pconv.export(module, tmp_path / "net.onnx", INPUTS)
+    with torch.no_grad():
+        expected = module(x).numpy()
+    np.testing.assert_allclose(pconv.compile(path)(x.numpy()), expected, atol=1e-5)
+    assert read_sparsity(load(path)).layers["1"] == pruner.finish().layers["1"]
+
+
 class Rows(nn.Module):
     """Layers that read the channels last, as in ConvNeXt and transformers: products with transposed weights."""
 

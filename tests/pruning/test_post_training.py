@@ -13,7 +13,7 @@ from torch.nn.utils import parametrizations  # noqa: E402
 
 from pconv.errors import InputError, ModelError, RecipeError, UnsupportedError  # noqa: E402
 from pconv.patterns import library  # noqa: E402
-from pconv.pruning import post_train, prune, sensitivity  # noqa: E402
+from pconv.pruning import Distillation, post_train, prune, sensitivity  # noqa: E402
 from pconv.pruning.layers import find_layers  # noqa: E402
 from pconv.pruning.post_training import find_sites  # noqa: E402
 from pconv.pruning.post_training_tune import Budget, mirror_and_shift  # noqa: E402
@@ -355,6 +355,20 @@ def test_dense_layers_that_share_or_compute_their_weights_stay_as_they_are(image
         assert torch.equal(old.weight, new.weight) and torch.equal(old.bias, new.bias)
     post_train(before, images, recipe, seconds=40, clock=Clock())
     assert before[2].weight is before[1].weight and not torch.equal(before[1].weight, module[1].weight)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_dense_layers_may_have_a_norm_of_the_older_kind(images: torch.Tensor, norm) -> None:
+    """Whose weight is no parameter, but what the last run left behind."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), norm(nn.Conv2d(8, 8, 3)), nn.Conv2d(8, 8, 3))
+    module(images)
+    recipe, teacher = Recipe(compression_rate=2.25, exclude=("1",)), Distillation(module).teacher
+    assert list(sensitivity(module, images, recipe)) == ["2"]
+    sparsity = post_train(module, images, recipe, seconds=20, clock=Clock())
+    assert [name for name, layer in sparsity.layers.items() if layer.density < 1] == ["0", "2"]
+    assert 0 < error(module.eval(), teacher, images) < 0.5
 
 
 @pytest.mark.parametrize("wrong", [lambda x: [(x, torch.zeros(len(x)))], lambda x: x.numpy()])

@@ -1,6 +1,5 @@
 """Distillation: the network as it was before pruning teaches the pruned one, in any method."""
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from pconv.errors import ModelError, RecipeError
-from pconv.wrappers import unwrap
+from pconv.wrappers import copied, unwrap
 
 BLOCK_WEIGHT = 4.0  # to outputs alone a pruned network comes more slowly
 _TINY = 1e-12  # the variance of values that are all alike
@@ -46,7 +45,7 @@ class Distillation:
                 f"distillation: temperature {temperature:g}, weight {weight:g}; "
                 "allowed are a temperature above 0 and a weight of 0 to 1"
             )
-        self.teacher = copy.deepcopy(unwrap(teacher)).eval().requires_grad_(False)
+        self.teacher = copied(unwrap(teacher)).eval().requires_grad_(False)
         self.temperature, self.weight, self.label_smoothing = temperature, weight, label_smoothing
         self._given: dict[str, list[Tensor]] = {}
         self._wanted: dict[str, list[Tensor]] = {}

@@ -8,7 +8,6 @@ Steps 2 and 3 share a time budget; without one they are left out. Owns step 1's 
 mathematics are in `calibration`, the gradient steps in `post_training_tune.py`.
 """
 
-import copy
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -22,7 +21,7 @@ from pconv.errors import InputError, ModelError, UnsupportedError
 from pconv.progress import Progress
 from pconv.recipe import Recipe, plan_layers
 from pconv.sparsity import SparsityMap
-from pconv.wrappers import unwrap
+from pconv.wrappers import copied, unwrap
 
 from .base import as_array
 from .layers import (
@@ -91,7 +90,7 @@ def post_train(
     }
     with evaluating(module):
         require_runs(module, every)
-        dense = copy.deepcopy(module).requires_grad_(False)
+        dense = copied(module).requires_grad_(False)
         try:
             few = every[enough_images(len(every), every[0, 0].numel())]
             found = find_sites(module, dense, own, few, pruned)

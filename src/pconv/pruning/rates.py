@@ -18,7 +18,7 @@ from pconv.knapsack import pick, spend
 from pconv.masks import resolve_libraries
 from pconv.progress import Progress
 from pconv.recipe import LayerInfo, LayerRule, Recipe, plan_layers
-from pconv.wrappers import unwrap
+from pconv.wrappers import copied, unwrap
 
 from .base import as_array
 from .distillation import relative_error
@@ -73,7 +73,7 @@ def sensitivity(
     Shapes: images [n, c, h, w], or batches of that shape
     Raises: what `post_train` raises; UnsupportedError for a module with more than one output.
     """
-    module = copy.deepcopy(unwrap(module)).eval().requires_grad_(False)
+    module = copied(unwrap(module)).eval().requires_grad_(False)
     every = as_batch(images)
     every = every[enough_images(len(every), every[0, 0].numel())].to(next(module.parameters()).device)
     layers = find_layers(module)
@@ -95,7 +95,7 @@ def sensitivity(
     draw = np.random.default_rng(seed)
     found: dict[str, Curve] = {}
     open_layers = {name: layers[name] for name in infos}
-    for site in find_sites(module, copy.deepcopy(module), open_layers, every, open_layers):
+    for site in find_sites(module, copied(module), open_layers, every, open_layers):
         if progress is not None:
             progress(f"sensitivity of {site.name}", len(found), len(infos))
         x, y = site.observe()
