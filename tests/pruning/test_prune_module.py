@@ -167,6 +167,26 @@ def test_views_of_one_buffer_are_weights_of_their_own(dim: int) -> None:
         prune(module)
 
 
+class Standardised(nn.Conv2d):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv2d(x, self.weight - self.weight.mean(), self.bias)
+
+
+class Renamed(nn.Conv2d):
+    pass
+
+
+def test_layers_that_may_compute_other_weights_are_named_once(caplog) -> None:
+    layers = Standardised(3, 8, 3), Standardised(8, 8, 3), Renamed(8, 8, 3), nn.MultiheadAttention(8, 2)
+    prune(nn.Sequential(*layers), Recipe())
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert caplog.messages[0].startswith("0 (Standardised) and 1 more: its class has a forward of its own.")
+    caplog.clear()
+    qat = torch.ao.nn.qat.Conv2d(8, 8, 3, qconfig=torch.ao.quantization.get_default_qat_qconfig())
+    prune(nn.Sequential(Standardised(3, 8, 3), Renamed(8, 8, 3), qat), Recipe(exclude=("0",)))
+    assert not caplog.messages
+
+
 def test_computed_weights_are_refused() -> None:
     normed = nn.Sequential(parametrizations.weight_norm(nn.Linear(8, 8)))
     with pytest.raises(ModelError, match="0: its weight is parametrized already; remove that first"):

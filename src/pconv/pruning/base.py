@@ -4,6 +4,7 @@ Owns the mechanics; a method overrides `select`, and where it needs them `last`,
 and `load_extra_state`. The training loop stays the user's.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,12 +22,21 @@ from pconv.recipe import LayerRule, Recipe, plan_layers
 from pconv.sparsity import SparsityMap
 from pconv.wrappers import unwrap
 
-from .layers import WEIGHT, Layer, describe_layers, find_layers, require_numbers, require_prunable
+from .layers import (
+    WEIGHT,
+    Layer,
+    describe_layers,
+    find_layers,
+    require_numbers,
+    require_prunable,
+    with_own_forward,
+)
 from .mask import Mask, attach, detach
 from .ranks import broadcast
 
 Masks = Mapping[str, NDArray[np.bool_]]
 STATE_FORMAT = 1
+log = logging.getLogger("pconv.pruning")
 
 
 class Pruner(ABC):
@@ -99,9 +109,12 @@ class Pruner(ABC):
     def prepare(self) -> None:
         """Put a mask on every layer that is to be pruned; the zeros hold from here on.
 
+        Layers whose class has a forward of its own are warned of: it may not multiply by what is masked.
+
         Raises: ModelError when weights are not finite, shared or computed.
         """
         require_prunable(self.module, self.layers, self.pruned())
+        _warn(with_own_forward(self.layers, self.pruned()))
         for name, array in self.weights().items():
             check_finite(name, array)
         chosen = self.select(0) or {}
@@ -198,6 +211,18 @@ def as_array(weight: Tensor) -> NDArray[Any]:
     """Give a weight as an array; 16-bit floats come as float32."""
     weight = weight.detach().cpu()
     return (weight.float() if weight.dtype in (torch.bfloat16, torch.float16) else weight).numpy()
+
+
+def _warn(own: Mapping[str, str]) -> None:
+    """Say once which layers may not multiply by the weights that are pruned."""
+    if own:
+        (name, kind), *others = own.items()
+        more = f" and {len(others)} more" if others else ""
+        log.warning(
+            f"{name} ({kind}){more}: its class has a forward of its own. Where that computes weights anew, as weight "
+            "standardisation does, pruned ones are not zero, and pconv.export refuses the map. Leave such layers dense "
+            f'with exclude = ["{name}"].'
+        )
 
 
 def _as_tensor(mask: NDArray[np.bool_], like: Tensor) -> Tensor:

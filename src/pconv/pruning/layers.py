@@ -89,6 +89,21 @@ def require_prunable(module: nn.Module, layers: Mapping[str, Layer], pruned: Ite
             raise ModelError(f'{name}: {reason} Leave it dense with exclude = ["{name}"].')
 
 
+def with_own_forward(layers: Mapping[str, Layer], pruned: Iterable[str]) -> dict[str, str]:
+    """Name the layers to prune whose forward is neither torch's nor inherited from it, and their classes.
+
+    Such a forward may pad in its own way, or multiply by weights that it computes, where zeros do not stay zeros.
+    """
+    plain = nn.Conv2d.forward, nn.Linear.forward
+    kinds = {name: type(layers[name]) for name in pruned}
+    return {
+        name: kind.__name__
+        for name, kind in kinds.items()
+        if kind.forward not in plain
+        and not kind.__module__.startswith("torch.")  # torch's QAT layers keep zeros
+    }
+
+
 def own_layers(module: nn.Module, layers: Mapping[str, Layer]) -> dict[str, Layer]:
     """Give the layers whose weight is theirs alone: one may write into it, and nothing else changes."""
     places = places_of(module)
