@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -211,6 +212,25 @@ def test_disk_full_while_compiling(make_program: Maker, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"cache: no space left on device\. .* PCONV_CACHE\."):
         build(make_program(), cc=str(cc), cache=cache)
     assert list(cache.root.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "free", "said"),
+    [
+        ("cache", 1 << 20, r"cache: no space left on device\."),
+        ("a:b", 1 << 40, r"a:b: the compiler fails where its files lie, and many take no ':' in a path"),
+        ("cache", 1 << 40, r"failed \(exit code 1\): it said nothing"),
+    ],
+)
+def test_a_compiler_that_fails_without_a_word(
+    make_program: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, free: int, said: str
+) -> None:
+    cc = tmp_path / "cc"
+    cc.write_text('#!/bin/sh\n[ "$1" = --version ] && exit\nexit 1\n')
+    cc.chmod(0o755)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    with pytest.raises(BuildError, match=said):
+        build(make_program(), cc=str(cc), cache=Cache(tmp_path / folder))
 
 
 @pytest.mark.parametrize("end", ["kill -INT $$", "exit 130"])

@@ -18,6 +18,7 @@ from graph.reference import execute
 from pconv import compiler, targets
 from pconv.bench.case import Sparsity
 from pconv.cache import Cache
+from pconv.cli.models import Source, prune_file
 from pconv.errors import ArtefactError, BuildError, ModelError
 from pconv.files import PIECE
 from pconv.sparsity import METADATA_KEY, SparsityMap
@@ -209,6 +210,40 @@ def test_weights_in_other_files_take_no_short_cut(lowered: list[object], tmp_pat
         onnx.save(proto, path, save_as_external_data=True, location="external.bin", size_threshold=0)
         made.append(compiler.compile_file(path).read_bytes())
     assert len(lowered) == 2 and made[0] != made[1]
+
+
+@pytest.mark.parametrize("command", ["compile", "prune"])
+def test_weights_in_other_files_are_not_written_over(command: str, tmp_path: Path) -> None:
+    path, weights = tmp_path / "external.onnx", tmp_path / "external.bin"
+    onnx.save(
+        two_layers("external"), path, save_as_external_data=True, location=weights.name, size_threshold=0
+    )
+    before = weights.read_bytes()
+    with pytest.raises(BuildError, match=r"external.bin: this is a file of the model's weights itself"):
+        if command == "compile":
+            compiler.compile_file(path, out=weights)
+        else:
+            prune_file(Source("external", path), pconv.Recipe(), weights, lambda what, share=None: None)
+    assert weights.read_bytes() == before
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "net.onnx"
+    first, second = (two_layers("net", seed) for seed in (1, 2))
+    onnx.save(first, path)
+    lower = compiler._lower
+
+    def replaced(*arguments: object) -> object:
+        onnx.save(second, path)
+        return lower(*arguments)
+
+    monkeypatch.setattr(compiler, "_lower", replaced)
+    of_second = compiler.compile_file(path).read_bytes()
+    monkeypatch.setattr(compiler, "_lower", lower)
+    onnx.save(first, path)
+    assert compiler.compile_file(path).read_bytes() != of_second
 
 
 def test_a_name_near_the_block_border_is_seen(tmp_path: Path) -> None:

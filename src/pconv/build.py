@@ -35,6 +35,11 @@ BARE_ARCHIVE = ("bare/bare.c", "bare/threads.c")
 BARE_PROGRAM = (*BARE_LIBRARY, "bare/start.c")
 ELF_SYSTEMS = ("linux", "android")
 
+LITTLE_BYTES = 4 << 20
+"""A disk with less left cannot hold what a compiler writes meanwhile."""
+ODD_LETTERS = ':%\\"'
+"""In a path, some compilers take them for something else."""
+
 _INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
 """How a compiler ends by Ctrl-C, which all processes of a terminal hear."""
 
@@ -303,9 +308,15 @@ def call_compiler(
         raise KeyboardInterrupt
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     said = next((line for line in lines if "error" in line.lower()), lines[0] if lines else "it said nothing")
-    if "No space left on device" in done.stderr:
+    full = not lines and shutil.disk_usage(work).free < LITTLE_BYTES  # zig dies without a word
+    if "No space left on device" in done.stderr or full:
         raise BuildError(
             f"{cache.root}: no space left on device. Free some, or name another directory in PCONV_CACHE."
+        )
+    if odd := [letter for letter in ODD_LETTERS if letter in str(cache.root)]:
+        raise BuildError(
+            f"{cache.root}: the compiler fails where its files lie, and many take no {odd[0]!r} in a path ({said}). "
+            "Name another directory in PCONV_CACHE."
         )
     kept = cache.root / "failed" / work.name
     # Several files may fail at a time, and what else is being compiled comes and goes.

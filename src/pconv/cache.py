@@ -27,10 +27,14 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 class Cache:
-    """Keep files by key under `root` (PCONV_CACHE, else the user's cache directory)."""
+    """Keep files by key under `root` (PCONV_CACHE, else the user's cache directory).
+
+    Raises: BuildError when there is no such directory, or PCONV_CACHE_LIMIT is no size.
+    """
 
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
         self.root = (Path(root) if root is not None else _default_root()).absolute()
+        self._limit = _limit_bytes()
 
     def __repr__(self) -> str:
         return f"Cache({str(self.root)!r})"
@@ -130,7 +134,7 @@ class Cache:
 
     def _evict(self, keep: Path) -> None:
         """Delete the entries that were used longest ago until the rest fits PCONV_CACHE_LIMIT."""
-        room = _limit_bytes()
+        room = self._limit
         with contextlib.suppress(OSError):
             for work in (*self.root.glob("build-*"), *self.root.glob("failed/*")):
                 if time.time() - work.stat().st_mtime > ABANDONED_AFTER_S:

@@ -108,9 +108,10 @@ def compile_file(
         from pconv.build import build
         from pconv.codegen import generate
 
-        plans, remarks = _lower(model, inputs, jobs, dense, fold, progress)
+        plans, remarks = _lower(model, inputs, jobs, dense, fold, progress, out)
         library = build(generate(*plans), cc=cc, cache=store, progress=progress)
-        if shortcut is not None:
+        # Unless the file was replaced before it was read.
+        if shortcut is not None and shortcut == _shortcut_key(model, inputs, jobs, dense, fold, cc):
             library = store.link(shortcut, library, "\n".join(remarks))
     elif shortcut is not None:
         _warn(model, store.note(shortcut).splitlines())
@@ -214,13 +215,20 @@ def _lower(
     dense: frozenset[str],
     fold: int,
     progress: Progress | None,
+    out: str | os.PathLike[str] | None = None,
 ) -> "tuple[list[Plan], list[str]]":
-    """Return a plan for each job, and what there is to say of the model, which is said here."""
+    """Return a plan for each job, and what there is to say of the model, which is said here.
+
+    Raises: BuildError when `out` is a file of the model's weights.
+    """
     from pconv import graph
     from pconv.lower import lower
     from pconv.lower.choice import pick_modelled
 
     loaded = graph.load(model, inputs=inputs)
+    if out is not None:
+        for file in graph.weight_files(loaded):
+            check_apart(Path(out), file, OUT_ADVICE, "a file of the model's weights")
     remarks = _remarks(loaded)
     _warn(model, remarks)
     view = graph.view(graph.normalise(loaded))

@@ -108,6 +108,24 @@ def test_the_model_is_not_replaced(
     assert path.read_bytes() == model.read_bytes()
 
 
+def test_what_a_result_is_made_from_is_not_replaced(
+    cli, model: Path, compiled: Path, x: np.ndarray, tmp_path: Path
+) -> None:
+    array, recipe, records = (tmp_path / name for name in ("x.npy", "r.toml", "t.json"))
+    np.save(array, x)
+    recipe.write_text("compression_rate = 9.0\n")
+    records.write_text("{}")
+    for what, arguments in {
+        "input": ("run", compiled, "--input", array, "-o", array),
+        "recipe": ("prune", model, "--recipe", recipe, "-o", recipe),
+        "file of tuning": ("compile", model, "--tuning", records, "-o", records),
+    }.items():
+        before = Path(arguments[-1]).read_bytes()
+        ran = cli(*arguments)
+        assert ran.code == 2 and f"{arguments[-1]}: this is the {what} itself, which it would" in ran.err
+        assert Path(arguments[-1]).read_bytes() == before
+
+
 def test_run_reads_and_writes_arrays(
     cli, compiled: Path, tmp_path: Path, x: np.ndarray, expected: np.ndarray
 ) -> None:

@@ -239,6 +239,16 @@ def test_training_batch_norm_and_negative_variance():
         normalise(make([norm], {"x": X4}, ["y"], weights))
 
 
+def test_a_batch_norm_of_old_that_gives_statistics_is_in_training_mode():
+    """Before opset 14 there is no attribute that says so."""
+    weights = {"o": np.ones(4, np.float32)}
+    norm = helper.make_node("BatchNormalization", ["x", *"oooo"], ["y", *"abcd"])
+    with pytest.raises(UnsupportedError, match="it is in training mode"):
+        normalise(make([norm], {"x": X4}, ["y"], weights, opset=9))
+    norm = helper.make_node("BatchNormalization", ["x", *"oooo"], ["y", "", "", "", ""])
+    normalise(make([norm], {"x": X4}, ["y"], weights, opset=9))
+
+
 def test_inputs_that_are_no_tensors():
     model = make([node("Identity", "x", "y")], {"x": X4}, ["y"])
     sequence = helper.make_sequence_type_proto(model.graph.input[0].type)

@@ -1,7 +1,10 @@
 """A file that is no model for this machine is refused in one line, before it can do harm."""
 
+import ctypes
 import json
+import os
 import platform
+import shutil
 import struct
 import subprocess
 from collections.abc import Callable
@@ -68,6 +71,26 @@ def test_what_the_loader_knows_by_a_files_number_keeps_it(affine: Path) -> None:
     assert not named_by.closed
     del second
     assert named_by.closed and also_open.closed
+
+
+def test_a_file_that_another_part_of_the_program_has_keeps_its_name(affine: Path, tmp_path: Path) -> None:
+    """The loader knows it by our name as well, and would hand it out for whichever file gets that next."""
+    path = Path(shutil.copy(affine, tmp_path / "model.so"))
+    others = ctypes.CDLL(str(path))
+    open_library(path)  # and unload it
+    another = open_library(Path(shutil.copy(affine, tmp_path / "another.so")))
+    assert another.c._handle != others._handle
+
+
+def test_a_file_that_is_written_over_while_it_is_loaded(affine: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(affine, tmp_path / "model.so"))
+    library = open_library(path)
+    os.utime(path)  # no change
+    assert open_library(path) is library
+    with path.open("r+b") as file:
+        file.seek(-10, os.SEEK_END)
+        file.write(b"0123456789")
+    assert "it was written over while it is in use" in refused(path)
 
 
 def test_cross_compiled(make_program: Callable[..., Program], session_cache: Cache, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import io
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pconv.calibration import spread
 from pconv.cli import console, options
 from pconv.errors import InputError
+from pconv.files import check_apart
 from pconv.pictures import as_bytes
 
 Array = NDArray[Any]
@@ -177,10 +178,11 @@ def _read_picture(path: Path, shape: Sequence[int], scale: Scale) -> Array:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 
 
-def check_output(path: Path, outputs: int) -> None:
+def check_output(path: Path, outputs: int, inputs: Iterable[str] = ()) -> None:
     """Check, before a model runs, that its outputs can be written: one as .npy, several as .npz.
 
-    Raises: InputError when the name does not fit their number; BuildError when it cannot be written.
+    Raises: InputError when the name does not fit their number; BuildError when it cannot be written, or is one of the
+    files of the inputs.
     """
     suffix = ".npy" if outputs == 1 else ".npz"
     if path.suffix != suffix:
@@ -188,6 +190,8 @@ def check_output(path: Path, outputs: int) -> None:
             f"--output {path}: the model has {console.count(outputs, 'output')}; allowed a name that ends in {suffix}."
         )
     console.check_writable(path)
+    for given in inputs:
+        check_apart(path, given.partition("=")[2] or given, "Choose another place with -o.", "the input")
 
 
 def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:

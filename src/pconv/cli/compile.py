@@ -83,7 +83,7 @@ def compile(
             "and leave --tune out."
         )
     start = time.perf_counter()
-    console.check_writable(output, model=model)
+    console.check_writable(output, model=model, sources={"file of tuning": tuning})
     with (
         console.progress(f"reading {model}", quiet=json) as track,
         models.source(model, track, settings) as found,

@@ -3,9 +3,10 @@
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -121,7 +122,9 @@ def progress(text: str, quiet: bool = False) -> Iterator[Tracker]:
         yield Tracker(shown, shown.add_task(text, total=None))
 
 
-def check_writable(path: Path, option: str = "-o", model: str = "", **sources: object) -> None:
+def check_writable(
+    path: Path, option: str = "-o", model: str = "", sources: Mapping[str, object] = MappingProxyType({})
+) -> None:
     """Check that what an option names can be written, before any work is done for it.
 
     Raises: BuildError when it cannot, or it is the file of the model or of one of the `sources`, which would be lost.

@@ -133,14 +133,18 @@ def prune_file(
 
     Returns: what is left of it, and the convolutions that pruning does not reach, with what they are.
 
-    Raises: RecipeError when the recipe does not fit the model; ModelError when it cannot be read or pruned.
+    Raises: RecipeError when the recipe does not fit the model; ModelError when it cannot be read or pruned; BuildError
+    when the output is a file of its weights.
     """
-    from pconv.graph import load
+    from pconv.files import check_apart
+    from pconv.graph import load, weight_files
     from pconv.graph.post_training import prune_calibrated
     from pconv.graph.prune import left_whole, prune_model, save
 
     track(f"pruning {found.name}")
     model = load(found.path)
+    for file in weight_files(model):
+        check_apart(output, file, "Choose another place with -o.", "a file of the model's weights")
     if images is None:
         model, sparsity = prune_model(model, recipe)
     else:

@@ -64,7 +64,7 @@ def prune(
         layer=layer,
     )
     used, scale = options.recipe(recipe, settings), arrays.Scale.parse(mean, std)
-    console.check_writable(output, model=model)
+    console.check_writable(output, model=model, sources={"recipe": recipe})
     with (
         console.progress(f"reading {model}", quiet=json) as track,
         models.source(model, track) as found,

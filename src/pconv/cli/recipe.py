@@ -105,7 +105,7 @@ def recipe(
         raise PconvError(
             "--mean and --std are of the images that --sensitivity DIR reads; name such a folder."
         )
-    console.check_writable(output, model=model, table=table, **{"file of curves": sensitivity})
+    console.check_writable(output, model=model, sources={"table": table, "file of curves": sensitivity})
     with (
         console.progress(f"reading {model}", quiet=json) as track,
         models.plain_source(model, track, options.shapes(input)) as found,

@@ -64,7 +64,7 @@ def run(
     with console.progress(f"loading {model}", quiet=json) as track:
         engine = models.engine(model, threads, track, dtype=dtype, inputs=open_shapes)
     if output is not None:
-        arrays.check_output(output, len(engine.outputs))
+        arrays.check_output(output, len(engine.outputs), files)
     shapes = {info.name: info.shape for info in engine.inputs}
     given = arrays.read_inputs(files, shapes, scale)
     call = tuple(given[name] for name in shapes)

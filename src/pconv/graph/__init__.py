@@ -6,7 +6,7 @@ It refuses what it does not know, by name, rather than guess.
 """
 
 from .describe import describe
-from .load import load, other_floats
+from .load import load, other_floats, weight_files
 from .nodes import GraphView, NodeView, view
 from .normalise import normalise
 from .plain import is_plain, plain
@@ -21,4 +21,5 @@ __all__ = [
     "other_floats",
     "plain",
     "view",
+    "weight_files",
 ]

@@ -186,6 +186,12 @@ def other_floats(model: ir.Model) -> dict[str, int]:
     return counts
 
 
+def weight_files(model: ir.Model) -> list[Path]:
+    """List the files beside a model in which some of its constants lie."""
+    external = [tensor for _, tensor in _constants(model.graph) if isinstance(tensor, ir.ExternalTensor)]
+    return sorted({Path(tensor.path) for tensor in external})
+
+
 def _check_location(name: str, location: PurePath) -> None:
     if location.is_absolute() or ".." in location.parts:
         raise ModelError(

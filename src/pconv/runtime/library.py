@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from pconv.errors import ArtefactError
 from pconv.files import write_atomically
 from pconv.runtime.header import check_library
+from pconv.runtime.seal import LINE_BYTES
 
 ABI = 1
 FORMAT = 2
@@ -49,7 +50,8 @@ class Library:
         self._file = file
         self._lock = threading.Lock()
         self._open = [file]
-        unload = weakref.finalize(self, _unload, self.c, self._open, key)
+        self.ending = _ending(file)
+        unload = weakref.finalize(self, _unload, self.c, name, self._open, key)
         unload.atexit = False  # a daemon thread may still be running a model then
         try:
             _declare(self.c, path)
@@ -73,6 +75,9 @@ Key = tuple[int, int]
 
 _loaded: "weakref.WeakValueDictionary[Key, Library]" = weakref.WeakValueDictionary()
 _loading = threading.RLock()  # a library may be unloaded wherever memory is freed
+_resident: list[
+    BinaryIO
+] = []  # files that somebody else in this process uses as well: their names stay taken
 
 
 def open_library(path: Path) -> Library:
@@ -96,24 +101,49 @@ def open_library(path: Path) -> Library:
                 file.close()
                 raise
         else:
+            changed = _ending(file) != library.ending
             file.close()
+            if changed:
+                raise ArtefactError(
+                    f"{path}: it was written over while it is in use, which breaks what runs from it. Close its "
+                    "engines, and replace such a file by renaming another one to it, as pconv does."
+                )
         return library
 
 
-def _unload(library: ctypes.CDLL, files: list[BinaryIO], key: Key) -> None:
-    """Unload a file that nothing uses any more.
+def _ending(file: BinaryIO) -> bytes:
+    """Return a file's last bytes: the seal, a hash of all others. Its date is set by every use of the cache."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - LINE_BYTES))
+    return file.read()
 
-    If it was loaded again meanwhile, the loader goes on calling that code by the name it had here: then what is open
-    stays open, so that no other file gets that name.
+
+def _unload(library: ctypes.CDLL, name: str, files: list[BinaryIO], key: Key) -> None:
+    """Unload a file that nothing here uses any more.
+
+    If it was loaded again meanwhile, or somebody else in this process has it, the loader goes on calling that code by
+    the name it had here: then what is open stays open, so that no other file gets that name.
     """
     with _loading:
         _ctypes.dlclose(library._handle)
         heir = _loaded.get(key)
         if heir is not None:
             heir._open.extend(files)
-            return
-        for file in files:
-            file.close()
+        elif _is_resident(name):
+            _resident.extend(files)
+        else:
+            for file in files:
+                file.close()
+
+
+def _is_resident(name: str) -> bool:
+    """Ask the loader whether it still knows a library by this name."""
+    if not hasattr(os, "RTLD_NOLOAD"):
+        return False
+    try:
+        _ctypes.dlclose(_ctypes.dlopen(name, os.RTLD_NOLOAD | os.RTLD_NOW))
+    except OSError:
+        return False
+    return True
 
 
 def _declare(library: ctypes.CDLL, path: Path) -> None:

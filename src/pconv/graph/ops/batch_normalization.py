@@ -6,11 +6,15 @@ from ...errors import ModelError
 from ..site import Operand, Site, shape_of
 from .transpose import last_again, last_as_image
 
+OPSET_OF_TRAINING_MODE = 14
+"""Before it, a node that gives statistics besides its result is in training mode."""
+
 
 def batch_normalization(site: Site) -> Operand:
     """Convert BatchNormalization at inference: y = x * scale + shift per channel."""
     x = site.tensor()
-    if site.attr("training_mode", 0):
+    more = site.opset < OPSET_OF_TRAINING_MODE and any(value.name for value in site.node.outputs[1:])
+    if site.attr("training_mode", 0) or more:
         raise site.unsupported("it is in training mode", "inference", "Export the model in eval mode.")
     gamma, beta, mean, variance = (site.weight(i).astype(np.float64) for i in range(1, 5))
     if site.reads_unbatched and len(shape_of(x)) != 3:
