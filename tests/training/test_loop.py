@@ -114,6 +114,19 @@ def test_weights_that_are_not_finite_are_not_saved() -> None:
         check_weights(4, module)
 
 
+def test_an_average_that_is_not_finite_is_never_the_best(tmp_path: Path) -> None:
+    def poison(event: log.Event) -> None:
+        if not event.milestone and run.step == run.per_epoch:
+            with torch.no_grad():
+                run.pruner.trained("3")[0, 0] = math.inf
+            run.average.update()
+
+    run = tiny_run.loop(tmp_path, method="magnitude", on_event=poison)
+    with pytest.raises(PconvError, match=r"^step 6: 3\..* is no longer finite and was not saved\. Resume"):
+        run.run()
+    assert not list(tmp_path.glob("best-epoch*.pt")) and run.best is None
+
+
 def test_a_gradual_network_is_no_candidate_before_its_masks_hold() -> None:
     run = tiny_run.loop(None, method="gradual")
     run.ready = lambda: is_ready(run.pruner)

@@ -194,6 +194,7 @@ class Loop:
     def _validate(self, epoch: int) -> None:
         ready = self.ready()
         with self.average.applied():
+            check_weights(self.step, self.module)
             right = accuracy(self.module, self.parts.held_out, self.device, self.ranks, self.settings.workers)
             last = self.settings.choose == "last"
             better = ready and (last or self.best is None or right > self.best["held_out"])
