@@ -1,5 +1,6 @@
 """A run of seconds: random pictures, a network with everything that has a state. Also a program of its own.
 
+torchrun tiny_run.py FOLDER [norms]  as one of several ranks; "norms": with batch norms, which are each rank's own
 python tiny_run.py FOLDER [KILL]     KILL: "step:5" dies after that step, "replace:5" in the middle of a write
 """
 
@@ -19,6 +20,7 @@ from pconv.demo.data import Images
 from pconv.training import distributed
 from pconv.training.data import Parts
 from pconv.training.data.arrays import ArraySplit
+from pconv.training.evaluate import accuracy
 from pconv.training.log import Event
 from pconv.training.loop import Loop
 from pconv.training.settings import Settings
@@ -120,6 +122,15 @@ def same_on_all(tensor: Tensor, ranks: distributed.Ranks) -> bool:
     return bool(torch.equal(lowest, highest))
 
 
+def norms_main(folder: Path) -> None:
+    """Be one of several ranks that have batch norms: leave what this one calls the best, and how good it is here."""
+    with distributed.join("cpu") as ranks:
+        run = loop(folder, ranks=ranks, method="magnitude", choose="last")
+        best = run.run()
+        here = accuracy(run.module, run.parts.held_out, run.device)
+        torch.save({**best, "here": here}, folder / f"best-{ranks.rank}.pt")
+
+
 def rank_main(folder: Path) -> None:
     """Be one of several ranks: leave the masks that this one ended with."""
     with distributed.join("cpu") as ranks:
@@ -132,7 +143,9 @@ def rank_main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if "WORLD_SIZE" in os.environ:
+    if sys.argv[2:] == ["norms"]:
+        norms_main(Path(sys.argv[1]))
+    elif "WORLD_SIZE" in os.environ:
         rank_main(Path(sys.argv[1]))
     else:
         main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "")

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from pconv.pruning.ranks import broadcast
 from pconv.training import checkpoint, distributed, precision
 from pconv.training.compiled import Loss, compiled
 from pconv.training.data import Parts, plan_epoch
@@ -194,6 +195,8 @@ class Loop:
     def _validate(self, epoch: int) -> None:
         ready = self.ready()
         with self.average.applied():
+            # Ranks average the statistics of their own images: the network that is validated is the one rank 0 writes.
+            broadcast(value for value in self.module.buffers() if value.is_floating_point())
             check_weights(self.step, self.module)
             right = accuracy(self.module, self.parts.held_out, self.device, self.ranks, self.settings.workers)
             last = self.settings.choose == "last"
