@@ -92,6 +92,31 @@ def test_a_file_of_something_else_is_no_checkpoint(tmp_path: Path, other: object
         tiny_run.loop(tmp_path).resume()
 
 
+@pytest.mark.parametrize("file", ["checkpoint.pt", "best-epoch*.pt"])
+def test_a_bit_that_flipped_is_found(tmp_path: Path, uninterrupted, file: str) -> None:
+    whole, expected = uninterrupted
+    for path in whole.glob("*.pt"):
+        shutil.copy(path, tmp_path)
+    (path,) = tmp_path.glob(file)
+    raw, weight = bytearray(path.read_bytes()), expected["8.bias"].numpy().tobytes()
+    if file == checkpoint.FILE:
+        weight = checkpoint.load(path)["module"]["8.bias"].numpy().tobytes()
+    raw[raw.index(weight)] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(
+        PconvError, match=rf"{path.name}: cannot be read .*; delete .*checkpoint\.pt to begin"
+    ):
+        tiny_run.loop(tmp_path).resume()
+
+
+@pytest.mark.parametrize("change", [{"average": {}}, {"module": None}, {"step": ...}, {"about": "x"}])
+def test_a_checkpoint_that_lacks_something_is_named(tmp_path: Path, uninterrupted, change: dict) -> None:
+    state = checkpoint.load(uninterrupted[0] / checkpoint.FILE) | change
+    torch.save({key: value for key, value in state.items() if value is not ...}, tmp_path / checkpoint.FILE)
+    with pytest.raises(PconvError, match=r"checkpoint\.pt: cannot be read as a checkpoint; delete"):
+        tiny_run.loop(tmp_path).resume()
+
+
 def test_a_best_network_that_is_gone_says_what_to_delete(tmp_path: Path, uninterrupted) -> None:
     whole, _ = uninterrupted
     shutil.copy(whole / checkpoint.FILE, tmp_path)

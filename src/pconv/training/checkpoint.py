@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,22 @@ from pconv.training.settings import Settings
 
 FILE = "checkpoint.pt"
 BEST = "best-epoch{}.pt"
+KEYS = frozenset(
+    (
+        "about",
+        "step",
+        "loss_sum",
+        "seconds",
+        "module",
+        "optimiser",
+        "scaler",
+        "average",
+        "pruner",
+        "best",
+        "log_bytes",
+    )
+)
+BEST_KEYS = frozenset(("epoch", "held_out", "state"))
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
@@ -38,11 +55,24 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises: PconvError when the file is damaged.
     """
-    try:
+    with understanding(path):
+        _require_whole(path)
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise PconvError(_unreadable(path)) from error
     return state
+
+
+@contextmanager
+def understanding(path: Path) -> Iterator[None]:
+    """Take whatever fails in the block for damage of the file: it can fail in any way.
+
+    Raises: PconvError that says what to delete.
+    """
+    try:
+        yield
+    except (PconvError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise PconvError(_unreadable(path)) from error
 
 
 def describe(settings: Settings, about: Mapping[str, Any]) -> str:
@@ -59,9 +89,20 @@ def find(folder: Path, about: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     state = load(path)
-    if not isinstance(state, dict) or not isinstance(state.get("about"), str):
-        raise PconvError(_unreadable(path))
-    _require_same(path, state["about"], about)
+    with understanding(path):
+        _require_keys(path, state, KEYS)
+        _require_same(path, state["about"], about)
+    return state
+
+
+def load_best(folder: Path, epoch: int) -> dict[str, Any]:
+    """Read the best network, which a checkpoint says is that of `epoch`.
+
+    Raises: PconvError when it is gone or damaged.
+    """
+    path = best_path(folder, epoch)
+    state = load(path)
+    _require_keys(path, state, BEST_KEYS)
     return state
 
 
@@ -76,6 +117,18 @@ def clear(folder: Path, best: int | None) -> None:
     for path in (*folder.glob(BEST.format("*")), *folder.glob(".*.part")):
         if path != keep:
             path.unlink(missing_ok=True)
+
+
+def _require_whole(path: Path) -> None:
+    """Compare the file with its checksums: torch does not, and would load other weights."""
+    with zipfile.ZipFile(path) as file:
+        if file.testzip() is not None:
+            raise PconvError(_unreadable(path))
+
+
+def _require_keys(path: Path, state: object, keys: frozenset[str]) -> None:
+    if not isinstance(state, dict) or state.keys() != keys:
+        raise PconvError(_unreadable(path))
 
 
 def _unreadable(path: Path) -> str:

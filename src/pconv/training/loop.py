@@ -111,16 +111,17 @@ class Loop:
         state = checkpoint.find(self.folder, self.about)
         if state is None:
             return False
-        self.module.load_state_dict(state["module"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.average.load_state_dict(state["average"])
-        if self.pruner is not None:
-            self.pruner.load_state_dict(state["pruner"])
-        self.step, self.loss_sum = state["step"], state["loss_sum"]
-        self.seconds_before = state["seconds"]
+        with checkpoint.understanding(self.folder / checkpoint.FILE):
+            self.module.load_state_dict(state["module"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.average.load_state_dict(state["average"])
+            if self.pruner is not None:
+                self.pruner.load_state_dict(state["pruner"])
+            self.step, self.loss_sum = state["step"], state["loss_sum"]
+            self.seconds_before = state["seconds"]
         if state["best"] is not None:
-            self.best = checkpoint.load(checkpoint.best_path(self.folder, state["best"]))
+            self.best = checkpoint.load_best(self.folder, state["best"])
         if self.ranks.first:
             self.log.rewind(state["log_bytes"], self.step)
         return True

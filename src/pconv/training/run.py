@@ -267,7 +267,8 @@ def _bring_in(
 
 def _saved_masks(folder: Path, about: str) -> Mapping[str, Tensor] | None:
     state = checkpoint.find(folder, about)
-    return state["pruner"]["masks"] if state and state["pruner"] else None
+    with checkpoint.understanding(folder / checkpoint.FILE):
+        return state["pruner"]["masks"] if state and state["pruner"] else None
 
 
 def _require_no_run(folder: Path, resume: bool) -> None:
