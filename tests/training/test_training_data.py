@@ -287,6 +287,36 @@ def test_saved_splits_whose_classes_differ_are_refused(tmp_path: Path) -> None:
         open_data(tmp_path / "b", 8)
 
 
+def test_a_saved_split_without_pictures_is_refused(tmp_path: Path) -> None:
+    import datasets
+
+    made = datasets.load_from_disk(str(saved(tmp_path / "a", train=[0, 1] * 4, test=[0, 1])))
+    made["test"] = made["test"].remove_columns("image")
+    made.save_to_disk(tmp_path / "b")
+    with pytest.raises(
+        ModelError,
+        match=r"b: its split test has no column image of Image, which train has; it has label \(ClassLabel\)\.",
+    ):
+        open_data(tmp_path / "b", 8)
+
+
+@pytest.mark.parametrize("format", ["torch", "numpy", "bytes"])
+def test_saved_formats_are_those_of_others(tmp_path: Path, format: str) -> None:
+    import datasets
+
+    made = datasets.load_from_disk(
+        str(saved(tmp_path / "a", train=[0, 1] * 4, validation=[0, 1], test=[1, 0]))
+    )
+    plain = open_data(tmp_path / "a", 8)
+    if format == "bytes":
+        made = made.cast_column("image", datasets.Image(decode=False))
+    else:
+        made = made.with_format(format)
+    made.save_to_disk(tmp_path / "b")
+    (x, y), (expected, labels) = (first(parts.test, 2) for parts in (open_data(tmp_path / "b", 8), plain))
+    assert torch.equal(x, expected) and torch.equal(y, labels)
+
+
 def test_a_saved_row_without_a_picture_is_named(tmp_path: Path) -> None:
     import datasets
 

@@ -75,14 +75,15 @@ def _parts(path: Path, saved: Any, size: int) -> Parts:
     image, label, classes = _columns(path, saved[TRAIN].features)
     splits: dict[str, Split] = {}
     for name in saved:
-        labels = _labels(saved[name], label)
+        rows = saved[name].with_format(None)  # plain values, however they were to be shown
+        labels = _labels(rows, label)
         if len(labels) and labels.min() >= 0:
-            if (names := tuple(saved[name].features[label].names)) != classes:
+            if (names := tuple(rows.features[label].names)) != classes:
                 raise ModelError(
                     f"{path}: its split {name} has the classes {', '.join(names)}, train has {', '.join(classes)}; "
                     "allowed are the same ones in the same order."
                 )
-            album = Column(saved[name], image, f"{path}: {name}")
+            album = Column(_decoded(path, name, rows, image), image, f"{path}: {name}")
             splits[name] = PictureSplit(album, np.arange(len(labels)), labels, size)
     if TRAIN not in splits:
         raise ModelError(
@@ -94,6 +95,18 @@ def _parts(path: Path, saved: Any, size: int) -> Parts:
     both = len(known) > 1
     train, held_out = (splits[TRAIN], known[0]) if both else hold_out(splits[TRAIN])
     return Parts(path.name, train, held_out, known[-1], classes, (1, 3, size, size))
+
+
+def _decoded(path: Path, split: str, rows: Any, column: str) -> Any:
+    """Let pictures be decoded, also where they were saved to be given as bytes."""
+    from datasets import Image as ImageFeature
+
+    if not isinstance(rows.features.get(column), ImageFeature):
+        raise ModelError(
+            f"{path}: its split {split} has no column {column} of Image, which train has; it has "
+            f"{_describe(rows.features)}. Save it again with that column, or without the split."
+        )
+    return rows.cast_column(column, ImageFeature())
 
 
 def _labels(rows: Any, column: str) -> NDArray[np.int64]:
@@ -110,7 +123,10 @@ def _columns(path: Path, features: Any) -> tuple[str, str, tuple[str, ...]]:
     labels = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
     if not images or not labels:
         raise ModelError(
-            f"{path}: needs a column of Image and one of ClassLabel; it has "
-            f"{', '.join(f'{name} ({type(feature).__name__})' for name, feature in features.items())}."
+            f"{path}: needs a column of Image and one of ClassLabel; it has {_describe(features)}."
         )
     return images[0], labels[0], tuple(features[labels[0]].names)
+
+
+def _describe(features: Any) -> str:
+    return ", ".join(f"{name} ({type(feature).__name__})" for name, feature in features.items())
