@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from pconv import Recipe, zoo
-from pconv.errors import ModelError, PconvError
+from pconv.errors import BuildError, ModelError, PconvError
 from pconv.graph import load
 from pconv.graph.prune import layer_weights, read_sparsity
 from pconv.pruning.layers import describe_layers, find_layers
@@ -21,7 +21,7 @@ from pconv.training.data import open_data
 from pconv.training.distributed import Ranks
 from pconv.training.evaluate import paired_change
 from pconv.training.loop import Loop
-from pconv.training.result import Result, write_result
+from pconv.training.result import FILES, Result, write_result
 from pconv.training.run import _require_batch
 from pconv.training.start import load_teacher, make_network, make_objective, make_pruner
 from pconv.zoo import resnet, vgg
@@ -163,6 +163,32 @@ def test_what_does_not_fit_is_refused_before_training(tmp_path: Path, folder: Pa
         PconvError, match=r"holds an earlier run; go on with --resume, or name another folder"
     ):
         train(folder, "resnet20_cifar", tmp_path, settings=settings)
+
+
+def test_a_run_leaves_nothing_of_an_earlier_one(tmp_path: Path, folder: Path, pruned: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(pruned, out)
+    (out / "checkpoint.pt").unlink()
+    settings = default_settings(tuning=False, distill=False, **TINY)
+    given = {"settings": settings, "on_event": _die}
+    with pytest.raises(BuildError, match=r"out/weights\.pt: this is one of the files to begin from itself"):
+        train(folder, "resnet20_cifar", out, weights=out / "weights.pt", **given)
+    assert (out / "result.json").exists()
+    with pytest.raises(_Killed):
+        train(
+            folder, "resnet20_cifar", out, recipe=Recipe.load(out / "recipe.toml"), method="gradual", **given
+        )
+    assert {"recipe.toml"} == {entry.name for entry in out.iterdir()} & set(FILES)
+    with pytest.raises(_Killed):
+        train(folder, "resnet20_cifar", out, **given)
+    assert not {entry.name for entry in out.iterdir()} & set(FILES)
+
+
+def test_files_that_no_run_wrote_stay(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("compression_rate = 3.0\n")
+    settings = default_settings(tuning=False, distill=False, **TINY)
+    train(folder, "resnet20_cifar", tmp_path, settings=settings)
+    assert (tmp_path / "recipe.toml").read_text() == "compression_rate = 3.0\n"
 
 
 def test_images_of_a_size_that_the_network_cannot_read(folder: Path) -> None:

@@ -13,15 +13,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from pconv.files import write_atomically
+from pconv.errors import RecipeError
+from pconv.files import check_apart, unwritable, write_atomically
 from pconv.graph.round_trip import export
 from pconv.pruning import save_sparse
 from pconv.recipe import Recipe
 from pconv.sparsity import SparsityMap
 from pconv.training.evaluate import Change
+from pconv.training.log import FILE as LOG
 
 MODEL, WEIGHTS, PACKED = "model.onnx", "weights.pt", "weights.safetensors"
 RECIPE, RESULT = "recipe.toml", "result.json"
+FILES = (MODEL, WEIGHTS, PACKED, RECIPE, RESULT)
 ADVICE = "Name another folder with -o."
 
 
@@ -56,6 +59,41 @@ class Result:
         if self.change is not None and math.isnan(self.change.standard_error):
             values["change"]["standard_error"] = None
         return values
+
+
+def check_sources(folder: Path, *sources: str | Path | None) -> None:
+    """Check that a run does not begin from files of its own folder: it would replace them.
+
+    Raises: BuildError naming the file.
+    """
+    for source in sources:
+        for name in FILES:
+            check_apart(folder / name, source, ADVICE, "one of the files to begin from")
+
+
+def clear(folder: Path, recipe: Recipe | None) -> None:
+    """Delete what an earlier run left, so that no file of it stands beside those of the run that begins.
+
+    A recipe that is this run's own stays: it may be the file that somebody wrote.
+
+    Raises: BuildError when a file cannot be deleted.
+    """
+    if not any((folder / name).exists() for name in (LOG, RESULT)):
+        return
+    for path in (folder / name for name in FILES):
+        if path.name == RECIPE and recipe is not None and _says(path, recipe):
+            continue
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(path, error, ADVICE) from error
+
+
+def _says(path: Path, recipe: Recipe) -> bool:
+    try:
+        return Recipe.load(path) == recipe
+    except RecipeError:
+        return False
 
 
 def write_network(

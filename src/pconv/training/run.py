@@ -84,6 +84,9 @@ def train(
         raise PconvError(f"--image-size {image_size}: is not possible; allowed: at least 1.")
     with _borrowing_torch(settings), distributed.join(settings.device) as ranks:
         _require_no_run(folder, resume)
+        begins = not (folder / checkpoint.FILE).exists()
+        if begins:
+            result.check_sources(folder, weights, teacher and teacher.weights)
         on_event(Event(f"opening {data}"))
         parts = open_data(data, image_size or zoo.input_shape(model)[2], settings.images)
         _require_batch(settings, parts, ranks)
@@ -99,6 +102,8 @@ def train(
         )  # fmt: skip
         if resume and loop.resume():
             on_event(Event(f"resumed at step {loop.step} of {loop.total}", milestone=True))
+        if ranks.first and begins:
+            result.clear(folder, recipe)
         best = loop.run()
         sparsity = actors.finish()
         made = None
