@@ -197,8 +197,9 @@ class _Task:
             "model": self.model,
             "recipe": self.recipe.dumps() if self.recipe else None,
             "method": self.method if self.prunes else None,
-            **self.origin(),
-            "weights_sha256": _hash(self.model, self.weights),
+            "distill": self.distill,
+            "teacher": self.teacher and self.teacher.model,
+            "weights_sha256": _hash(self.model, self.weights),  # not where it is: paths have many spellings
             "teacher_sha256": self.teacher and _hash(self.teacher.model, self.teacher.weights),
         }
 
