@@ -10,7 +10,7 @@ import tiny_run
 import torch
 from torch import nn
 
-from pconv.errors import PconvError
+from pconv.errors import BuildError, PconvError
 from pconv.training import default_settings, log
 from pconv.training.ema import Average
 from pconv.training.guard import check_weights
@@ -200,6 +200,15 @@ def test_impossible_settings(given: dict[str, object], message: str) -> None:
     with pytest.raises(PconvError) as caught:
         Settings(**given)
     assert str(caught.value) == message
+
+
+def test_a_log_on_a_full_disk_is_named() -> None:
+    full = log.Log(Path("/dev"), tensorboard=False)
+    full._path = Path("/dev/full")
+    with pytest.raises(
+        BuildError, match=r"^/dev/full: cannot be written \(No space left .*\)\. Free some space, then go on"
+    ):
+        full.write(1, loss=0.5)
 
 
 def test_tensorboard_forgets_what_is_done_again(tmp_path: Path) -> None:

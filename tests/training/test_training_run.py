@@ -184,6 +184,17 @@ def test_a_run_leaves_nothing_of_an_earlier_one(tmp_path: Path, folder: Path, pr
     assert not {entry.name for entry in out.iterdir()} & set(FILES)
 
 
+@pytest.mark.parametrize("name", ["checkpoint.pt", "log.jsonl", "model.onnx"])
+def test_a_folder_that_cannot_be_written_is_found_before_training(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    settings = default_settings(tuning=False, distill=False, **TINY)
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr("pconv.training.run._require_no_run", lambda folder, resume: None)
+    with pytest.raises(BuildError, match=rf"{name}: cannot be written \(it is a directory\)\. Name another"):
+        train(folder, "resnet20_cifar", tmp_path, settings=settings, on_event=_die)
+
+
 def test_files_that_no_run_wrote_stay(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "recipe.toml").write_text("compression_rate = 3.0\n")
     settings = default_settings(tuning=False, distill=False, **TINY)

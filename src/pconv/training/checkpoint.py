@@ -21,6 +21,7 @@ from pconv.training.settings import Settings
 
 FILE = "checkpoint.pt"
 BEST = "best-epoch{}.pt"
+ADVICE = "Free some space, then go on with --resume."
 KEYS = frozenset(
     (
         "about",
@@ -47,7 +48,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     buffer.seek(0)
-    write_atomically(path, buffer, "Free some space, then go on with --resume.")
+    write_atomically(path, buffer, ADVICE)
 
 
 def load(path: Path) -> dict[str, Any]:

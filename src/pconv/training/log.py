@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pconv.errors import PconvError
+from pconv.files import unwritable
+from pconv.training.checkpoint import ADVICE
 
 FILE = "log.jsonl"
 
@@ -49,10 +51,12 @@ class Log:
                 file.truncate(length)
 
     def write(self, step: int, **values: Any) -> None:
-        """Append one line."""
+        """Append one line.
+
+        Raises: BuildError when the file cannot be written.
+        """
         if self._path is not None:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, **values}) + "\n")
+            _append(self._path, json.dumps({"step": step, **values}) + "\n")
         if self._boards is not None:
             self._board = self._board or _writer(self._boards, self._done + 1)
             for name, value in values.items():
@@ -64,6 +68,14 @@ class Log:
         """End the log."""
         if self._board is not None:
             self._board.close()
+
+
+def _append(path: Path, line: str) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line)
+    except OSError as error:
+        raise unwritable(path, error, ADVICE) from error
 
 
 def _require_tensorboard() -> None:

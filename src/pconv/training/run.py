@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from pconv import zoo
 from pconv.bench import machine
 from pconv.errors import ModelError, PconvError
-from pconv.files import make_folder
+from pconv.files import check_writable, make_folder
 from pconv.pruning import Distillation, Pruner
 from pconv.recipe import Recipe
 from pconv.sparsity import SparsityMap
-from pconv.training import checkpoint, distributed, result, start
+from pconv.training import checkpoint, distributed, log, result, start
 from pconv.training.data import Parts, open_data
 from pconv.training.evaluate import paired_change, right_answers
 from pconv.training.log import Event, OnEvent
@@ -91,6 +91,8 @@ def train(
         parts = open_data(data, image_size or zoo.input_shape(model)[2], settings.images)
         _require_batch(settings, parts, ranks)
         make_folder(folder, result.ADVICE)
+        if ranks.first:
+            _require_place(folder)
         ranks.barrier()  # from here on nobody looks for an earlier run
         about = task.about(parts)
         masks = _saved_masks(folder, checkpoint.describe(settings, about)) if resume else None
@@ -282,6 +284,12 @@ def _require_no_run(folder: Path, resume: bool) -> None:
         raise PconvError(
             f"{folder}: holds an earlier run; go on with --resume, or name another folder with -o."
         )
+
+
+def _require_place(folder: Path) -> None:
+    """Check that all that a run writes can be written, before it takes hours."""
+    for name in (checkpoint.FILE, log.FILE, *result.FILES):
+        check_writable(folder / name, result.ADVICE)
 
 
 def _require_batch(settings: Settings, parts: Parts, ranks: distributed.Ranks) -> None:
