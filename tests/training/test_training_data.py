@@ -17,7 +17,7 @@ from pconv.training import data as room
 from pconv.training.augment import PAD, centre_crop, crop_and_flip, random_resized_crop
 from pconv.training.data import Draw, Parts, find, hub, in_order, open_data, plan_epoch
 from pconv.training.data.parts import hold_out
-from pconv.training.data.pictures import MEAN, STD
+from pconv.training.data.pictures import MEAN, STD, PictureSplit
 from pconv.training.distributed import ALONE, Ranks
 from pconv.training.evaluate import BATCH, right_answers
 
@@ -428,3 +428,29 @@ def test_held_out_images_are_not_trained_on(folders: Path) -> None:
     train, held_out = hold_out(parts.train)
     assert not set(train.numbers) & set(held_out.numbers)
     assert len(train) + len(held_out) == len(parts.train)
+
+
+@given(labels=st.lists(st.integers(0, 5), min_size=2, max_size=80))
+def test_holding_out_leaves_an_image_of_every_class(labels: list[int]) -> None:
+    whole = PictureSplit(None, np.arange(len(labels)), np.array(labels), 8)
+    train, held_out = hold_out(whole)
+    assert set(train.labels) == set(labels)
+    assert sorted([*train.numbers, *held_out.numbers]) == list(range(len(labels)))
+    assert len(held_out) == min(max(1, len(labels) // 20), len(labels) - len(set(labels)))
+
+
+def test_what_is_held_out_stays_the_same_choice() -> None:
+    whole = PictureSplit(None, np.arange(2000), np.arange(2000) % 7, 8)
+    order = np.random.Generator(np.random.PCG64(0)).permutation(2000)
+    assert hold_out(whole)[1].numbers.tolist() == sorted(order[-100:])
+
+
+def test_nothing_to_hold_out(tmp_path: Path) -> None:
+    for part, name in (("train", "a"), ("train", "b"), ("val", "a")):
+        (tmp_path / part / name).mkdir(parents=True)
+        Image.new("L", (9, 9)).save(tmp_path / part / name / "0.png")
+    with pytest.raises(
+        ModelError,
+        match=r"none of its 2 training images can be held out .*: each is the only one of its class",
+    ):
+        open_data(tmp_path, 8)

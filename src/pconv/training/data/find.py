@@ -36,6 +36,11 @@ def open_data(path: str | Path, size: int, images: int | None = None) -> Parts:
             f"{path}: it has classes {', '.join(found.classes)} and {len(found.train)} images to fit; allowed are two "
             "classes or more, and more than one image in train/."
         )
+    if not len(found.held_out):
+        raise ModelError(
+            f"{path}: none of its {len(found.train)} training images can be held out to choose the best epoch by: each "
+            "is the only one of its class. Add some, or a part of their own: val/ beside test/, or a split validation."
+        )
     return found if images is None else shorten(found, images)
 
 

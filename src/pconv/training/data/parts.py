@@ -93,7 +93,14 @@ def mix(*numbers: int) -> int:
 
 
 def hold_out(train: Split) -> tuple[Split, Split]:
-    """Split a fixed random twentieth off the training images, 10,000 at most."""
+    """Split a fixed random twentieth off the training images, 10,000 at most, and never the last one of a class."""
     order = np.random.Generator(np.random.PCG64(0)).permutation(len(train))
-    cut = len(train) - min(MAX_HELD_OUT, max(1, len(train) // HELD_OUT_SHARE))
-    return train.take(np.sort(order[:cut])), train.take(np.sort(order[cut:]))
+    wanted = min(MAX_HELD_OUT, max(1, len(train) // HELD_OUT_SHARE))
+    left = np.bincount(train.labels)
+    held_out = np.zeros(len(train), bool)
+    for row in order[::-1]:
+        if wanted and left[train.labels[row]] > 1:
+            held_out[row] = True
+            left[train.labels[row]] -= 1
+            wanted -= 1
+    return train.take(np.flatnonzero(~held_out)), train.take(np.flatnonzero(held_out))
