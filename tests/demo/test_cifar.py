@@ -83,6 +83,33 @@ def test_broken_cifar_files(small_cifar: Path) -> None:
         cifar.cifar10(small_cifar)
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 1, 2, 99], r"train_2\.npz has the label 99, allowed are 0 to 9; copy it again\."),
+        ([0, 1, 2, -1], r"train_2\.npz has the label -1, allowed are 0 to 9"),
+        ([0, 1, 2], r"train_2\.npz has 4 images and 3 labels; copy it again\."),
+    ],
+)
+def test_labels_that_do_not_fit(small_cifar: Path, labels: list[int], message: str) -> None:
+    path = small_cifar / "cifar10" / "train_2.npz"
+    np.savez(path, delta=np.zeros((3, 4, 32, 32), np.uint8), labels=np.array(labels))
+    with pytest.raises(ModelError, match=message):
+        cifar.cifar10(small_cifar)
+
+
+@pytest.mark.parametrize(("train", "test"), [(1, 1), (2, 0)])
+def test_too_few_pictures(small_cifar: Path, train: int, test: int) -> None:
+    for path in (small_cifar / "cifar10").iterdir():
+        count = test if path.name == "test.npz" else train
+        np.savez(path, delta=np.zeros((3, count, 32, 32), np.uint8), labels=np.zeros(count, np.int64))
+    with pytest.raises(
+        ModelError,
+        match=rf"cifar10 holds {5 * train} training images and {test} to test; allowed are 10 and 1",
+    ):
+        cifar.cifar10(small_cifar)
+
+
 @pytest.mark.data
 @pytest.mark.slow
 def test_real_cifar_is_what_its_checksums_say(data_folder: Path) -> None:

@@ -24,6 +24,9 @@ HELD_OUT = 5000
 PICKLES, BINARY, COMPACT = "cifar-10-batches-py", "cifar-10-batches-bin", "cifar10"
 BATCHES = (*(f"data_batch_{i + 1}" for i in range(PARTS)), "test_batch")
 PIXELS = 3 * 32 * 32
+CLASSES = 10
+FEWEST = 10
+"""Training images that leave one to be held out."""
 RECORD = 1 + PIXELS
 
 # All that the pickles hold besides plain values. Anything else in a pickle would run code.
@@ -83,12 +86,30 @@ def _read_all(home: Path, files: Sequence[Path], read: Callable[[Path], Labelled
             f"cifar10: {home} has no {', '.join(missing)}; all of {files[0].name} to {files[-2].name} and "
             f"{files[-1].name} are needed. Copy the missing files there."
         )
-    *parts, test = map(read, files)
+    *parts, test = (_checked(file, *read(file)) for file in files)
     train = _images(
         np.concatenate([pixels for pixels, _ in parts]), np.concatenate([labels for _, labels in parts])
     )
+    if len(train) < FEWEST or not len(test[1]):
+        raise ModelError(
+            f"cifar10: {home} holds {len(train)} training images and {len(test[1])} to test; allowed are {FEWEST} and "
+            "1 or more. Copy the files again."
+        )
     cut = len(train) - min(HELD_OUT, len(train) // 10)
-    return Dataset("cifar10", train.part(slice(None, cut)), train.part(slice(cut, None)), _images(*test), 10)
+    held_out = train.part(slice(cut, None))
+    return Dataset("cifar10", train.part(slice(None, cut)), held_out, _images(*test), CLASSES)
+
+
+def _checked(path: Path, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Labelled:
+    """Check that there is a label for each picture, and that it names a class."""
+    if labels.shape != (len(pixels),):
+        raise ModelError(f"cifar10: {path} has {len(pixels)} images and {labels.size} labels; copy it again.")
+    wrong = labels[(labels < 0) | (labels >= CLASSES)]
+    if len(wrong):
+        raise ModelError(
+            f"cifar10: {path} has the label {wrong[0]}, allowed are 0 to {CLASSES - 1}; copy it again."
+        )
+    return pixels, labels
 
 
 def _images(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Images:

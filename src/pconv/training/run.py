@@ -86,7 +86,7 @@ def train(
         _require_no_run(folder, resume)
         begins = not (folder / checkpoint.FILE).exists()
         if begins:
-            result.check_sources(folder, weights, teacher and teacher.weights)
+            result.check_sources(folder, weights, None if teacher is None else teacher.weights)
         on_event(Event(f"opening {data}"))
         parts = open_data(data, image_size or zoo.input_shape(model)[2], settings.images)
         _require_batch(settings, parts, ranks)
