@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from pconv import Recipe, zoo
-from pconv.errors import BuildError, ModelError, PconvError
+from pconv.errors import BuildError, ModelError, PconvError, RecipeError
 from pconv.graph import load
 from pconv.graph.prune import layer_weights, read_sparsity
 from pconv.pruning.layers import describe_layers, find_layers
@@ -22,7 +22,7 @@ from pconv.training.distributed import Ranks
 from pconv.training.evaluate import paired_change
 from pconv.training.loop import Loop
 from pconv.training.result import FILES, Result, write_result
-from pconv.training.run import _require_batch
+from pconv.training.run import _require_batch, _require_size
 from pconv.training.start import load_teacher, make_network, make_objective, make_pruner
 from pconv.zoo import resnet, vgg
 
@@ -200,6 +200,30 @@ def test_files_that_no_run_wrote_stay(tmp_path: Path, folder: Path) -> None:
     settings = default_settings(tuning=False, distill=False, **TINY)
     train(folder, "resnet20_cifar", tmp_path, settings=settings)
     assert (tmp_path / "recipe.toml").read_text() == "compression_rate = 3.0\n"
+
+
+@pytest.mark.parametrize("recipe", [Recipe(compression_rate=1.0), Recipe(exclude=("*",))])
+@pytest.mark.parametrize("method", ["gradual", "admm", "magnitude", "post"])
+def test_a_recipe_that_prunes_nothing_is_refused(
+    tmp_path: Path, folder: Path, weights: Path, recipe: Recipe, method: str
+) -> None:
+    settings = default_settings(tuning=True, distill=False, **TINY)
+    given = {"weights": weights, "recipe": recipe, "method": method, "settings": settings}
+    with pytest.raises(
+        RecipeError, match=r"^recipe: it leaves all \d+ layers dense, .* To train dense, leave"
+    ):
+        train(folder, "resnet20_cifar", tmp_path, **given)
+
+
+def test_a_size_that_images_do_not_have_is_refused(folder: Path) -> None:
+    parts = open_data(folder, 32)
+    _require_size(None, parts)
+    _require_size(32, parts)
+    with pytest.raises(
+        PconvError,
+        match=r"^--image-size 64: the images of imagenet\d* are 32x32 and stay so; allowed for pict",
+    ):
+        _require_size(64, parts)
 
 
 def test_images_of_a_size_that_the_network_cannot_read(folder: Path) -> None:

@@ -39,7 +39,7 @@ class KeepPruner(Pruner):
         if not self._kept:
             raise ModelError(
                 f"{type(self.module).__name__}: no layer has zeros to keep; "
-                'load pruned weights first, or prune with method="magnitude".'
+                "load pruned weights first, or prune with another method and a recipe."
             )
 
     def pruned(self) -> list[str]:

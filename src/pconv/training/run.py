@@ -89,6 +89,7 @@ def train(
             result.check_sources(folder, weights, None if teacher is None else teacher.weights)
         on_event(Event(f"opening {data}"))
         parts = open_data(data, image_size or zoo.input_shape(model)[2], settings.images)
+        _require_size(image_size, parts)
         _require_batch(settings, parts, ranks)
         make_folder(folder, result.ADVICE)
         if ranks.first:
@@ -290,6 +291,14 @@ def _require_place(folder: Path) -> None:
     """Check that all that a run writes can be written, before it takes hours."""
     for name in (checkpoint.FILE, log.FILE, *result.FILES):
         check_writable(folder / name, result.ADVICE)
+
+
+def _require_size(image_size: int | None, parts: Parts) -> None:
+    if image_size not in (None, parts.shape[2]):
+        raise PconvError(
+            f"--image-size {image_size}: the images of {parts.name} are {parts.shape[2]}x{parts.shape[3]} and stay so; "
+            "allowed for pictures from files. Leave it out."
+        )
 
 
 def _require_batch(settings: Settings, parts: Parts, ranks: distributed.Ranks) -> None:

@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from pconv import zoo
 from pconv.calibration import enough_images
-from pconv.errors import ModelError
+from pconv.errors import ModelError, RecipeError
 from pconv.graph.round_trip import load_weights
 from pconv.pruning import Distillation, Pruner, load_sparse, post_train, prune
-from pconv.pruning.layers import find_layers
-from pconv.recipe import Recipe
+from pconv.pruning.layers import describe_layers, find_layers
+from pconv.recipe import Recipe, plan_layers
 from pconv.sparsity import SparsityMap
 from pconv.training.data import Draw, Parts
 from pconv.training.distributed import ALONE
@@ -88,8 +88,11 @@ def make_pruner(
     "keep" takes the zeros that are there, and no recipe. `masks` are those of a checkpoint that is about to be loaded:
     "post" takes them, and does its work no second time.
 
-    Raises: RecipeError when the recipe or the method does not fit; ModelError when weights cannot be pruned.
+    Raises: RecipeError when the recipe or the method does not fit, or it prunes nothing; ModelError when weights cannot
+    be pruned.
     """
+    if method != KEEP:
+        _require_pruning(module, recipe or Recipe())
     if method == POST and masks is not None:
         sparsity = _zero(module, masks)
     elif method == POST:
@@ -99,6 +102,16 @@ def make_pruner(
     if method in (POST, KEEP):
         return prune(module, recipe, method=KEEP, steps=steps, sparsity=sparsity)
     return prune(module, recipe, method=method, steps=steps)
+
+
+def _require_pruning(module: nn.Module, recipe: Recipe) -> None:
+    """Refuse a recipe that leaves every layer as it is: its run would seem pruned, and be dense."""
+    rules = plan_layers(recipe, describe_layers(find_layers(module)))
+    if all(rule.dense for rule in rules.values()):
+        raise RecipeError(
+            f"recipe: it leaves all {len(rules)} layers dense, compression_rate {recipe.compression_rate:g}; allowed "
+            "is a rate above 1 for a layer that is not excluded. To train dense, leave the recipe and its options out."
+        )
 
 
 def _zero(module: nn.Module, masks: Mapping[str, Tensor]) -> SparsityMap:
