@@ -189,6 +189,32 @@ def test_what_tools_hide_is_no_class_and_no_picture(folders: Path) -> None:
     assert (len(found.train) + len(found.held_out), len(found.test)) == (30, 3)
 
 
+def test_links_to_folders_are_followed_and_each_counts_once(folders: Path, tmp_path: Path) -> None:
+    black, elsewhere = folders / "train" / "black", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    Image.new("L", (9, 9)).save(elsewhere / "more.png")
+    Image.new("L", (9, 9)).save(elsewhere / ".no.png")
+    (black / "linked").symlink_to(elsewhere)
+    (black / "again").symlink_to(elsewhere)
+    (black / "loop").symlink_to(black)
+    (black / "deep").mkdir()
+    (black / "deep" / "up").symlink_to(folders)
+    (black / "folder.png").mkdir()
+    found = open_data(folders, 8)
+    everything = (
+        30 + 1 + 30 - 10 + 3
+    )  # train, what is linked; by the link upwards train and val, black counts once
+    assert len(found.train) + len(found.held_out) == everything
+    (black / "deep" / "up").unlink()
+    assert len(open_data(folders, 8).train) + len(open_data(folders, 8).held_out) == 31
+
+
+def test_a_link_to_a_picture_that_is_gone_is_named(folders: Path) -> None:
+    (folders / "val" / "black" / "gone.png").symlink_to(folders / "nowhere")
+    with pytest.raises(ModelError, match=r"gone\.png: cannot be read as a picture \(.*No such file"):
+        list(open_data(folders, 8).test.batches(in_order(4, 4), CPU, ALONE))
+
+
 def test_a_class_to_fit_without_pictures_is_refused(folders: Path) -> None:
     (folders / "train" / "red").mkdir()
     Image.new("RGB", (9, 9)).save(folders / "train" / "red.png")

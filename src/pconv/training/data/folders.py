@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,8 +69,7 @@ def _part(folder: Path, classes: tuple[str, ...], size: int) -> PictureSplit:
     for entry in _folders(folder):
         if entry.name not in classes:
             raise ModelError(f"{entry}: train/ has no class of this name; allowed are the folders of train/.")
-        files = (file for file in entry.rglob("*") if file.suffix.lower() in SUFFIXES)
-        found = sorted(file for file in files if not _hidden(file, entry))
+        found = sorted(_pictures(entry))
         paths += found
         labels += [classes.index(entry.name)] * len(found)
     if not paths:
@@ -80,8 +81,25 @@ def _part(folder: Path, classes: tuple[str, ...], size: int) -> PictureSplit:
 
 def _folders(path: Path) -> list[Path]:
     """List the folders of the classes: not those that a system or a tool hides, such as .ipynb_checkpoints."""
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not _hidden(entry, path))
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not _hidden(entry.name))
 
 
-def _hidden(path: Path, above: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(above).parts)
+def _pictures(folder: Path) -> Iterator[Path]:
+    """Find the files of pictures below a folder, links to folders followed; each folder counts once."""
+    seen: set[str] = set()
+    for place, names, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        shown = [] if real in seen else [name for name in names if not _hidden(name)]
+        # Folders before links to them, so that a picture goes by its own path.
+        names[:] = sorted(shown, key=lambda name: (os.path.islink(os.path.join(place, name)), name))
+        if real not in seen:
+            seen.add(real)
+            yield from (Path(place, file) for file in files if _is_picture(file))
+
+
+def _is_picture(name: str) -> bool:
+    return Path(name).suffix.lower() in SUFFIXES and not _hidden(name)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".")
