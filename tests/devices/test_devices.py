@@ -40,12 +40,13 @@ def check_device(device: devices.Device, script: Path, tmp_path: Path) -> None:
 
 
 def test_local(script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    (tmp_path / "tmp").mkdir()
+    temporary = tmp_path / "it's temporary"
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    temporary.mkdir()
     device = connect("local")
     assert device.platform in ("linux-x86_64", "linux-aarch64", "macos-arm64", "macos-x86_64")
     check_device(device, script, tmp_path)
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 def test_adb(phone: Phone, script: Path, tmp_path: Path) -> None:
@@ -88,6 +89,35 @@ def test_list_without_adb_and_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [found.name for found in list_devices()] == ["local"]
     with pytest.raises(DeviceError, match=r"^adb is not here; install Android's .* name it in PCONV_ADB\.$"):
         connect("adb:x")
+
+
+def test_hosts_of_a_configuration_as_ssh_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config").write_bytes(
+        b'# Host none\nHost pi nano # my boards\nHost=equal\n  host = spaced\nHost "quoted name" b"a"r\n'
+        b'Host caf\xe9\n  HostName x\nHost *.lab !other last\nHostName wrong\nHost open"ended\nHost\n'
+    )
+    monkeypatch.setenv("PCONV_SSH", f"ssh -F {tmp_path}/config")
+    names = [found.name for found in list_devices() if found.name.startswith("ssh:")]
+    assert names == [
+        "ssh:pi",
+        "ssh:nano",
+        "ssh:equal",
+        "ssh:spaced",
+        "ssh:quoted name",
+        "ssh:bar",
+        "ssh:last",
+    ]
+
+
+@pytest.mark.parametrize(("variable", "name"), [("PCONV_SSH", "ssh:board"), ("PCONV_ADB", "adb:x")])
+def test_a_command_with_an_open_quote(monkeypatch: pytest.MonkeyPatch, variable: str, name: str) -> None:
+    monkeypatch.setenv(variable, "my 'command")
+    for use in (list_devices, lambda: connect(name)):
+        with pytest.raises(
+            DeviceError,
+            match=rf"^{variable}: my 'command is no command \(No closing quotation\)\. Close it, or",
+        ):
+            use()
 
 
 @pytest.mark.parametrize("name", ["usb:1", "adb", "adb:", "local:1", ""])

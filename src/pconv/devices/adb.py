@@ -1,12 +1,10 @@
 """Phones, and Android's emulators, over adb. PCONV_ADB names another adb."""
 
-import os
-import shlex
 import shutil
 from pathlib import Path
 from typing import Self
 
-from pconv.devices.device import QUICK_S, Finished, Found, call, failed
+from pconv.devices.device import QUICK_S, Finished, Found, call, command_of, failed
 from pconv.devices.shell import ShellDevice
 from pconv.errors import DeviceError
 
@@ -98,4 +96,4 @@ def _found(line: str) -> Found:
 
 
 def _command() -> list[str]:
-    return shlex.split(os.environ.get("PCONV_ADB") or "adb")
+    return command_of("PCONV_ADB", "adb")

@@ -1,5 +1,7 @@
 """What every kind of device can do, and the one way to run a command on this side."""
 
+import os
+import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,6 +69,20 @@ class Device(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def command_of(variable: str, usual: str) -> list[str]:
+    """Split the command that a variable of the environment names, as a shell would; the usual one where it names none.
+
+    Raises: DeviceError when a quote is open.
+    """
+    line = os.environ.get(variable, "").strip() or usual
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise DeviceError(
+            f"{variable}: {line} is no command ({error}). Close it, or unset {variable} to use {usual}."
+        ) from error
 
 
 def call(

@@ -35,7 +35,7 @@ class ShellDevice(ABC):
     def push(self, source: Path, file: str) -> None:
         """Copy a file there; it may be executed."""
         if not self._ready:
-            self._need("mkdir", self.shell(f"mkdir -m 700 {self._folder}"))
+            self._need("mkdir", self.shell(f"mkdir -m 700 {shlex.quote(self._folder)}"))
             self._ready = True
         place = self._place(file)
         self._need(f"push of {file}", self.send(source, place))
@@ -44,7 +44,7 @@ class ShellDevice(ABC):
     def run(self, file: str, *arguments: str, timeout_s: float = 600.0) -> Finished:
         """Execute a pushed file in its folder."""
         line = shlex.join([f"./{file}", *arguments])
-        done = self.shell(f"cd {self._folder} && {line}", timeout_s)
+        done = self.shell(f"cd {shlex.quote(self._folder)} && {line}", timeout_s)
         if done.code in (126, 127):  # the shell's codes: found but not executable, not found
             raise failed(self.name, f"run of {file}", done)
         return done
@@ -59,7 +59,7 @@ class ShellDevice(ABC):
     def close(self) -> None:
         """Remove the folder there."""
         if self._ready:
-            self.shell(f"rm -rf {self._folder}")
+            self.shell(f"rm -rf {shlex.quote(self._folder)}")
             self._ready = False
 
     def __enter__(self) -> Self:

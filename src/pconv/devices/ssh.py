@@ -1,11 +1,11 @@
 """Boards and servers over ssh, as the user's own configuration reaches them. PCONV_SSH names another command."""
 
-import os
+import re
 import shlex
 from pathlib import Path
 from typing import Self
 
-from pconv.devices.device import QUICK_S, Finished, Found, call, failed
+from pconv.devices.device import QUICK_S, Finished, Found, call, command_of, failed
 from pconv.devices.shell import ShellDevice
 from pconv.errors import DeviceError
 
@@ -77,13 +77,24 @@ def list_hosts() -> list[Found]:
     command = _ssh()
     named = command[command.index("-F") + 1] if "-F" in command[:-1] else None
     try:
-        lines = (Path(named) if named else Path.home() / ".ssh" / "config").read_text().splitlines()
+        path = Path(named) if named else Path.home() / ".ssh" / "config"
+        lines = path.read_text("utf-8", errors="replace").splitlines()
     except (OSError, RuntimeError):
         return []
-    words = [line.split() for line in lines]
-    hosts = [host for parts in words if parts[:1] and parts[0].lower() == "host" for host in parts[1:]]
-    return [Found(f"ssh:{h}", "configured", "") for h in hosts if not set(h) & set("*?!")]
+    hosts = [host for line in lines for host in _hosts(line)]
+    return [
+        Found(f"ssh:{h}", "configured", "") for h in hosts if not set(h) & set("*?!\N{REPLACEMENT CHARACTER}")
+    ]
+
+
+def _hosts(line: str) -> list[str]:
+    """Read the names of a line `Host a "b c"  # comment` or `Host=a`; none of any other, or where a quote is open."""
+    found = re.match(r"\s*host(?:\s*=\s*|\s+)(.*)", line, re.IGNORECASE)
+    try:
+        return shlex.split(found[1], comments=True) if found else []
+    except ValueError:
+        return []
 
 
 def _ssh() -> list[str]:
-    return shlex.split(os.environ.get("PCONV_SSH") or "ssh")
+    return command_of("PCONV_SSH", "ssh")
