@@ -3,7 +3,7 @@
 steps  0 ....... each_step ........... ramp ........... freeze ................ end
 shapes every mini-batch  |  now and then                |  held
 kernels ic  ~~ cubic ~~~~~~~~~~~~~~~> keep              |  held
-pruned weights stay what they were, and may come back   |  are zero for good
+pruned weights get no gradient, and may come back       |  are zero for good
 """
 
 from collections import Counter
@@ -31,8 +31,9 @@ class GradualPruner(Pruner):
     `each_step`, `ramp` and `freeze` are shares of the planned steps: how long masks are chosen for every mini-batch,
     when connectivity has reached the recipe's rate by a cubic schedule, and when masks hold at the latest. From
     `ramp` on they hold as soon as the share of kernels per shape moves by less than `settle` (0..1). While they move, a
-    pruned weight gets no gradient and keeps the value that it had: it comes back where those that were kept instead
-    have become smaller. If it learnt on in the dark, straight through its mask, masks would not come to rest.
+    pruned weight gets no gradient: it comes back where those that were kept instead have become smaller. The
+    optimiser's weight decay still shrinks it, and its momentum from before moves it for some steps. If it learnt on in
+    the dark, straight through its mask, masks would not come to rest.
 
     Raises: RecipeError for shares out of order, or an interval below 1.
     Source: PCONV (arXiv 1909.05073); the cubic schedule, and that pruned weights wait, are Zhu and Gupta's (arXiv
