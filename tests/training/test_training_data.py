@@ -305,12 +305,14 @@ def test_saved_splits_whose_classes_differ_are_refused(tmp_path: Path) -> None:
     import datasets
 
     made = datasets.load_from_disk(str(saved(tmp_path / "a", train=[0, 1] * 4, test=[0, 1])))
-    made["test"] = made["test"].cast_column("label", datasets.ClassLabel(names=["light", "dark"]))
-    made.save_to_disk(tmp_path / "b")
-    with pytest.raises(
-        ModelError, match=r"split test has the classes light, dark, train has dark, light; allowed"
-    ):
-        open_data(tmp_path / "b", 8)
+    swapped, none = datasets.ClassLabel(names=["light", "dark"]), datasets.Value("int64")
+    for i, (kind, said) in enumerate([(swapped, "light, dark"), (none, r"\(none\)")]):
+        other = made["test"].cast_column("label", kind)
+        datasets.DatasetDict(dict(made) | {"test": other}).save_to_disk(tmp_path / f"{i}")
+        with pytest.raises(
+            ModelError, match=rf"split test has the classes {said}, train has dark, light; allowed"
+        ):
+            open_data(tmp_path / f"{i}", 8)
 
 
 def test_a_saved_split_without_pictures_is_refused(tmp_path: Path) -> None:

@@ -78,10 +78,10 @@ def _parts(path: Path, saved: Any, size: int) -> Parts:
         rows = saved[name].with_format(None)  # plain values, however they were to be shown
         labels = _labels(rows, label)
         if len(labels) and labels.min() >= 0:
-            if (names := tuple(rows.features[label].names)) != classes:
+            if (names := tuple(getattr(rows.features[label], "names", ()))) != classes:
                 raise ModelError(
-                    f"{path}: its split {name} has the classes {', '.join(names)}, train has {', '.join(classes)}; "
-                    "allowed are the same ones in the same order."
+                    f"{path}: its split {name} has the classes {', '.join(names) or '(none)'}, train has "
+                    f"{', '.join(classes)}; allowed are the same ones in the same order."
                 )
             album = Column(_decoded(path, name, rows, image), image, f"{path}: {name}")
             splits[name] = PictureSplit(album, np.arange(len(labels)), labels, size)
