@@ -82,6 +82,15 @@ def test_a_file_that_another_part_of_the_program_has_keeps_its_name(affine: Path
     assert another.c._handle != others._handle
 
 
+def test_a_library_that_this_process_has_and_that_is_no_model(affine: Path) -> None:
+    mapped = Path("/proc/self/maps").read_text().split()
+    libraries = {word for word in mapped if Path(word).name.startswith("libm.")}
+    assert libraries, "numpy needs it"
+    for path in libraries:
+        assert "pconv_abi is missing" in refused(Path(path))
+        open_library(affine)
+
+
 def test_a_file_that_is_written_over_while_it_is_loaded(affine: Path, tmp_path: Path) -> None:
     path = Path(shutil.copy(affine, tmp_path / "model.so"))
     library = open_library(path)

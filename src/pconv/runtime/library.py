@@ -98,7 +98,8 @@ def open_library(path: Path) -> Library:
             try:
                 library = _loaded[key] = Library(path, file, key)
             except BaseException:
-                file.close()
+                if file not in _resident:
+                    file.close()
                 raise
         else:
             changed = _ending(file) != library.ending
