@@ -31,6 +31,8 @@ typedef struct {
     const uint8_t *shape;
     const uint32_t *slot;
     const uint32_t *lists;
+    void *claimed;
+    const uint16_t *claims;
     int32_t groups, parts, planes, channels;
 } conv_args;
 static const vi COL_MASK[2] = {{-1, -1, -1, 0}, {-1, -1, 0, 0}};
