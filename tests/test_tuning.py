@@ -107,12 +107,18 @@ def test_a_miss_says_why(model: Path, tmp_path: Path, change: dict[str, object],
     assert why in inspect(model, "plan", tuned=path)
 
 
-def test_a_library_from_the_cache_says_why_as_well(model: Path, tmp_path: Path) -> None:
+def test_a_library_from_the_cache_says_why_as_well(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = Tuning(tuning.cpu_name(NATIVE)).save(tmp_path / "t.json")
     pconv.compile(model, tuned=path)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"generator": 0}))
-    reasons = [layer["reason"] for layer in pconv.compile(model, tuned=path).manifest["layers"]]
-    assert sum("the records are for generator 0" in reason for reason in reasons) == 2
+    for _ in range(2):  # the second is found in the cache
+        caplog.clear()
+        reasons = [layer["reason"] for layer in pconv.compile(model, tuned=path).manifest["layers"]]
+        assert sum("the records are for generator 0" in reason for reason in reasons) == 2
+        (said,) = caplog.messages
+        assert said.startswith(f"{path}: not tuned: the records are for generator 0, here it is ")
 
 
 def test_a_schedule_that_is_gone(model: Path, tmp_path: Path) -> None:
@@ -138,6 +144,7 @@ def document(record: object, **said: object) -> str:
         "[]",
         "{}",
         *map(document, ({}, RECORD | {"ratio": "half"}, RECORD | {"ms": None}, RECORD | {"schedule": 1})),
+        document(RECORD | {"ratio": 10**400}),
     ],
 )
 def test_no_tuning_file(model: Path, tmp_path: Path, text: str) -> None:
@@ -171,6 +178,17 @@ def test_tuning_measures_and_keeps_what_gains(model: Path, tmp_path: Path) -> No
     assert (tmp_path / "t.json").exists() == (found.tuned_ms < found.modelled_ms)
     for key, record in found.improved.items():
         assert record.ratio < 1 and record.schedule in offered(model)[key] and record.tried >= 2
+
+
+@pytest.mark.cc
+def test_a_search_without_time_makes_one_round_and_one_without_convolutions_none(
+    model: Path, tmp_path: Path
+) -> None:
+    assert tune(model, seconds=0, path=tmp_path / "t.json").rounds == 1
+    bare = make_model([node("Relu", "x", "y")], {"x": [1, 1, 4, 4]}, ["y"])
+    with pytest.raises(BuildError, match=r"there is nothing to tune: the model has no convolution"):
+        tune(bare, seconds=0, path=tmp_path / "none.json")
+    assert not (tmp_path / "none.json").exists()
 
 
 def test_images_side_by_side_have_records_of_their_own(tmp_path: Path) -> None:

@@ -292,7 +292,11 @@ def _jobs(
 ) -> list[Job]:
     """Return the targets that a file is to hold, the most demanding first, each with its records of tuning."""
     chosen = map(_at_hand, targets.get_all(name or "native", cpu, dtype))
-    return [(target, _tuning(target, name in (None, "native"), tuned)) for target in chosen]
+    jobs = [(target, _tuning(target, name in (None, "native"), tuned)) for target in chosen]
+    missing = [records.missing for _, records in jobs if records]
+    if tuned is not None and all(missing):
+        log.warning("%s: %s; compiled as without it", tuned, missing[0])
+    return jobs
 
 
 def _tuning(target: Target, native: bool, path: str | os.PathLike[str] | None) -> Tuning | None:

@@ -116,8 +116,8 @@ def tune(
     `path` is the tuning file, by default this machine's own, which `pconv.compile` reads. Its records stay, but for
     those of layers for which something faster was measured.
 
-    Raises: as `compile` does; BuildError when the file cannot be written or is another CPU's, or the target is another
-    machine's and no device is named; DeviceError when the device fails.
+    Raises: as `compile` does; BuildError when the file cannot be written or is another CPU's, the model has no
+    convolutions, or the target is another machine's and no device is named; DeviceError when the device fails.
     """
     start = time.perf_counter()
     if path is not None:
@@ -137,6 +137,9 @@ def tune(
     layers: dict[str, _Layer] = {}
     on_event("compiling as modelled", 0.0)
     base, modelled = trial(lambda key, choices: _note(layers, key, choices), "modelled")
+    if not layers:
+        base.close()
+        raise BuildError("there is nothing to tune: the model has no convolution with a choice of schedules.")
     processor = base.cpu() if isinstance(base, There) else None
     path = path or tuning.default_path(chosen, processor)
     known = _load(path, chosen, processor)
@@ -145,7 +148,7 @@ def tune(
     rounds = max((len(layer.options) for layer in layers.values()), default=0)
     done = 0
     while done < rounds and (not done or time.perf_counter() - start < seconds):
-        share = min(1.0, (time.perf_counter() - start) / seconds)
+        share = min(1.0, (time.perf_counter() - start) / seconds) if seconds > 0 else 1.0
         on_event(f"round {done + 1} of at most {rounds}", share)
         tried = {key: layer.options[done] for key, layer in layers.items() if done < len(layer.options)}
         other, plan = trial(partial(_take, tried))

@@ -9,7 +9,7 @@ how many it was measured. A layer without a record runs as modelled, and its rep
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +126,7 @@ def load(path: Path, target: Target, processor: str | None = None) -> Tuning:
         if differ:  # and what its records look like, who knows
             return Tuning(str(said[2]), missing=differ[0])
         records = {key: _record(record) for key, record in document["records"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise BuildError(
             f"{path}: this is no tuning file of pconv ({type(error).__name__}: {error}). If it was one, delete it: "
             "`pconv tune` makes a new one."
@@ -140,4 +140,4 @@ def _record(entry: Mapping[str, Any]) -> Record:
         isinstance(value, int | float) for value in (record.ratio, record.ms, record.threads, record.tried)
     ):
         raise TypeError("a record holds a schedule's name and numbers")
-    return record
+    return replace(record, ratio=float(record.ratio), ms=float(record.ms))

@@ -74,6 +74,10 @@ def test_an_export_does_not_replace_the_model_nor_where_one_stands(
     assert ran.err.startswith(
         f"pconv: error: -o {out}: the model lies in it, and an export replaces it whole. "
     )
+    records = out / "records.json"
+    records.write_text("{}")
+    ran = cli("export", model, "-o", out, "--target", "ios-arm64", "--tuning", records)
+    assert ran.code == 2 and records.exists() and f"-o {out}: the file of tuning lies in it" in ran.err
     monkeypatch.chdir(out / "src")
     for here in (".", ".."):
         ran = cli("export", model, "-o", here, "--target", "ios-arm64")

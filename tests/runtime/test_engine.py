@@ -79,6 +79,13 @@ def test_a_batch_needs_no_more_memory_than_there_is(engine: Engine) -> None:
     np.testing.assert_array_equal(outputs[0], 2 * sample(4) + W)
 
 
+def test_a_batch_that_no_int_counts_is_refused(engine: Engine) -> None:
+    (x,) = engine.inputs
+    many = np.broadcast_to(np.float32(0), (2**32 + 1, *x.shape[1:]))
+    with pytest.raises(InputError, match=r"4294967297 samples are too many; allowed up to 2147483647\. Run"):
+        engine(many)
+
+
 def test_threads_without_memory_for_their_scratch(
     make_program: Callable[..., Program], session_cache: Cache
 ) -> None:

@@ -33,6 +33,12 @@ def test_no_classes_where_nothing_is_classified() -> None:
         zoo.create("dncnn", num_classes=10)
 
 
+@pytest.mark.parametrize("count", [0, -1])
+def test_impossible_numbers_of_classes(count: int) -> None:
+    with pytest.raises(ModelError, match=rf"^resnet20_cifar: num_classes={count} is not possible; allowed 1"):
+        zoo.create("resnet20_cifar", num_classes=count)
+
+
 def test_missing_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(

@@ -16,7 +16,7 @@ pconv export pruned.onnx --target android-arm64 --gpu opencl-fp16 -o out/
 
 pconv export resnet18 --compression 8 --target ios-arm64 -o out/ --name classifier
 
-cd out && cc -Iinclude example/classify.c lib/*/*.a -lpthread && ./a.out image.npy labels.txt
+cc -Iout/include out/example/classify.c out/lib/*/*.a -lpthread -o classify && ./classify image.npy labels.txt
 """
 
 
@@ -70,8 +70,9 @@ def export(
     """Write all that an app needs of a model: C header, shared and static library, C text, wrappers, example.
 
     The C text builds by itself with CMake, also with Android's NDK; pconv_bench is an executable to push to a
-    device, which prints the latency of each layer. README.md in the folder says how each part is used. As in
-    `pconv compile`, --cpu and --dtype may be several with commas between.
+    device, which prints the latency of each layer. README.md in the folder says how each part is used. A folder that
+    an export wrote is replaced, unless something else is in it. As in `pconv compile`, --cpu and --dtype may be several
+    with commas between.
     """
     from pconv.compiler import generate_program
     from pconv.deploy import write_folder
@@ -89,10 +90,15 @@ def export(
             f"--gpu-tuning {gpu_tuning}: nothing is written for a GPU; add --gpu, e.g. --gpu opencl-fp16, or leave "
             "--gpu-tuning out."
         )
-    if Path(model).exists() and Path(model).resolve().is_relative_to(output.resolve()):
-        raise PconvError(
-            f"-o {output}: the model lies in it, and an export replaces it whole. Name another folder with -o."
-        )
+    for what, file in (("model", model), ("file of tuning", tuning), ("GPU's file of tuning", gpu_tuning)):
+        if (
+            file is not None
+            and Path(file).is_file()
+            and Path(file).resolve().is_relative_to(output.resolve())
+        ):
+            raise PconvError(
+                f"-o {output}: the {what} lies in it, and an export replaces it whole. Name another folder with -o."
+            )
     with (
         console.progress(f"reading {model}", quiet=json) as track,
         models.source(model, track, settings) as found,

@@ -98,15 +98,15 @@ def locate(model: str, folder: Path, track: Tracker) -> Source:
 
     Raises: ModelError when there is no such file or network.
     """
+    from pconv import zoo
+
     path = Path(model)
-    if path.exists():
+    if path.exists() and not (path.is_dir() and model in zoo.names()):  # a folder is no model
         if is_compiled(model):
             raise ModelError(
                 f"{model}: this is a compiled model; this command needs the ONNX file it came from."
             )
         return Source(path.stem, path)
-    from pconv import zoo
-
     if model not in zoo.names():
         hint = did_you_mean(model, zoo.names()) or f"the zoo has {', '.join(zoo.names())}."
         raise ModelError(f"{model}: no such file, and no such network in the zoo; {hint}")

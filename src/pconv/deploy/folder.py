@@ -25,7 +25,8 @@ from pconv.toolchain import COMMON_FLAGS
 TEMPLATES = Path(__file__).parent / "templates"
 GPU_SOURCES = ("opencl.h", "opencl.c", "opencl_api.h", "opencl_half.h", "auto.h", "auto.c", "bench_gpu.c")
 _SUFFIX = {"linux": ".so", "android": ".so", "macos": ".dylib"}
-_MARK = Path("src", "weights.bin")
+_MARK = ".pconv-export"
+"""The file that tells an export: it lists what was written."""
 _BLOCK = re.compile(r"^@ONLY ([a-z ]+)@\n(.*?)^@END@\n", re.DOTALL | re.MULTILINE)
 _ADVICE = "Name another folder with -o."
 
@@ -51,8 +52,8 @@ def write_folder(
 ) -> Exported:
     """Write a program as a folder that an app's developer drops in; all of it, or nothing.
 
-    `name` is the model's in C (default: its own), `gpu` the same model for OpenCL. A folder that an export wrote is
-    replaced.
+    `name` is the model's in C (default: its own), `gpu` the same model for OpenCL. A folder that an export wrote, and
+    nobody else, is replaced.
 
     Raises: BuildError when there is no such platform for apps, or OpenCL on it, the compiler fails, or the folder
     cannot be written or holds something else.
@@ -78,7 +79,9 @@ def write_folder(
             binaries += _write_gpu(gpu, platform, prefix, draft, cc)
         values = _values(program, prefix, platform, binaries)
         _write_templates(values | {"GPU": gpu.target.name if gpu else ""}, draft)
-        files = tuple(sorted(path.relative_to(draft) for path in draft.rglob("*") if path.is_file()))
+        (draft / _MARK).touch()
+        files = _files(draft)
+        (draft / _MARK).write_text("".join(f"{file.as_posix()}\n" for file in files))
     return Exported(Path(out), prefix, platform.name, files)
 
 
@@ -198,6 +201,30 @@ def _fill(text: str, values: dict[str, str]) -> str:
     return text
 
 
+def _files(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted(path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()))
+
+
+def _check_ours(out: Path) -> None:
+    """Check that what would be replaced was written by an export, all of it.
+
+    Raises: BuildError.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / _MARK).is_file():
+        raise BuildError(
+            f"{out}: it is there already and no export wrote it; allowed a new folder or an export's. {_ADVICE}"
+        )
+    written = set((out / _MARK).read_text().splitlines())
+    if others := [file.as_posix() for file in _files(out) if file.as_posix() not in written]:
+        more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
+        raise BuildError(
+            f"{out}: it holds {others[0]}{more}, which no export wrote, and is replaced whole. Move that away, or name "
+            "another folder with -o."
+        )
+
+
 @contextmanager
 def _replacing(out: Path) -> Iterator[Path]:
     """Give a draft folder beside `out`, which takes its place when the block ends well."""
@@ -206,10 +233,7 @@ def _replacing(out: Path) -> Iterator[Path]:
         raise BuildError(
             f"{out}: it is or holds the current folder, and an export replaces it whole. {_ADVICE}"
         )
-    if out.exists() and not (out / _MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise BuildError(
-            f"{out}: it is there already and no export wrote it; allowed a new folder or an export's. {_ADVICE}"
-        )
+    _check_ours(out)
     suffix = secrets.token_hex(4)
     draft, old = (place.with_name(f".{place.name}.{suffix}.{kind}") for kind in ("part", "old"))
     try:

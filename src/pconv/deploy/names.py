@@ -1,7 +1,8 @@
 """What a model's symbols are called: every one begins with the model's own name.
 
 A static library shares one space of names with its program, and two models share micro-kernels by name. So the
-files are compiled with a header that renames all that they define.
+files are compiled with a header that renames all that they define: the functions of pconv.h to net_run, what is the
+model's own to net_OWN_step. As no prefix has capitals, those are of no other model, such as net_pool, nor of C.
 """
 
 import re
@@ -16,6 +17,8 @@ _PREFIXES = ("pconv", "pool", "sharing")
 _OURS = re.compile(rf"\b(?:{'|'.join(_PREFIXES)})_\w+")
 _TARGETS = "all clean depend edit_cache help install package rebuild_cache test"
 """What CMake and its generators call targets of their own."""
+_FUNCTIONS = "fts mq sem shm svc"
+"""What functions of the system begin with, such as sem_open, that would be the model's as well."""
 _TYPES = """
     array auto_closeable char error float float_array int int32 long opaque_pointer self string suppress synchronized
     system unsafe_buffer_pointer unsafe_mutable_pointer unsafe_pointer
@@ -31,7 +34,10 @@ _HEADERS = """
     time uchar ucontext unistd utime values wait wchar wctype wordexp
 """
 """Headers of C and of Linux, which one of that name in include/ would hide from a whole program."""
-_TAKEN = frozenset(f"{_TARGETS} {_TYPES} {_LIBRARIES} {_HEADERS}".split())
+_BESIDE = "auto opencl opencl_api opencl_half"
+"""Headers beside the model's."""
+_TAKEN = frozenset(f"{_TARGETS} {_FUNCTIONS} {_TYPES} {_LIBRARIES} {_HEADERS} {_BESIDE}".split())
+_INTERNAL = "OWN"
 _FUNCTION = re.compile(r"^PCONV_API [^;]*?\b(pconv_\w+)\([^;]*;", re.MULTILINE)
 
 
@@ -60,21 +66,21 @@ def renames(program: Program, name: str) -> Mapping[str, str]:
     headers = [path.read_text() for path in sorted(NATIVE.rglob("*.h"))]
     ours = {found for text in headers for found in _OURS.findall(text)} - interface(name).keys()
     kernels = sorted(file.removesuffix(".c") for file in program.files if file != "model.c")
-    return {old: _renamed(old, name) for old in (*sorted(ours), *kernels)}
+    return {old: f"{name}_{_INTERNAL}_{_bare(old)}" for old in (*sorted(ours), *kernels)}
 
 
 def interface(name: str) -> Mapping[str, str]:
     """Return the new names of the functions of pconv.h, which a static library has."""
-    return {found[1]: _renamed(found[1], name) for found in _FUNCTION.finditer(_HEADER.read_text())}
+    return {found[1]: f"{name}_{_bare(found[1])}" for found in _FUNCTION.finditer(_HEADER.read_text())}
 
 
 def declarations(name: str) -> str:
     """Return the functions of pconv.h as a static library calls them."""
     return "\n".join(
-        re.sub(r"\s+", " ", found[0]).replace(f"{found[1]}(", f"{_renamed(found[1], name)}(")
+        re.sub(r"\s+", " ", found[0]).replace(f"{found[1]}(", f"{interface(name)[found[1]]}(")
         for found in _FUNCTION.finditer(_HEADER.read_text())
     )
 
 
-def _renamed(old: str, name: str) -> str:
-    return f"{name}_{old.removeprefix('pconv_')}"
+def _bare(old: str) -> str:
+    return old.removeprefix("pconv_")

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from pconv.errors import InputError
 
 Array = NDArray[np.float32]
+MAX_BATCH = 2**31 - 1
+"""What an int of C counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def as_input(info: TensorInfo, value: Any, batched: bool) -> Array:
     """Return `value` as a C-contiguous float32 array, the same memory where it is one already.
 
     Shapes: that of `info`, where the first dimension may be any N >= 1 if `batched`.
-    Raises: InputError when it is no array, or has another dtype or shape.
+    Raises: InputError when it is no array, has another dtype or shape, or too many samples.
     """
     array = _as_array(info, value)
     if array.dtype != np.float32:
@@ -64,6 +66,11 @@ def as_input(info: TensorInfo, value: Any, batched: bool) -> Array:
         many = " with N >= 1" if batched else ""
         hint = " Add the batch dimension: x[None]." if array.shape == info.shape[1:] and batched else ""
         raise InputError(f"input {info.name!r}: shape {array.shape}, allowed ({allowed}){many}.{hint}")
+    if batched and len(array) > MAX_BATCH:
+        raise InputError(
+            f"input {info.name!r}: {len(array)} samples are too many; allowed up to {MAX_BATCH}. Run it in "
+            "smaller parts."
+        )
     return np.require(array, requirements=["C", "ALIGNED"])
 
 

@@ -37,6 +37,8 @@ def create(
         raise ModelError(
             f"{name}: num_classes={num_classes}, but this network does not classify; leave it out."
         )
+    if num_classes is not None and num_classes < 1:
+        raise ModelError(f"{name}: num_classes={num_classes} is not possible; allowed 1 and more.")
     require_torch(f"zoo network {name}")
     import torch
 

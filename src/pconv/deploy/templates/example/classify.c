@@ -26,7 +26,8 @@ static int read_tensor(const char *path, float *tensor, size_t elems) {
 static void print_label(const char *path, size_t wanted) {
     char line[256] = "";
     FILE *file = path ? fopen(path, "r") : NULL;
-    for (size_t i = 0; file && i <= wanted && fgets(line, sizeof line, file); i++) continue;
+    for (size_t i = 0; file && i < wanted && fgets(line, sizeof line, file);) i += strchr(line, '\n') != NULL;
+    if (!file || !fgets(line, sizeof line, file)) line[0] = 0;
     if (file) fclose(file);
     line[strcspn(line, "\r\n")] = 0;
     printf("%zu %s", wanted, line);
