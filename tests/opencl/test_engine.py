@@ -6,9 +6,11 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import pconv
+from graph.models import make, node, rand
 from graph.test_dilated import dilated
 from pconv import targets, zoo
 from pconv.cli import main
@@ -64,6 +66,22 @@ def test_dilated_convolutions_in_parts(image: tuple[int, int]) -> None:
     with pconv.compile(model, target="opencl") as gpu, pconv.compile(model, threads=1) as cpu:
         expected = cpu(x)
         np.testing.assert_allclose(gpu(x), expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_value_read_with_a_halo_and_without() -> None:
+    """On one lane both have one geometry: softmax and matrix product read dense planes, the convolution padded ones."""
+    nodes = [
+        node("Relu", "x", "r"),
+        node("Conv", "r w", "conv", pads=[1, 1, 1, 1]),
+        node("Softmax", "r", "soft", axis=1),
+        node("MatMul", "r r", "product"),
+    ]
+    model = make(nodes, {"x": (1, 4, 8, 8)}, ["conv", "soft", "product"], {"w": rand(5, 4, 3, 3)})
+    x = rand(1, 4, 8, 8, seed=1)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    with pconv.compile(model, target="opencl") as gpu:
+        for got, expected in zip(gpu(x), session.run(None, {"x": x}), strict=True):
+            np.testing.assert_allclose(got, expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_report(pcl: Path, x: np.ndarray) -> None:

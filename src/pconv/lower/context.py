@@ -71,7 +71,8 @@ Emit = Callable[[NodeView, Context, Sequence[Tensor], Tensor], list[Step]]
 @dataclass(frozen=True, slots=True)
 class Operator:
     """How one operator is lowered. `planar_output` says that it writes dense NCHW whatever comes next, `planar_result`
-    that it does so where nobody reads it in blocks, `planar_through` that it does where all of its tensors are.
+    that it does so where nobody reads it in blocks, `planar_through` that it does where all of its tensors are;
+    `bare_inputs` that it reads dense planes without a halo.
     """
 
     wants: Wants
@@ -79,6 +80,7 @@ class Operator:
     planar_output: bool = False
     planar_result: bool = False
     planar_through: bool = False
+    bare_inputs: bool = False
 
 
 def activation_of(node: NodeView) -> Activation:

@@ -46,6 +46,7 @@ class _Lowering:
         self.ctx = ctx
         self.main: dict[str, Place] = {}
         self.dense: set[str] = set()
+        self.bare: set[str] = set()
         self.layouts: dict[str, dict[Place, Layout]] = {}
         self.tensors: dict[tuple[str, Place], Tensor] = {}
         self.wanted: dict[str, set[Place]] = {}
@@ -54,6 +55,7 @@ class _Lowering:
     def run(self, progress: Progress | None) -> Plan:
         graph = self.ctx.graph
         self.dense = {*_written_dense(graph.nodes), *graph.inputs}
+        self.bare = {name for node in graph.nodes if OPERATORS[node.op].bare_inputs for name in node.tensors}
         # Twice: what all readers of a value want is known only at the end of the first walk.
         self._settle_layouts({})
         wants = self._settle_layouts({name: set(layouts) for name, layouts in self.layouts.items()})
@@ -148,9 +150,10 @@ class _Lowering:
         self.main[node.output] = chosen.geometry
 
     def _place(self, name: str, layout: Layout) -> Place:
-        """Return which tensor of a value has a layout; a value that is dense cannot get a halo itself."""
+        """Return which tensor of a value has a layout; one that is dense, or read so, cannot get a halo itself."""
         halo = layout.top or layout.left or layout.bottom or layout.right
-        return (*layout.geometry, 1) if halo and layout.planar and name in self.dense else layout.geometry
+        apart = halo and layout.planar and (name in self.dense or name in self.bare)
+        return (*layout.geometry, 1) if apart else layout.geometry
 
     def _tensor(self, name: str, want: Layout | None) -> Tensor:
         """Return a value in the wanted geometry, adding the step that makes it where it is not there yet."""

@@ -54,4 +54,4 @@ def _tiled(
     return MatMulKernel(m, k, n, transposed, scale, lanes, -(-m // tiles), vectors, parts)
 
 
-MATMUL = Operator(_wants, _emit, planar_output=True)
+MATMUL = Operator(_wants, _emit, planar_output=True, bare_inputs=True)

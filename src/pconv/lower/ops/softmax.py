@@ -30,4 +30,4 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
     return [Step(node.name, "Softmax", kernel, tuple(inputs), output, work, params=params, tasks=tasks)]
 
 
-SOFTMAX = Operator(_wants, _emit, planar_output=True)
+SOFTMAX = Operator(_wants, _emit, planar_output=True, bare_inputs=True)
