@@ -230,7 +230,9 @@ def fit(target: Target, data: dict[str, list[Timed]], steps: int) -> Costs:
     show(target, data)
     changed = random.Random(0)
     costs, lowest = target.costs, score(target.costs)
-    for _ in range(steps):
+    for step in range(steps):
+        if step % 100 == 0:
+            print(f"step {step}: {lowest:.3f}", flush=True)
         names = changed.sample(FITTED, changed.choice((1, 1, 2, 3)))
         trial = replace(costs, **{name: _moved(name, getattr(costs, name), changed) for name in names})
         if (scored := score(trial)) < lowest:
@@ -248,9 +250,14 @@ connected layers, which are not timed here.
 """
 
 
+RANGES = {"overlap": (1.0, 6.0), "remembered": (1.0, math.inf)}
+"""Costs that cannot be zero, and how far they may move."""
+
+
 def _moved(name: str, value: float, chance: random.Random) -> float:
     moved = max(value, 0.02) * math.exp(chance.gauss(0, 0.4))
-    return min(6.0, max(1.0, moved)) if name == "overlap" else 0.0 if moved < 0.02 else moved
+    least, most = RANGES.get(name, (0.0, math.inf))
+    return min(most, max(least, 0.0 if moved < 0.02 else moved))
 
 
 def objective(target: Target, layer: list[Timed]) -> float:

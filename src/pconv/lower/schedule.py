@@ -33,8 +33,6 @@ MANY_WEIGHTS = 8
 """The part of L2 from which on weights are fetched ahead is one in so many."""
 FETCHING_GROUP = 3
 """Filters that share a vector at least, where kernels of one tap are fetched ahead."""
-HELD_SUMS = 1.25
-"""Sums that wait while input is held, in L1s: longer runs, whose ends surprise less, are worth some sums from L2."""
 HELD_CHANNELS = 8
 """Channels from which on that is tried: each sum goes to memory first, and comes back at the end."""
 MANY_SHAPES = 16
@@ -230,7 +228,7 @@ def in_slices(kernel: ConvKernel, groups: int) -> ConvKernel:
 def _waiting(kernel: ConvKernel, target: Target) -> int:
     """Return how many groups have sums that stay near."""
     sums_bytes = kernel.group * kernel.tile[0] * kernel.tile[1] * target.vector_bytes
-    near = target.l2_bytes // 4 if _many_shapes(kernel, target) else int(HELD_SUMS * target.l1_bytes)
+    near = target.l2_bytes // 4 if _many_shapes(kernel, target) else int(target.held_share * target.l1_bytes)
     return near // sums_bytes
 
 

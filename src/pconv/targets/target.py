@@ -90,8 +90,10 @@ class Target:
     `fetches_ahead` says that fetching weights, and the next kernel's input to L1, ahead of their loads was measured to
     pay.
 
-    `holds_input` says that input held in registers, channel by channel, was measured to pay; `lends_l2` that with many
-    shapes it also pays to let sums wait in L2 meanwhile, and to go on from block to block of channels.
+    `holds_input` says that input held in registers, channel by channel, was measured to pay; sums wait meanwhile in
+    `held_share` of L1, more than all of it, as longer runs, whose ends surprise less, are worth some sums from L2.
+    `lends_l2` says that with many shapes it also pays to let them wait in L2, and to go on from block to block of
+    channels.
 
     `filter_lanes` says that lanes may be filters where those share their kernels: by measurements on Zen 4 that pays
     with 512 bits, where not all of the lanes that are blocks of the image have an output.
@@ -126,6 +128,7 @@ class Target:
     spare_registers: tuple[int, int] = (1, -2)
     text_order: bool = False
     holds_input: bool = False
+    held_share: float = 1.25
     lends_l2: bool = False
     filter_lanes: bool = False
     block_share: float = 0.5

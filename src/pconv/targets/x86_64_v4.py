@@ -21,6 +21,7 @@ X86_64_V4 = Target(
     spare_registers=(-1, -2),
     text_order=True,
     holds_input=True,
+    held_share=1.34,  # Of 48 KiB, four vectors for each of 256 filters.
     strips=True,
     pairs=True,
     filter_lanes=True,
@@ -61,6 +62,7 @@ ZNVER4 = replace(
     X86_64_V4,
     cpu="znver4",
     families=(("AuthenticAMD", "25"),),  # Zen 3 is of it too, without AVX-512.
+    held_share=1.25,
     lends_l2=True,
     claims=True,
     fma_units=1,  # Two of 256 bits, which a register of 512 takes both.
