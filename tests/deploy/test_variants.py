@@ -42,7 +42,7 @@ def test_readme_and_names(folder: Exported) -> None:
         ["nm", "-g", "--defined-only", archive], capture_output=True, text=True, check=True
     )
     names = {line.split()[-1] for line in listed.stdout.splitlines() if line and not line.endswith(":")}
-    assert "net_plan_1" in names and all(name.startswith("net_") for name in names)
+    assert "net_OWN_plan_1" in names and all(name.startswith("net_") for name in names)
 
 
 def test_cmake_builds_the_folder(folder: Exported, tmp_path: Path) -> None:
