@@ -15,11 +15,9 @@ import pytest
 from graph.models import make, node, normalise, rand
 from loading import read_loading
 from pconv import targets, toolchain
-from pconv.build import NATIVE
 from pconv.cache import Cache
 from pconv.codegen import Program, generate
 from pconv.deploy import Exported, write_folder
-from pconv.deploy.names import class_name, identifier, interface, renames
 from pconv.errors import BuildError
 from pconv.lower import lower
 from pconv.runtime import Engine
@@ -375,97 +373,6 @@ def test_ios_has_a_static_library_only(make_program: Maker, tmp_path: Path) -> N
         re.findall(r"\baffine_\w+(?=\()", (made.folder / "include" / "affine.h").read_text())
     )
     assert 'header "../include/affine.h"' in (made.folder / "swift" / "module.modulemap").read_text()
-
-
-def test_an_export_is_replaced_and_nothing_else(make_program: Maker, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    write_folder(make_program("ios-arm64"), out, name="first")
-    write_folder(make_program("ios-arm64"), out, name="second")
-    assert sorted(path.name for path in (out / "include").iterdir()) == ["pconv.h", "second.h"]
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "letter.txt").write_text("dear")
-    with pytest.raises(
-        BuildError, match=r"mine: it is there already and no export wrote it; allowed a new folder"
-    ):
-        write_folder(make_program(HERE), mine)
-    assert [path.name for path in mine.iterdir()] == ["letter.txt"]
-    (out / "src" / "notes.txt").write_text("dear")
-    with pytest.raises(
-        BuildError, match=r"out: it holds src/notes\.txt, which no export wrote, and is replaced"
-    ):
-        write_folder(make_program("ios-arm64"), out)
-    assert (out / "include" / "second.h").exists() and (out / "src" / "notes.txt").read_text() == "dear"
-
-
-def test_failure_leaves_nothing(make_program: Maker, tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"model\.c: .* failed"):
-        write_folder(make_program(HERE, "#error broken\n"), tmp_path / "out")
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(BuildError, match=r"null/out: cannot be written \(Not a directory\)\. Name another"):
-        write_folder(make_program(HERE), Path("/dev/null/out"))
-
-
-def test_an_interrupt_leaves_the_old_export(
-    make_program: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where it comes when the old one has made way and the new one is not there yet."""
-    out, rename = tmp_path / "out", Path.rename
-    write_folder(make_program("ios-arm64"), out, name="first")
-
-    def interrupted(source: Path, place: Path) -> Path:
-        if source.name.endswith(".part"):
-            raise KeyboardInterrupt
-        return rename(source, place)
-
-    monkeypatch.setattr(Path, "rename", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write_folder(make_program("ios-arm64"), out, name="second")
-    assert (out / "include" / "first.h").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-def test_a_link_is_followed(make_program: Maker, tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    write_folder(make_program("ios-arm64"), tmp_path / "link", name="net")
-    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "include" / "net.h").exists()
-
-
-def test_folders_on_the_way_are_made(make_program: Maker, tmp_path: Path) -> None:
-    write_folder(make_program(HERE), tmp_path / "new" / "out")
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
-
-
-def test_names() -> None:
-    assert identifier("ResNet-18 (v1.5)") == "resnet_18_v1_5"
-    assert identifier("3d") == "model_3d"
-    assert identifier("test") == "model_test"  # a target of CMake's own
-    assert identifier("Int32") == "model_int32"  # a type of Swift's
-    assert identifier("Suppress") == "model_suppress"  # one of Kotlin's
-    assert identifier("m") == "model_m"  # which -lm is to find elsewhere
-    assert class_name("resnet_18_v1_5") == "Resnet18V15"
-    for bad in ("", "--", "pconv", "Pool"):
-        with pytest.raises(
-            BuildError, match=r"no name for a C library; allowed letters and digits\. Use --name\."
-        ):
-            identifier(bad)
-
-
-def test_no_header_is_hidden_that_the_sources_include() -> None:
-    texts = [path.read_text() for path in NATIVE.rglob("*.[ch]")]
-    headers = {name for text in texts for name in re.findall(r"^ *# *include <(\w+)\.h>", text, re.MULTILINE)}
-    assert {"string", "stdint", "pthread"} < headers
-    assert {identifier(name) for name in headers} == {f"model_{name}" for name in headers}
-
-
-def test_renames_reach_every_kernel(make_program: Maker) -> None:
-    program = make_program(HERE)
-    program = Program({"model.c": "", "f32_k.c": ""}, b"", program.manifest, program.target)
-    found = {**renames(program, "net"), **interface("net")}
-    assert found["f32_k"] == "net_OWN_f32_k" and found["pconv_open"] == "net_open"
-    assert found["pool_run"] == "net_OWN_pool_run" and len(set(found.values())) == len(found)
 
 
 def test_no_model_takes_anothers_functions_nor_the_systems(
