@@ -7,7 +7,7 @@ neighbours do not come along. Source: ours. The constants are fitted by benchmar
 layers, timed on one Zen 3 core for AVX2 and on one Sapphire Rapids core for AVX-512, and of 82 on one Zen 4 core for
 that: the model's first choice was 3%, 7% and 2% slower than the best of them on average, 27%, 60% and 16% at worst.
 Of 82 layers with all of today's schedules it is 9% and 77% on Sapphire Rapids; costs fitted to those ranked layers
-better, 6%, and made networks no faster. Expect errors of tens of percent elsewhere.
+better, and made networks no faster. Expect errors of tens of percent elsewhere.
 """
 
 from functools import lru_cache

@@ -42,14 +42,11 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
     source = inputs[0]
     kind: Kind = "max" if node.op == "MaxPool" else "average"
     if node.op == "GlobalAveragePool":
-        layout, places = source.layout, output.layout.source_table()
-        bare = (
-            ctx.target.lanes == 1 or not layout.planar or layout.plane_elems == layout.height * layout.width
-        )
-        once = (
-            int((places >= 0).sum()) == output.layout.images
-        )  # a halo may repeat the element in other lanes
-        if bare and once:
+        layout = source.layout
+        # A halo of the output may repeat the element in other lanes.
+        once = int((output.layout.source_table() >= 0).sum()) == output.layout.images
+        dense = layout.plane_elems == layout.height * layout.width
+        if once and (ctx.target.lanes == 1 or not layout.planar or dense):
             params, work, tasks = _sizes(source, output, node.in_shape[2:], (1, 1))
             mean = GlobalAverageKernel(source.layout, output.layout)
             return [Step(node.name, node.op, mean, (source,), output, work, params=params, tasks=tasks)]
