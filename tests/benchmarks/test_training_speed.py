@@ -36,10 +36,14 @@ def test_every_variant_is_measured(
 
 
 def test_a_cell_is_what_was_measured(training_speed: Any) -> None:
-    cpu = {"machine": {"cpu": "A CPU"}, "results": [
+    settings = {"network": "a_network", "threads": 1}
+    cpu = {"machine": {"cpu": "A CPU"}, "settings": settings, "results": [
         {"layout": "channels_last", "precision": "bf16", "teacher": False, "compiled": False,
          "epoch_s": 59.6},
     ]}  # fmt: skip
-    assert "\n| A CPU | - | - | 60 | - | - | - | - |\n" in training_speed.render({"runs": [cpu]})
-    chosen = training_speed.render({"runs": [{**cpu, "settings": {"auto": "bf16"}}]})
-    assert "\n| A CPU, bf16 by itself | - | - | 60 | - | - | - | - |\n" in chosen
+    empty = " - |" * (len(training_speed.VARIANTS) - 3)
+    assert f"\n| a_network, 1 core of A CPU | - | - | 60 |{empty}\n" in training_speed.render({"runs": [cpu]})
+    chosen = training_speed.render(
+        {"runs": [{**cpu, "settings": {**settings, "threads": 2, "auto": "bf16"}}]}
+    )
+    assert f"\n| a_network, 2 cores of A CPU, bf16 by itself | - | - | 60 |{empty}\n" in chosen

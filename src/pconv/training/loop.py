@@ -21,6 +21,7 @@ from pconv.training.guard import cannot_train, check_loss, check_weights
 from pconv.training.log import Event, Log, OnEvent
 from pconv.training.schedule import rate
 from pconv.training.settings import Settings
+from pconv.training.small_images import small_images_as_products
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(logits, labels, images) -> loss"""
@@ -138,8 +139,12 @@ class Loop:
             with precision.autocast(device, dtype):
                 return objective(forward(x).float(), y, x)
 
+        def eager(x: Tensor, y: Tensor) -> Tensor:
+            with small_images_as_products(device, dtype):
+                return loss_of(x, y)
+
         if not self.settings.compile:
-            return loss_of
+            return eager
         self.on_event(Event("compiling the loss, up to a minute"))
         return compiled(loss_of)
 
