@@ -26,6 +26,7 @@ from aarch64 import inner_loops, tables
 from aarch64.testbed import CPU, WHEELS, Testbed
 from pconv import Recipe, targets, zoo
 from pconv.bench import machine, peers
+from pconv.bench.peers.base import ConvertingPeer
 from pconv.build import build_executable
 from pconv.cache import Cache
 from pconv.codegen import generate
@@ -167,7 +168,7 @@ class Counting:
         work.mkdir(exist_ok=True)
         np.save(work / "x.npy", self.x)
         peer = peers.get(engine)
-        if peer.converts:
+        if isinstance(peer, ConvertingPeer):
             shutil.copytree(peer.converted(self.models[1]), work, dirs_exist_ok=True)
         else:
             shutil.copy(self.models[1], work / "model.onnx")
@@ -180,7 +181,7 @@ class Counting:
 
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         self.names = [session.get_inputs()[0].name, session.get_outputs()[0].name]
-        return session.run(self.names[1:], {self.names[0]: self.x})[0]
+        return np.asarray(session.run(self.names[1:], {self.names[0]: self.x})[0])
 
     def _error(self, answer: np.ndarray, group: int, allowed: float, who: str) -> float:
         wanted = self.answers[group]
@@ -193,7 +194,7 @@ class Counting:
 
 
 def _kept(counts: Record) -> Record:
-    """Keep of the plugin's counts what the tables need."""
+    """Keep of the plugin's counts what tells of work and of memory."""
     loads = counts.get("vload", 0) + counts.get("load", 0)
     return {
         "instructions": counts["insn"],

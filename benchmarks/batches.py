@@ -76,8 +76,11 @@ def measure(name: str, batch: int, fold: int, threads: int, seconds: float) -> d
         one = {engines["pruned"].inputs[0].name: images[:1]}
         judge = OnnxRuntime().load(pruned.path, threads)
         error = max(
-            *(max_rel_err([ours["dense"](images)], peer(feed)) for ours in (engines, folded)),
-            *(max_rel_err([ours["pruned"](images[:1])], judge(one)) for ours in (engines, folded)),
+            *(max_rel_err([np.asarray(ours["dense"](images))], peer(feed)) for ours in (engines, folded)),
+            *(
+                max_rel_err([np.asarray(ours["pruned"](images[:1]))], judge(one))
+                for ours in (engines, folded)
+            ),
         )
         if error > FP32_MAX_REL_ERR:
             raise SystemExit(f"{name}: {error:.1e} off ONNX Runtime; nothing was timed.")
@@ -88,7 +91,8 @@ def measure(name: str, batch: int, fold: int, threads: int, seconds: float) -> d
                     raise SystemExit(
                         f"{name}: a batch's answers are not those of its images; nothing was timed."
                     )
-            ways = partial(one_by_one, engine, images), partial(engine, images), partial(folded[kind], images)
+            ways: list[Callable[[], object]] = [partial(one_by_one, engine, images)]
+            ways += [partial(engine, images), partial(folded[kind], images)]
             calls |= {f"{kind} {how}": way for how, way in zip(HOW, ways, strict=True)}
         print(f"{name}: measuring", flush=True)
         distance = Distance()

@@ -282,8 +282,8 @@ def show(target: Target, data: dict[str, list[Timed]]) -> None:
         best = min(layer, key=lambda schedule: schedule.cycles)
         error = first.modelled(target) / first.cycles
         rows.append((first.cycles / best.cycles, name, error, first.choice.name, best.choice.name))
-    for regret, name, error, first, best in sorted(rows, reverse=True):
-        print(f"{regret:5.2f}  modelled {error:4.2f}x  {name:20} {first}  |  {best}")
+    for regret, name, error, chosen, fastest in sorted(rows, reverse=True):
+        print(f"{regret:5.2f}  modelled {error:4.2f}x  {name:20} {chosen}  |  {fastest}")
     print(f"mean regret {sum(row[0] for row in rows) / len(rows):.3f} of {len(rows)} layers")
 
 

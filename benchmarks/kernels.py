@@ -143,7 +143,7 @@ def _in_lanes(key: str, choices: Sequence[Choice]) -> tuple[Choice, str]:
     return next(c for c in choices if c.schedule.kernel.positions and c.kind == kind), ""
 
 
-AGAINST = {WINOGRAD: (_by_points, _directly), LANES: (_in_lanes, _in_blocks)}
+AGAINST: dict[str, tuple[Picker, ...]] = {WINOGRAD: (_by_points, _directly), LANES: (_in_lanes, _in_blocks)}
 """By tables of ratios, the way that is measured and the one that it is compared with; elsewhere it is `_directly`."""
 
 

@@ -63,7 +63,7 @@ def measure(name: str, threads: int, seconds: float) -> dict[str, Any]:
             _, pruned = make_variants(name, [pruning], folder)
             engine = engines[library] = stack.enter_context(compile(pruned.path, threads=threads))
             expected = OnnxRuntime().load(pruned.path, threads)({engine.inputs[0].name: image})
-            errors[library] = max_rel_err([engine(image)], expected)
+            errors[library] = max_rel_err([np.asarray(engine(image))], expected)
         if max(errors.values()) > FP32_MAX_REL_ERR:
             raise SystemExit(f"{name}: {max(errors.values()):.1e} off ONNX Runtime; nothing was timed.")
         print(f"{name}: measuring", flush=True)

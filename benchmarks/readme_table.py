@@ -58,7 +58,7 @@ def _cells(record: Record, rate: float, threads: int) -> Iterable[str]:
         yield _cell(speed_tables.find(record, threads, "pconv", keys[0]) if keys else None, base)
 
 
-def _cell(result: Record | None, base: Record | None) -> str:
+def _cell(result: Mapping[str, Any] | None, base: Mapping[str, Any] | None) -> str:
     if result is None:
         return "-"
     shown = units.milliseconds(result["median_ms"])

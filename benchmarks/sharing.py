@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -63,7 +63,8 @@ def measure(name: str, seconds: float) -> dict[str, Any]:
             raise SystemExit(f"{name}: answers differ with the number of threads; nothing was timed.")
         calls = {way: _call(engine, image) for way, engine in zip(WAYS, engines, strict=True)}
         samples, line = {}, Distance()
-        for what, beside, distance in zip(TIMES, (nullcontext(), busy_program()), (line, None), strict=True):
+        others: tuple[AbstractContextManager[None], ...] = (nullcontext(), busy_program())
+        for what, beside, distance in zip(TIMES, others, (line, None), strict=True):
             print(f"{name}: measuring {what}", flush=True)
             with beside:
                 samples[what] = timing.interleave(calls, seconds, warmup=20, settle_s=0.05, distance=distance)

@@ -94,12 +94,20 @@ class Testbed:
             "OMP_NUM_THREADS": 1,
             "LD_LIBRARY_PATH": ":".join(map(str, library)),
         }
-        guest = [
+        guest: list[str | Path] = [
             "-L",
             root,
             *(word for name, value in variables.items() for word in ("-E", f"{name}={value}")),
         ]
-        command = [root / f"usr/bin/python{PYTHON}", "-S", HERE / "peer.py", engine, folder, dtype, *names]
+        command: list[str | Path] = [
+            root / f"usr/bin/python{PYTHON}",
+            "-S",
+            HERE / "peer.py",
+            engine,
+            folder,
+            dtype,
+            *names,
+        ]
         counts = self.count(command, guest=guest)
         return next(region for region in counts if region["mark"] == 1)
 

@@ -210,7 +210,7 @@ def fine_tune(
         pruner.step()
         track(f"step {step + 1} of {options.steps}: loss {loss.item():.5f}", (step + 1) / options.steps)
         if (step + 1) % SAVE_EVERY == 0:
-            states = {"module": module, "optimiser": optimiser, "pruner": pruner}
+            states: dict[str, Any] = {"module": module, "optimiser": optimiser, "pruner": pruner}
             kept.parent.mkdir(parents=True, exist_ok=True)
             torch.save(
                 {name: one.state_dict() for name, one in states.items()}

@@ -35,6 +35,7 @@ from pconv import zoo
 from pconv.demo.cifar import cifar10, cifar_folder
 from pconv.demo.data import find_folder
 from pconv.pruning import Curve, sensitivity, spread_rates
+from pconv.pruning.rates import Unit
 from pconv.training import Teacher, default_settings
 
 RESULTS = accuracy_page.RESULTS / "accuracy_finetune.json"
@@ -45,7 +46,7 @@ GOALS = {
     ("resnet56", 4.0): 93.1,
     ("resnet56", 8.0): 92.2,
 }
-TEACHERS = {"resnet20": ("", "resnet56"), "resnet56": ("", "resnet56")}
+TEACHERS = ("", "resnet56")
 SENSITIVITY_IMAGES = 256
 HEAD = (
     "| network | 3x3 | rates | weights | MACs | library | method | teacher | epochs "
@@ -53,7 +54,7 @@ HEAD = (
 )
 METHODS = {"post": "", "magnitude": "-magnitude", "gradual": "-gradual", "admm": "-admm"}
 RATES = {"": "uniform", "-spread": "by sensitivity", "-spread-macs": "by sensitivity"}
-WITHIN = {"-spread": ("weights", "macs"), "-spread-macs": ("macs",)}
+WITHIN: dict[str, tuple[Unit, ...]] = {"-spread": ("weights", "macs"), "-spread-macs": ("macs",)}
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ CASES = {
         for network, rate in GOALS
         for patterns in ("scp8", "centre3", "any4")
         for rates in ("", *WITHIN)
-        for teacher in TEACHERS.get(network, ("",))
+        for teacher in TEACHERS
     )
 }
 

@@ -1,25 +1,31 @@
 """Measure what sharing costs: the share of the squared norm that ResNet-20's trained weights keep, by grouping.
 
-    python benchmarks/accuracy/grouping.py       seconds; one shot by magnitude, no training
+    python benchmarks/accuracy/grouping.py          seconds; one shot by magnitude, no training
+    python benchmarks/accuracy/grouping.py --page   only write docs/pruning.md's table
 
 Neighbours share (as the paper's successors do), alike filters share (`permute`), or connectivity alone is shared.
 """
 
 import argparse
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import accuracy_page
 import numpy as np
 
+import pages
 from pconv import Recipe, zoo
 from pconv.bench import machine
 from pconv.demo.data import find_folder
 from pconv.masks import magnitude_masks
 from pconv.recipe import LayerInfo, plan_layers
 
-RESULTS = Path(__file__).parents[1] / "results" / "accuracy_grouping.json"
+RESULTS = accuracy_page.RESULTS / "accuracy_grouping.json"
+PAGE = pages.DOCS / "pruning.md"
 NETWORK, WEIGHTS = "resnet20_cifar", Path("cifar10_resnets") / "resnet20.pth"
+PATTERNS = "scp8"
 WAYS: dict[str, dict[str, Any]] = {
     "neighbours": {},
     "alike": {"permute": True},
@@ -38,25 +44,32 @@ def kept(recipe: Recipe, weights: dict[str, Any]) -> float:
     return float(left / total)
 
 
-def table(document: dict[str, Any], patterns: str = "scp8") -> str:
+def table(document: dict[str, Any]) -> str:
     """Write the results as the table of docs/pruning.md."""
-    rows = [row for row in document["rows"] if row["patterns"] == patterns]
-    ways = list(WAYS)
+    rows, ways = document["rows"], list(WAYS)
     lines = [f"| rate | g | {' | '.join(ways)} |", "|---" * (2 + len(ways)) + "|"]
     for rate, group in sorted({(row["rate"], row["group"]) for row in rows}):
         found = {row["way"]: row["kept"] for row in rows if (row["rate"], row["group"]) == (rate, group)}
         cells = (f"{100 * found[way]:.1f}%" if way in found else "-" for way in ways)
         lines.append(f"| {rate:g}x | {group} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Measure every way, print a table, write the JSON."""
+    """Measure every way, and write the results and the page."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--page", action="store_true", help="measure nothing, write docs/pruning.md")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     options = parser.parse_args()
+    if not options.page:
+        measure(options.output)
+    pages.write(PAGE, "grouping", table(json.loads(options.output.read_text("utf-8"))))
+
+
+def measure(output: Path) -> None:
+    """Prune in every way, and write what the weights keep."""
     module = zoo.create(NETWORK, weights=find_folder("cifar10_resnets") / WEIGHTS)
     weights = {
         name.removesuffix(".weight"): tensor.numpy()
@@ -64,20 +77,15 @@ def main() -> None:
         if tensor.ndim == 4 and tensor.shape[1] > 4
     }
     rows = []
-    for patterns in ("scp8", "centre3"):
-        for rate in (2.25, 4.0, 8.0):
-            for group in (1, 2, 4, 8, 16):
-                for way, keys in WAYS.items():
-                    if group == 1 and "channels" not in way and way != "neighbours":
-                        continue
-                    share = kept(Recipe(patterns, rate, group=group, **keys), weights)
-                    rows.append(
-                        {"patterns": patterns, "rate": rate, "group": group, "way": way, "kept": share}
-                    )
-                    print(f"{patterns:8} {rate:5g}x  g={group:<3} {way:35} {share:.2%}", flush=True)
-    document = {"machine": machine.record(("numpy",)), "network": NETWORK, "rows": rows}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    for rate, group, (way, keys) in product((2.25, 4.0, 8.0), (1, 2, 4, 8, 16), WAYS.items()):
+        if group == 1 and "channels" not in way and way != "neighbours":
+            continue
+        share = kept(Recipe(PATTERNS, rate, group=group, **keys), weights)
+        rows.append({"rate": rate, "group": group, "way": way, "kept": share})
+        print(f"{rate:5g}x  g={group:<3} {way:35} {share:.2%}", flush=True)
+    document = {"machine": machine.record(("numpy",)), "network": NETWORK, "patterns": PATTERNS, "rows": rows}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ class Classification:
         """Give the top-1 in percent on the last 5,000 training images."""
         return 100 * float(_right(module, self.data.held_out).mean())
 
-    def score(self, module: nn.Module, dense: nn.Module, engine: pconv.Engine) -> dict[str, Any]:
+    def score(self, module: nn.Module, dense: nn.Module, engine: "Sizes") -> dict[str, Any]:
         """Compare with the dense network on each test image."""
         pruned, whole = self.right(module), self.right(dense)
         compiled = self.right_compiled(engine)

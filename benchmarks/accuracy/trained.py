@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import pconv
 from pconv.cli import console
 from pconv.demo.cifar import cifar10
@@ -37,7 +39,7 @@ def compiled(done: Result, data: Path) -> dict[str, Any]:
     """
     model = done.folder / MODEL
     engine, sparsity = pconv.compile(model, threads=1), read_sparsity(load(model))
-    score = accuracy(engine, cifar10(data).test)
+    score = accuracy(lambda x: np.asarray(engine(x)), cifar10(data).test)
     require_alike(round(score * done.test_images), round(done.accuracy * done.test_images))
     kept = {} if sparsity is None else rates_3x3(sparsity, engine)
     return {"accuracy_compiled": score, **kept}

@@ -10,7 +10,7 @@ def require_torch(what: str) -> None:
 
     Raises: PconvError when torch is missing.
     """
-    _require("torch", what)
+    _require(what, "torch", "onnxscript", "safetensors")
 
 
 def require_safetensors(what: str) -> None:
@@ -18,7 +18,7 @@ def require_safetensors(what: str) -> None:
 
     Raises: PconvError when safetensors is missing.
     """
-    _require("safetensors", what)
+    _require(what, "safetensors")
 
 
 def require_onnxruntime(what: str) -> None:
@@ -26,11 +26,11 @@ def require_onnxruntime(what: str) -> None:
 
     Raises: PconvError when it is missing.
     """
-    _require("onnxruntime", what, extra="bench")
+    _require(what, "onnxruntime")
 
 
-def _require(package: str, what: str, extra: str = "torch") -> None:
+def _require(what: str, package: str, *others: str) -> None:
+    """Check for one package; where it is missing, those that are used with it are installed at once."""
     if find_spec(package) is None:
-        raise PconvError(
-            f"{what}: {package} is not installed, and this step needs it; pip install 'pconv[{extra}]'."
-        )
+        wanted = " ".join((package, *others))
+        raise PconvError(f"{what}: {package} is not installed, and this step needs it; pip install {wanted}.")

@@ -257,6 +257,16 @@ def _plan_layer(recipe: Recipe, info: LayerInfo) -> LayerRule:
     return _rule(recipe, info, rate, None)
 
 
+def _left_dense(recipe: Recipe, info: LayerInfo) -> str:
+    """Say how a layer that cannot be pruned so is left dense: its own rate goes before `exclude`."""
+    own = next((name for name in info.names if name in recipe.layers), None)
+    return (
+        leave_dense(info.name)
+        if own is None
+        else f'Or give it the rate "dense" in layers, by its name {own}.'
+    )
+
+
 def _rule(recipe: Recipe, info: LayerInfo, kernel_rate: float, patterns: str | None) -> LayerRule:
     ic, block = info.shape[1], recipe.channel_block
     keep = max(block, int(ic / kernel_rate / block + 0.5) * block)
@@ -265,7 +275,7 @@ def _rule(recipe: Recipe, info: LayerInfo, kernel_rate: float, patterns: str | N
     elif ic % block:
         raise RecipeError(
             f"{info.name}: {ic} input channels do not divide into blocks of {block}; allowed with "
-            f'channel_block = 1, or leave the layer dense with exclude = ["{info.name}"].'
+            f"channel_block = 1. {_left_dense(recipe, info)}"
         )
     group = recipe.fc_group if info.kind == "fc" else recipe.group
     permute = recipe.permute and info.kind != "fc"

@@ -199,19 +199,16 @@ class SparsityMap:
     def check(
         self,
         weights: Mapping[str, NDArray[Any]],
-        library: Sequence[Pattern] | None = None,
         balance: bool = True,
     ) -> None:
         """Verify, and refuse weights with problems.
 
         Raises: ModelError with the first problem and how many more there are.
         """
-        problems = self.verify(weights, library, balance)
+        problems = self.verify(weights, balance=balance)
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            raise ModelError(
-                f"{problems[0]}{more}. Prune the model again, or compile it without its sparsity map."
-            )
+            raise ModelError(f"{problems[0]}{more}. Prune the model again.")
 
     def statistics(self) -> dict[str, Any]:
         """Summarise every layer and the whole, ready for JSON (a rate is None when nothing is kept)."""

@@ -145,7 +145,7 @@ def tune(
     known = _load(path, chosen, processor)
     for key, layer in layers.items():
         layer.begin(known.records.get(key))
-    rounds = max((len(layer.options) for layer in layers.values()), default=0)
+    rounds = max(len(layer.options) for layer in layers.values())
     done = 0
     while done < rounds and (not done or time.perf_counter() - start < seconds):
         share = min(1.0, (time.perf_counter() - start) / seconds) if seconds > 0 else 1.0

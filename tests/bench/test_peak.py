@@ -22,8 +22,6 @@ def test_measure_gives_a_rate_that_a_cpu_can_have(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_compiler_that_fails_is_named() -> None:
-    with pytest.raises(
-        BuildError, match=r"peak.c: sh -c .* failed: broken. Try another compiler with --cc"
-    ) as caught:
+    with pytest.raises(BuildError, match=r"peak.c: sh -c .* failed .*: broken.* with PCONV_CC") as caught:
         peak.measure(get("x86-64-v3"), cc="sh -c 'test $1 = --version || { echo broken >&2; exit 1; }' true")
     assert "\n" not in str(caught.value)

@@ -70,7 +70,7 @@ def test_missing_packages_are_named_before_the_work(
 ) -> None:
     monkeypatch.setattr(page_module, "find_spec", lambda name: None)
     ran = cli("demo", "-o", tmp_path)
-    assert ran.code == 2 and "pip install 'pconv[report]'" in ran.err
+    assert ran.code == 2 and "pip install jinja2 matplotlib" in ran.err
     assert asked == {}
 
 

@@ -12,7 +12,6 @@ from pconv import targets
 from pconv.bench.case import Case, network
 from pconv.bench.registry import FAMILIES
 from pconv.errors import UnsupportedError
-from pconv.graph import GraphView
 from pconv.lower import lower
 from pconv.lower.kernels import ConvKernel, PoolKernel, PoolTableKernel
 from pconv.lower.plan import Plan, Step
@@ -258,11 +257,6 @@ def test_progress_names_every_layer() -> None:
     view = network(FAMILIES["rows"])
     lower(view, V4, progress=lambda *said: seen.append(said))
     assert seen == [(n.name, i, len(view.nodes)) for i, n in enumerate(view.nodes)]
-
-
-def altered(view: GraphView, **changes: object) -> GraphView:
-    """Return a graph whose last node differs."""
-    return replace(view, nodes=(*view.nodes[:-1], replace(view.nodes[-1], **changes)))
 
 
 def test_too_many_filters_or_channels() -> None:

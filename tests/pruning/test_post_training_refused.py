@@ -42,7 +42,7 @@ class TwoInputs(Branch):
         ),
         (
             Twice(),
-            r'conv: it runs more than once; .* layers that run once\. Leave it dense with exclude = \["conv"\]',
+            r"conv: it runs more than once; .* that run once\. Leave it dense with --exclude conv, in a recipe",
         ),
         (TwoInputs(), r"TwoInputs: post-training pruning feeds one input"),
         (
@@ -115,7 +115,7 @@ class NotANumber(nn.Module):
 @pytest.mark.parametrize(
     ("last", "message"),
     [
-        ([nn.Conv2d(8, 8, 3, padding="same")], "4: padding 'same', .* Leave it dense with exclude"),
+        ([nn.Conv2d(8, 8, 3, padding="same")], "4: padding 'same', .* Leave it dense with --exclude 4"),
         ([NotANumber(), nn.Conv2d(8, 8, 3)], "5: it computes NaN or infinity"),
     ],
 )

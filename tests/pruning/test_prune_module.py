@@ -1,6 +1,7 @@
 """Pruning of torch modules: the zeros hold through training, and nothing else changes."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -207,7 +208,7 @@ def test_a_dense_layer_may_compute_its_weight(method: str) -> None:
     module = nn.Sequential(nn.Linear(8, 8), parametrizations.weight_norm(nn.Linear(8, 8)))
     pruner = prune(module, Recipe(compression_rate=2, exclude=("1",)), method=method, steps=4)
     pruner.step()
-    assert pruner.penalty().item() >= 0
+    assert math.isfinite(pruner.penalty().item())
     sparsity = pruner.finish()
     assert [layer.compression_rate for layer in sparsity.layers.values()] == [2, 1]
     assert parametrize.is_parametrized(module[1], "weight")

@@ -107,7 +107,7 @@ def test_write_to_a_place_that_is_none() -> None:
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_module, "find_spec", lambda name: None)
-    message = r"report: jinja2 and matplotlib not installed; pip install 'pconv\[report\]'\."
+    message = r"report: jinja2 and matplotlib not installed; pip install jinja2 matplotlib\.$"
     with pytest.raises(PconvError, match=message):
         render(PAGE)
 

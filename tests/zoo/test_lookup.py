@@ -42,6 +42,7 @@ def test_impossible_numbers_of_classes(count: int) -> None:
 def test_missing_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(
-        PconvError, match=r"^zoo network vgg16: torch is not installed.*pip install 'pconv\[torch\]'"
+        PconvError,
+        match=r"^zoo network vgg16: torch is not installed.*pip install torch onnxscript safetensors\.$",
     ):
         zoo.create("vgg16")

@@ -53,7 +53,8 @@ def export(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help=r"The records of `pconv tune` for the GPU. \[default: none of another machine's]",
+            help="The records of `pconv tune` for the GPU. "
+            r"\[default: this machine's own, for its own GPU; none for others]",
             rich_help_panel=options.BUILD,
         ),
     ] = None,

@@ -24,6 +24,8 @@ pconv recipe model.onnx --latency 5ms --table forecast.json -o recipe.toml
 """
 SHOWN_LAYERS = 12
 CHECKER = "onnxruntime"
+DEFAULT_RATES = "1,2.25,4,8,16"
+DEFAULT_GROUPS = "1,4"
 
 Compressions = Annotated[
     str, typer.Option("--compression", metavar="RATE,RATE", help="Total / kept weights, each a variant.")
@@ -42,8 +44,8 @@ def register(app: typer.Typer) -> None:
 
 def forecast(
     model: options.ModelOrName,
-    compression: Compressions = "1,2.25,4,8,16",
-    group: Groups = "1,4",
+    compression: Compressions = DEFAULT_RATES,
+    group: Groups = DEFAULT_GROUPS,
     patterns: options.Patterns = None,
     rate_1x1: options.Rate1x1 = None,
     rate_fc: options.RateFc = None,

@@ -145,7 +145,8 @@ Tuning = Annotated[
     typer.Option(
         "--tuning",
         metavar="FILE",
-        help=r"The records of `pconv tune`. \[default: this machine's own, in the cache directory]",
+        help="The records of `pconv tune`. "
+        r"\[default: this machine's own, in the cache directory; none for other machines]",
         rich_help_panel=BUILD,
     ),
 ]

@@ -11,7 +11,7 @@ import typer
 
 from pconv import units
 from pconv.cli import arrays, console, models, options
-from pconv.cli.forecast import CHECKER, Seconds, groups, measured, rates
+from pconv.cli.forecast import CHECKER, DEFAULT_GROUPS, DEFAULT_RATES, Seconds, groups, measured, rates
 from pconv.errors import PconvError
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ pconv recipe model.onnx --macs 500M --sensitivity curves.json -o recipe.toml
 pconv prune model.onnx --recipe recipe.toml -o pruned.onnx
 """
 BY_WEIGHTS = "weights"
-DEFAULT_RATES = "1,2.25,4,8,16"
-DEFAULT_GROUPS = "1,4"
 CHECK_S = 2.0
 _MS = {"us": 1e-3, "ms": 1.0, "": 1.0, "s": 1e3}
 _COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from pconv.recipe import Recipe
 OnShare = Callable[[float, str], object]
 """Hears how much is done, 0..1, and what."""
 CIFAR_NETWORK = "resnet20_cifar"
+SEED = 0
 
 
 @dataclass(frozen=True)
@@ -28,24 +28,18 @@ class Job:
     """Describe one demo. `settings` are what `fit` takes to fine-tune on the first `tune_images` pictures."""
 
     network: str
-    data: Callable[[Path | None], Dataset]
+    data: Callable[[], Dataset]
     dense_stage: str
-    dense: Callable[[Dataset, int, OnShare, Path | None], nn.Module]
-    base: Recipe
+    dense: Callable[[Dataset, OnShare], nn.Module]
+    recipe: Recipe
     tune_images: int | None
     settings: Mapping[str, Any]
-
-    def recipe(self, compression: float | None, patterns: str, group: int) -> Recipe:
-        """Fill the caller's wishes into the job's own recipe."""
-        rate = self.base.compression_rate if compression is None else compression
-        return replace(self.base, compression_rate=rate, patterns=patterns, group=group)
 
     def tune(
         self,
         module: nn.Module,
         images: Images,
         teacher: nn.Module,
-        seed: int,
         after_step: Callable[[], object],
         progress: OnShare,
     ) -> None:
@@ -54,7 +48,7 @@ class Job:
         fit(
             module,
             part,
-            seed=seed,
+            seed=SEED,
             teacher=teacher,
             after_step=after_step,
             on_batch=_report(progress),
@@ -74,18 +68,18 @@ def find_job(dataset: str) -> Job:
     return JOBS[dataset]
 
 
-def _digits_dense(data: Dataset, seed: int, progress: OnShare, folder: Path | None) -> nn.Module:
+def _digits_dense(data: Dataset, progress: OnShare) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(SEED)
         network = DigitsNet(data.classes)
     return fit(
-        network, data.train, epochs=5, lr=0.1, batch=32, shift=1, seed=seed, on_batch=_report(progress)
+        network, data.train, epochs=5, lr=0.1, batch=32, shift=1, seed=SEED, on_batch=_report(progress)
     )
 
 
-def _cifar_dense(data: Dataset, seed: int, progress: OnShare, folder: Path | None) -> nn.Module:
-    home = folder or find_folder("cifar10_resnets")
-    return zoo.create(CIFAR_NETWORK, weights=home / "cifar10_resnets" / "resnet20.pth")
+def _cifar_dense(data: Dataset, progress: OnShare) -> nn.Module:
+    weights = find_folder("cifar10_resnets") / "cifar10_resnets" / "resnet20.pth"
+    return zoo.create(CIFAR_NETWORK, weights=weights)
 
 
 def _report(progress: OnShare) -> Callable[[int, int, float], object]:
@@ -96,10 +90,10 @@ def _report(progress: OnShare) -> Callable[[int, int, float], object]:
 JOBS: dict[str, Job] = {
     "digits": Job(
         network="six 3x3 convolutions",
-        data=lambda folder: digits(),
+        data=digits,
         dense_stage="train",
         dense=_digits_dense,
-        base=Recipe(compression_rate=8.0, exclude=("classifier",)),
+        recipe=Recipe(compression_rate=8.0, exclude=("classifier",)),
         tune_images=None,
         settings={"epochs": 3, "lr": 0.05, "batch": 32, "shift": 1},
     ),
@@ -108,7 +102,7 @@ JOBS: dict[str, Job] = {
         data=cifar10,
         dense_stage="load weights",
         dense=_cifar_dense,
-        base=Recipe(compression_rate=2.25, exclude=("linear",)),
+        recipe=Recipe(compression_rate=2.25, exclude=("linear",)),
         tune_images=30_000,
         settings={"epochs": 1, "lr": 0.05, "batch": 128, "shift": 4, "flip": True, "threads": 2},
     ),

@@ -18,10 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pconv.demo.result import OURS_DENSE, OURS_PRUNED, PEER_DENSE, DemoResult, Event, OnEvent
-from pconv.errors import PconvError
 from pconv.extras import require_torch
 from pconv.files import make_folder
-from pconv.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,27 +31,20 @@ if TYPE_CHECKING:
 
     Predict = Callable[[Floats], NDArray[Any]]
 
-MAX_REL_ERR = 1e-4
 CHECKED_IMAGES = 16
 
 
 def run(
     dataset: str = "digits",
     *,
-    compression: float | None = None,
-    patterns: str = "scp8",
-    group: int = 1,
     threads: int = 1,
     seconds: float = 3.0,
-    seed: int = 0,
     folder: Path | None = None,
-    data_folder: Path | None = None,
     on_event: OnEvent = lambda event: None,
 ) -> DemoResult:
     """Train or load a network, prune and fine-tune it, compile it dense and pruned, check, score and time.
 
-    `compression` is the compression rate of the 3x3 layers (by default the dataset's own). Models are left in
-    `folder` where one is given.
+    Models are left in `folder` where one is given.
 
     Raises: PconvError for an unknown dataset, a missing extra or a wrong answer; ModelError without data.
     """
@@ -63,15 +54,14 @@ def run(
     from pconv.demo.train import accuracy
 
     job = find_job(dataset)
-    recipe = job.recipe(compression, patterns, group)
     clock = _Clock(on_event)
     with clock.stage("data"):
-        data = job.data(data_folder)
+        data = job.data()
     with _place(folder) as place:
         with clock.stage(job.dense_stage) as progress:
-            dense = job.dense(data, seed, progress, data_folder)
+            dense = job.dense(data, progress)
         with clock.stage("prune and fine-tune") as progress:
-            pruned, sparsity = _prune(job, dense, data.train, recipe, seed, progress)
+            pruned, sparsity = _prune(job, dense, data.train, progress)
         with clock.stage("compile"):
             dense_file = _write(dense, data.test.shape, place / f"{dataset}-dense.onnx")
             pruned_file = _write(pruned, data.test.shape, place / f"{dataset}-pruned.onnx", sparsity)
@@ -98,7 +88,7 @@ def run(
     return DemoResult(
         dataset=dataset,
         network=job.network,
-        recipe=recipe,
+        recipe=job.recipe,
         train_images=len(data.train),
         test_images=len(data.test),
         accuracy_dense=accuracy_dense,
@@ -120,20 +110,14 @@ def run(
 def check(name: str, predict: Predict, module: nn.Module, images: Images) -> float:
     """Compare an engine with the network in torch on some pictures, and return the largest relative error.
 
-    Raises: PconvError above MAX_REL_ERR.
+    Raises: PconvError when it is too large.
     """
-    from pconv.bench.compare import max_rel_err
+    from pconv.bench.compare import checked
     from pconv.demo.train import predictor
 
     x = images.normalised(slice(0, CHECKED_IMAGES))
     answers = [predict(x[i : i + 1]) for i in range(len(x))]
-    error = max_rel_err([np.concatenate(answers)], [predictor(module)(x)])
-    if error > MAX_REL_ERR:
-        raise PconvError(
-            f"{name}: its answers differ from torch's by {error:.1e} of the largest value; "
-            f"allowed {MAX_REL_ERR:.0e}. Nothing was timed."
-        )
-    return error
+    return checked(name, [np.concatenate(answers)], [predictor(module)(x)])
 
 
 class _Clock:
@@ -159,15 +143,13 @@ def _prune(
     job: Job,
     dense: nn.Module,
     images: Images,
-    recipe: Recipe,
-    seed: int,
     progress: OnShare,
 ) -> tuple[nn.Module, SparsityMap]:
     from pconv.pruning import prune
 
     pruned = copy.deepcopy(dense)
-    pruner = prune(pruned, recipe)
-    job.tune(pruned, images, dense, seed, pruner.step, progress)
+    pruner = prune(pruned, job.recipe)
+    job.tune(pruned, images, dense, pruner.step, progress)
     return pruned, pruner.finish()
 
 

@@ -139,7 +139,7 @@ class AdmmPruner(Pruner):
                 mine.clear()
                 mine.update(theirs)
         self._follow()
-        self._dual_rho = float(state.get("dual_rho", self.rho))
+        self._dual_rho = float(state["dual_rho"])
         self._rescale()
 
     def _choices(self, progress: float) -> Choice:

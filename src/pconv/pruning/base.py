@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 
 from pconv.errors import ModelError, RecipeError
 from pconv.masks import check_finite
-from pconv.recipe import LayerRule, Recipe, plan_layers
+from pconv.recipe import LayerRule, Recipe, leave_dense, plan_layers
 from pconv.sparsity import SparsityMap
 from pconv.wrappers import unwrap
 
@@ -179,7 +179,7 @@ class Pruner(ABC):
                 f"pruner state: its {len(masks)} pruned layers are not the {len(here_shapes)} of this module; "
                 "allowed is a prepared pruner with the same network and recipe."
             )
-        self._require_rules(state.get("rules", {}))  # a state of earlier versions has none
+        self._require_rules(state["rules"])
         self.planned_steps, self.steps_done = int(state["planned_steps"]), int(state["steps_done"])
         for name, held in self._masks.items():
             held.mask.copy_(masks[name])
@@ -220,8 +220,8 @@ def _warn(own: Mapping[str, str]) -> None:
         more = f" and {len(others)} more" if others else ""
         log.warning(
             f"{name} ({kind}){more}: its class has a forward of its own. Where that computes weights anew, as weight "
-            "standardisation does, pruned ones are not zero, and pconv.export refuses the map. Leave such layers dense "
-            f'with exclude = ["{name}"].'
+            "standardisation does, pruned ones are not zero, and pconv.export refuses the map. "
+            f"{leave_dense(*own)}"
         )
 
 

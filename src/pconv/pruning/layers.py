@@ -11,7 +11,7 @@ from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
 from pconv.errors import ModelError
-from pconv.recipe import FIRST_MAX_CHANNELS, Kind, LayerInfo
+from pconv.recipe import FIRST_MAX_CHANNELS, Kind, LayerInfo, leave_dense
 
 from .memory import Place, owners, places_of
 
@@ -86,7 +86,7 @@ def require_prunable(module: nn.Module, layers: Mapping[str, Layer], pruned: Ite
     places = places_of(module)
     for name in pruned:
         if reason := _not_its_own(layers[name], places):
-            raise ModelError(f'{name}: {reason} Leave it dense with exclude = ["{name}"].')
+            raise ModelError(f"{name}: {reason} {leave_dense(name)}")
 
 
 def with_own_forward(layers: Mapping[str, Layer], pruned: Iterable[str]) -> dict[str, str]:

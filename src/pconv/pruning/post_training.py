@@ -19,7 +19,7 @@ from pconv.calibration import Geometry, enough_images, sweep
 from pconv.calibration.statistics import Array
 from pconv.errors import InputError, ModelError, UnsupportedError
 from pconv.progress import Progress
-from pconv.recipe import Recipe, plan_layers
+from pconv.recipe import Recipe, leave_dense, plan_layers
 from pconv.sparsity import SparsityMap
 from pconv.wrappers import copied, unwrap
 
@@ -35,7 +35,7 @@ from .layers import (
 )
 from .mode import evaluating
 from .post_training_tune import Budget, Vary, mirror_and_shift, tune
-from .tracing import Values, added_to, batch_norm_after, calls, require_runs, trace
+from .tracing import OR_IN_TRAINING, Values, added_to, batch_norm_after, calls, require_runs, trace
 
 _SMALL_SCALE = 1e-3  # a batch norm's channel that is all but switched off
 
@@ -249,6 +249,6 @@ def _geometry(name: str, layer: Layer) -> Geometry:
     if not _is_plain(layer):
         raise UnsupportedError(
             f"{name}: padding {layer.padding!r}, mode {layer.padding_mode}; post-training pruning allows zeros, given "
-            f'as numbers. Leave it dense with exclude = ["{name}"], or prune it while training, with pconv.prune.'
+            f"as numbers. {leave_dense(name)} {OR_IN_TRAINING}"
         )
     return Geometry(layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)  # type: ignore[arg-type]

@@ -14,8 +14,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from pconv.errors import InputError, UnsupportedError
+from pconv.recipe import leave_dense
 
 from .layers import WEIGHT, Layer
+
+OR_IN_TRAINING = "Or prune it while training, with pconv.prune."
 
 _ADDS = (operator.add, operator.iadd, torch.add, "add", "add_")
 
@@ -132,14 +135,14 @@ def calls(graph: fx.GraphModule, names: Iterable[str], pruned: Iterable[str]) ->
         if times[name] > 1:
             raise UnsupportedError(
                 f"{name}: it runs more than once; post-training pruning allows layers that run once. "
-                f'Leave it dense with exclude = ["{name}"], or prune it while training, with pconv.prune.'
+                f"{leave_dense(name)} {OR_IN_TRAINING}"
             )
     found = {str(node.target): node for node in runs if times[str(node.target)] == 1}
     for name in pruned:
         if name not in found and (where := _computed_in(graph, name)):
             raise UnsupportedError(
                 f"{name}: {where} computes with its weight; post-training pruning allows layers that run by "
-                f'themselves. Leave it dense with exclude = ["{name}"], or prune it while training, with pconv.prune.'
+                f"themselves. {leave_dense(name)} {OR_IN_TRAINING}"
             )
     return found
 

@@ -73,7 +73,7 @@ def require_packages() -> None:
     """
     missing = [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]
     if missing:
-        raise PconvError(f"report: {' and '.join(missing)} not installed; pip install 'pconv[report]'.")
+        raise PconvError(f"report: {' and '.join(missing)} not installed; pip install {' '.join(missing)}.")
 
 
 def render(page: Page) -> str:

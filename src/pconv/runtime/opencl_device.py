@@ -17,7 +17,7 @@ def load_pyopencl() -> Any:
         import pyopencl
     except ImportError as error:
         raise PconvError(
-            f"OpenCL: pyopencl cannot be imported ({error}); pip install 'pconv[gpu]' to run on a GPU."
+            f"OpenCL: pyopencl cannot be imported ({error}); pip install pyopencl, to run on a GPU."
         ) from error
     return pyopencl
 

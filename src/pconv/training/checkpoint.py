@@ -136,20 +136,12 @@ def _unreadable(path: Path) -> str:
     return f"{path}: cannot be read as a checkpoint; delete {path.with_name(FILE)} to begin again."
 
 
-def _without_paths(about: dict[str, Any]) -> dict[str, Any]:
-    """Leave out where files of weights were, which older checkpoints say beside what was in them."""
-    kept = {key: value for key, value in about.items() if key != "weights"}
-    if isinstance(teacher := about.get("teacher"), dict):
-        kept["teacher"] = teacher["model"]
-    return kept
-
-
 def _require_same(path: Path, saved: str, now: str) -> None:
     """Refuse to go on with other settings than the run began with.
 
     Raises: PconvError naming what differs.
     """
-    before, after = _without_paths(json.loads(saved)), json.loads(now)
+    before, after = json.loads(saved), json.loads(now)
     differ = [
         f"{key} was {before.get(key)!r}, is {after.get(key)!r}"
         for key in sorted(before.keys() | after.keys())

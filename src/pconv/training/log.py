@@ -80,7 +80,7 @@ def _append(path: Path, line: str) -> None:
 
 def _require_tensorboard() -> None:
     if find_spec("tensorboard") is None:
-        raise PconvError("--tensorboard: the package is not installed; pip install 'pconv[tensorboard]'.")
+        raise PconvError("--tensorboard: the package is not installed; pip install tensorboard.")
 
 
 def _writer(folder: Path, first_step: int) -> Any:

@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
     install = commands.add_parser("install", help="make the environments of peers that live apart; downloads")
     install.add_argument("names", nargs="*", help=f"default: all of {', '.join(sorted(_apart()))}")
     install.set_defaults(run=_install)
-    tune = commands.add_parser("tune", help="tune TVM for a model; takes 20 minutes and more")
+    tune = commands.add_parser("tune", help="tune TVM for a model; takes a quarter of an hour and more")
     tune.add_argument("model", help="an ONNX file")
     tune.add_argument("--threads", type=int, default=1)
     tune.add_argument("--trials", type=int, default=900, help="of all layers together")

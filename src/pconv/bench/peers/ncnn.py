@@ -1,4 +1,4 @@
-"""ncnn: Tencent's engine for phones; on x86 its Winograd convolutions are the fastest dense ones we met."""
+"""ncnn: Tencent's engine for phones; its Winograd convolutions are among the fastest dense ones on x86 too."""
 
 from pathlib import Path
 

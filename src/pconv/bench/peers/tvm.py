@@ -15,7 +15,7 @@ LIBRARY, RECORD = "tuned.so", "tuned.json"
 
 
 class Tvm(Peer):
-    """MetaSchedule on Relax, NHWC. Tuning takes most of an hour a network, so it is a step of its own."""
+    """MetaSchedule on Relax, NHWC. Tuning takes a quarter of an hour a network, so it is a step of its own."""
 
     name = "tvm"
     title = "TVM, tuned"

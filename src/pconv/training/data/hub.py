@@ -58,7 +58,7 @@ def find_saved(path: Path, size: int) -> Parts | None:
             )
         return None
     if find_spec("datasets") is None:
-        raise PconvError(f"{path}: the datasets package is not installed; pip install 'pconv[datasets]'.")
+        raise PconvError(f"{path}: the datasets package is not installed; pip install datasets.")
     require_pillow()
     from datasets import load_from_disk
 

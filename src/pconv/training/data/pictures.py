@@ -114,4 +114,4 @@ def require_pillow() -> None:
     Raises: PconvError when Pillow is missing.
     """
     if find_spec("PIL") is None:
-        raise PconvError("pictures: Pillow is not installed; pip install 'pconv[train]'.")
+        raise PconvError("pictures: Pillow is not installed; pip install pillow.")
