@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel  # noqa: E402
 
 from pconv.patterns import library  # noqa: E402
 from pconv.pruning import prune  # noqa: E402
+from pconv.pruning.ranks import _carrier, _served, broadcast  # noqa: E402
 from pconv.recipe import Recipe  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -77,3 +78,38 @@ def test_masks_are_the_same_on_all_ranks(tmp_path: Path) -> None:
     for key, (masks, sparsity, state) in first.items():
         assert (masks, sparsity) == second[key][:2], key
         assert all(torch.equal(value, second[key][2][name]) for name, value in state.items()), key
+
+
+@pytest.mark.parametrize(
+    ("backends", "device", "carrier"),
+    [
+        ("gloo", "cpu", "cpu"),
+        ("gloo", "cuda:1", "cuda:1"),
+        ("cuda:gloo", "cpu", "cuda"),  # as NCCL, which serves no CPU either
+        ("cuda:gloo", "cuda:1", "cuda:1"),
+    ],
+)
+def test_what_travels_lies_where_the_group_can_send_it(
+    tmp_path: Path, backends: str, device: str, carrier: str
+) -> None:
+    distributed.init_process_group(backends, f"file://{tmp_path}/meeting", rank=0, world_size=1)
+    try:
+        served = _served(distributed.get_backend_config())
+    finally:
+        distributed.destroy_process_group()
+    assert _carrier(torch.device(device), served) == torch.device(carrier)
+
+
+def test_masks_are_sent_from_a_device_of_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Sent(Exception):
+        pass
+
+    def send(wire: torch.Tensor, src: int) -> None:
+        raise Sent(f"{wire.device.type}, {wire.dtype}")
+
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "get_backend_config", lambda: "meta:gloo")  # stands for a GPU
+    monkeypatch.setattr(distributed, "broadcast", send)
+    with pytest.raises(Sent, match=r"meta, torch\.uint8"):
+        broadcast([torch.zeros(2, 3, dtype=torch.bool)])
