@@ -203,9 +203,7 @@ def find_sites(
             shortcut: fx.Node | None = shortcut,
             fixed: Tensor | None = fixed,
         ) -> tuple[Array, Array]:
-            # In this order: a later node may overwrite an earlier one's value in place.
-            source = node.all_input_nodes[0]
-            x = as_array(pruned.at(source))
+            x = as_array(pruned.at(node.all_input_nodes[0]))
             wanted = whole.at(twin[node])
             if shortcut is not None:
                 error = (whole.at(twin[shortcut]) - pruned.at(shortcut)) * _unscale(norm, wanted)

@@ -17,10 +17,11 @@ from pconv.errors import InputError, UnsupportedError
 from pconv.recipe import leave_dense
 
 from .layers import WEIGHT, Layer
+from .replace_in_place import replace_in_place
 
 OR_IN_TRAINING = "Or prune it while training, with pconv.prune."
 
-_ADDS = (operator.add, operator.iadd, torch.add, "add", "add_")
+_ADDS = (operator.add, torch.add, "add")
 
 
 class _Tracer(fx.Tracer):
@@ -32,12 +33,13 @@ class _Tracer(fx.Tracer):
 
 
 def trace(module: nn.Module) -> fx.GraphModule:
-    """Trace a module; the graph runs the module's own layers, so that changing them changes it.
+    """Trace a module; the graph runs the module's own layers, so that changing them changes it, and nothing in place.
 
-    Raises: UnsupportedError when its forward depends on values, or has several inputs.
+    Raises: UnsupportedError when its forward depends on values, has several inputs, or works in place where that has
+    no other form.
     """
     try:
-        graph = fx.GraphModule(module, _Tracer().trace(module))
+        graph = fx.GraphModule(module, _Tracer().trace(module), type(module).__name__)
     except Exception as error:  # whatever a forward does with a proxy
         raise UnsupportedError(
             f"{type(module).__name__}: post-training pruning cannot trace its forward ({_reason(error)}); "
@@ -47,6 +49,7 @@ def trace(module: nn.Module) -> fx.GraphModule:
         raise UnsupportedError(
             f"{type(module).__name__}: post-training pruning feeds one input; allowed are modules with one."
         )
+    replace_in_place(graph)
     return graph
 
 
