@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from pconv.errors import RecipeError  # noqa: E402
-from pconv.pruning import Curve, sensitivity, spread_rates  # noqa: E402
+from pconv.errors import ModelError, RecipeError  # noqa: E402
+from pconv.pruning import Curve, post_train, sensitivity, spread_rates  # noqa: E402
 from pconv.pruning.layers import describe_layers, find_layers  # noqa: E402
 from pconv.pruning.rates import Unit, _between  # noqa: E402
 from pconv.recipe import Recipe, plan_layers  # noqa: E402
@@ -93,6 +93,54 @@ def test_layers_without_a_curve_may_be_of_any_kind() -> None:
     torch.manual_seed(0)
     curves = sensitivity(Odd().eval(), IMAGES, replace(RECIPE, exclude=("stem", "depth")), rates=(2.25, 12.0))
     assert list(curves) == ["conv", "wide"]
+
+
+class Normalised(nn.Module):
+    """A network that normalises what it is given: as a new value, or over it."""
+
+    def __init__(self, network: nn.Module, over: bool) -> None:
+        super().__init__()
+        self.network, self.over = network, over
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(x.sub_(0.5).div_(0.25) if self.over else x.sub(0.5).div(0.25))
+
+
+def test_a_network_may_write_over_its_images(module: nn.Module) -> None:
+    given = IMAGES.clone()
+    recipe = Recipe("centre3", 4.0, exclude=("network.fc",))
+    new, over = (Normalised(module, over) for over in (False, True))
+    assert sensitivity(new, IMAGES, recipe, rates=(12.0,)) == sensitivity(over, given, recipe, rates=(12.0,))
+    for seconds in (None, 0.2):
+        post_train(copy.deepcopy(over), given, recipe, seconds=seconds)
+    cut = [copy.deepcopy(network) for network in (new, over)]
+    for network in cut:
+        post_train(network, given, recipe)
+    assert torch.equal(cut[0].network.wide.weight, cut[1].network.wide.weight)
+    assert torch.equal(given, IMAGES)
+
+
+class Halves(Network):
+    """The upper and the lower half of each image are two of what the network reads."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.unflatten(2, (2, 4)).movedim(2, 1).flatten(0, 1))
+
+
+def test_multiply_adds_are_those_of_one_image() -> None:
+    curves = sensitivity(Halves().eval(), IMAGES, RECIPE, rates=(12.0,))
+    assert {name: curve.macs for name, curve in curves.items()} == {"conv": 2304 * 64, "wide": 4608 * 16}
+
+
+def test_numbers_that_are_not_finite_are_refused(module: nn.Module) -> None:
+    images = IMAGES.clone()
+    images[0, 0, 0, 0] = torch.nan
+    with pytest.raises(ModelError, match="conv: it computes NaN or infinity on the calibration images"):
+        sensitivity(module, images, RECIPE)
+    with torch.no_grad():
+        module.wide.weight[0, 0, 0, 0] = torch.inf
+    with pytest.raises(ModelError, match="wide: 1 weights are NaN or infinite"):
+        sensitivity(module, IMAGES, RECIPE)
 
 
 def test_harm_between_measured_rates_is_a_power_of_the_error() -> None:

@@ -10,7 +10,9 @@ Owns the mathematics, in numpy. Refuses to know a network: what runs it (torch, 
 
 from .choice import choose_mask
 from .refit import refit
-from .statistics import Geometry, enough_images, gather, spread
+from .statistics import Geometry, check_statistics, enough_images, gather, spread
 from .sweep import Site, sweep
 
-__all__ = ["Geometry", "Site", "choose_mask", "enough_images", "gather", "refit", "spread", "sweep"]
+__all__ = [
+    "Geometry", "Site", "check_statistics", "choose_mask", "enough_images", "gather", "refit", "spread", "sweep",
+]  # fmt: skip

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pconv.errors import ModelError
+
 Array = NDArray[Any]
 
 MIN_SAMPLES = 16_384
@@ -103,6 +105,18 @@ def gather(x: Array, y: Array, geometry: Geometry, centred: bool, draw: np.rando
         mean_x, mean_y = np.zeros_like(mean_x), np.zeros_like(mean_y)
     with np.errstate(invalid="ignore"):  # whoever asks looks at what comes out
         return _moments(columns, wanted, mean_x, mean_y, geometry)
+
+
+def check_statistics(name: str, statistics: Statistics) -> None:
+    """Refuse what cannot be solved for.
+
+    Raises: ModelError naming the layer.
+    """
+    if not np.isfinite(statistics.hessian).all() or not np.isfinite(statistics.cross).all():
+        raise ModelError(
+            f"{name}: it computes NaN or infinity on the calibration images; "
+            "allowed are finite numbers. Check the images' mean, std and size."
+        )
 
 
 def _moments(columns: Array, wanted: Array, mean_x: Array, mean_y: Array, geometry: Geometry) -> Statistics:

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pconv.errors import ModelError
 from pconv.masks import check_finite, resolve_libraries
 from pconv.patterns import Pattern
 from pconv.progress import Progress
@@ -17,7 +16,7 @@ from pconv.recipe import LayerRule
 
 from .choice import choose_mask
 from .refit import refit
-from .statistics import Geometry, gather
+from .statistics import Geometry, check_statistics, gather
 
 Array = NDArray[Any]
 
@@ -67,11 +66,7 @@ def sweep(
             continue  # nothing before it changed
         x, wanted = site.observe()
         statistics = gather(x, wanted, site.geometry, site.has_bias, draw)
-        if not np.isfinite(statistics.hessian).all() or not np.isfinite(statistics.cross).all():
-            raise ModelError(
-                f"{site.name}: it computes NaN or infinity on the calibration images; "
-                "allowed are finite numbers. Check the images' mean, std and size."
-            )
+        check_statistics(site.name, statistics)
         if not rule.dense:
             library = libraries[rule.patterns] if rule.patterns is not None else ()
             masks[site.name] = choose_mask(site.weights, statistics, rule, library)

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pconv.calibration import choose_mask, enough_images, gather, refit
+from pconv.calibration import check_statistics, choose_mask, enough_images, gather, refit
 from pconv.errors import RecipeError, UnsupportedError
 from pconv.knapsack import pick, spend
-from pconv.masks import resolve_libraries
+from pconv.masks import check_finite, resolve_libraries
 from pconv.progress import Progress
 from pconv.recipe import LayerInfo, LayerRule, Recipe, plan_layers
 from pconv.wrappers import copied, unwrap
@@ -83,10 +83,12 @@ def sensitivity(
     infos = {info.name: info for info in described if _is_open(recipe, info, rules[info.name])}
     require_prunable(module, layers, infos)
     weights = {name: as_array(layer.weight) for name, layer in layers.items()}
+    for name, array in weights.items():
+        check_finite(name, array)
     libraries = resolve_libraries(weights, rules)
     before = copy.deepcopy(module.state_dict())
     require_runs(module, every)
-    wanted = module(every)
+    wanted = module(every.clone())  # it may change what it reads
     if not isinstance(wanted, Tensor):
         raise UnsupportedError(
             f"{type(module).__name__}: it gives a {type(wanted).__name__}; sensitivity compares one tensor. "
@@ -100,6 +102,7 @@ def sensitivity(
             progress(f"sensitivity of {site.name}", len(found), len(infos))
         x, y = site.observe()
         statistics = gather(x, y, site.geometry, site.has_bias, draw)
+        check_statistics(site.name, statistics)
         own = rules[site.name].compression_rate
         pruned = []
         for rule in _rules(recipe, infos[site.name], (own, *rates)):
@@ -110,13 +113,13 @@ def sensitivity(
         for i in sorted({round(i) for i in np.linspace(0, len(pruned) - 1, MEASURED)}):
             _, new, bias = pruned[i]
             site.replace(new, bias if site.has_bias else None)
-            measured[i] = float(relative_error(module(every), wanted))
+            measured[i] = float(relative_error(module(every.clone()), wanted))
             module.load_state_dict(before)
         harm = _between(measured, [statistics.output_error(new - site.weights) for _, new, _ in pruned])
         size = int(site.weights.size)
         found[site.name] = Curve(
             size,
-            size * y[0].size // len(site.weights),
+            size * y.size // (len(site.weights) * len(every)),
             own,
             dict(zip((rate for rate, *_ in pruned), harm, strict=True)),
         )

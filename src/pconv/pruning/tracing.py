@@ -62,7 +62,7 @@ def require_runs(module: nn.Module, images: Tensor) -> None:
     trace(module)
     image = images[:1].to(next(module.parameters()).device)
     try:
-        module(image)
+        module(image.clone())  # it may change what it reads
     except Exception as error:  # whatever a forward raises on what it was not made for
         raise InputError(
             f"images: {type(module).__name__} does not run on {list(image.shape)} of {image.dtype} ({_reason(error)}); "
