@@ -65,6 +65,17 @@ class Centred(nn.Conv2d):
         return nn.functional.conv2d(x, self.weight - self.weight.mean(), self.bias)
 
 
+class CentredWithin(nn.Conv2d):
+    def _conv_forward(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return super()._conv_forward(x, weight - weight.mean(), bias)
+
+
+def centred(conv: nn.Conv2d) -> nn.Conv2d:
+    """Give a layer a forward that its class does not have."""
+    conv.forward = Centred.forward.__get__(conv)
+    return conv
+
+
 class Attention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -86,6 +97,8 @@ def test_a_layer_of_a_class_of_ones_own_is_pruned(images: torch.Tensor) -> None:
     ("network", "message", "layer"),
     [
         (nn.Sequential(nn.Conv2d(3, 8, 3), Centred(8, 8, 3)), "1: a forward of your own computes", "1"),
+        (nn.Sequential(nn.Conv2d(3, 8, 3), CentredWithin(8, 8, 3)), "1: a forward of your own computes", "1"),
+        (nn.Sequential(nn.Conv2d(3, 8, 3), centred(nn.Conv2d(8, 8, 3))), "1: a forward of your own", "1"),
         (Attention(), r"mix.out_proj: mix \(MultiheadAttention\) computes with its weight", "mix.out_proj"),
     ],
 )

@@ -173,6 +173,11 @@ class Standardised(nn.Conv2d):
         return nn.functional.conv2d(x, self.weight - self.weight.mean(), self.bias)
 
 
+class Centred(nn.Conv2d):
+    def _conv_forward(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return super()._conv_forward(x, weight - weight.mean(), bias)
+
+
 class Renamed(nn.Conv2d):
     pass
 
@@ -182,6 +187,11 @@ def test_layers_that_may_compute_other_weights_are_named_once(caplog) -> None:
     prune(nn.Sequential(*layers), Recipe())
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert caplog.messages[0].startswith("0 (Standardised) and 1 more: its class has a forward of its own.")
+    caplog.clear()
+    patched = nn.Linear(8, 8)
+    patched.forward = lambda x: nn.functional.linear(x, patched.weight - patched.weight.mean())
+    prune(nn.Sequential(nn.Conv2d(3, 8, 3), patched, Centred(8, 8, 3)), Recipe())
+    assert caplog.messages[0].startswith("1 (Linear) and 1 more: ")
     caplog.clear()
     qat = torch.ao.nn.qat.Conv2d(8, 8, 3, qconfig=torch.ao.quantization.get_default_qat_qconfig())
     prune(nn.Sequential(Standardised(3, 8, 3), Renamed(8, 8, 3), qat), Recipe(exclude=("0",)))

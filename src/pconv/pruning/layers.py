@@ -17,6 +17,7 @@ from .memory import Place, owners, places_of
 
 Layer = nn.Conv2d | nn.Linear
 WEIGHT = "weight"
+_FORWARDS = {"forward", "_conv_forward"}
 
 
 def find_layers(module: nn.Module) -> dict[str, Layer]:
@@ -90,18 +91,20 @@ def require_prunable(module: nn.Module, layers: Mapping[str, Layer], pruned: Ite
 
 
 def with_own_forward(layers: Mapping[str, Layer], pruned: Iterable[str]) -> dict[str, str]:
-    """Name the layers to prune whose forward is neither torch's nor inherited from it, and their classes.
+    """Name the layers to prune whose forward is not torch's, and their classes.
 
     Such a forward may pad in its own way, or multiply by weights that it computes, where zeros do not stay zeros.
     """
-    plain = nn.Conv2d.forward, nn.Linear.forward
-    kinds = {name: type(layers[name]) for name in pruned}
-    return {
-        name: kind.__name__
-        for name, kind in kinds.items()
-        if kind.forward not in plain
-        and not kind.__module__.startswith("torch.")  # torch's QAT layers keep zeros
-    }
+    return {name: type(layers[name]).__name__ for name in pruned if not runs_as_torch(layers[name])}
+
+
+def runs_as_torch(layer: Layer) -> bool:
+    """Say whether a layer computes as torch's do: neither it nor a class that is not torch's overrides how."""
+    kind, base = type(layer), nn.Linear if isinstance(layer, nn.Linear) else nn.Conv2d
+    if vars(layer).keys() & _FORWARDS:
+        return False
+    inherited = all(getattr(kind, name, None) is getattr(base, name, None) for name in _FORWARDS)
+    return inherited or kind.__module__.startswith("torch.")  # torch's QAT layers keep zeros
 
 
 def own_layers(module: nn.Module, layers: Mapping[str, Layer]) -> dict[str, Layer]:

@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from pconv.errors import InputError, UnsupportedError
 from pconv.recipe import leave_dense
 
-from .layers import WEIGHT, Layer
+from .layers import WEIGHT, Layer, runs_as_torch
 from .replace_in_place import replace_in_place
 
 OR_IN_TRAINING = "Or prune it while training, with pconv.prune."
@@ -28,8 +28,9 @@ class _Tracer(fx.Tracer):
     """Trace as torch does, but keep layers whole that are classes of the user's own and compute what torch's do."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        own = isinstance(m, Layer) and type(m).forward in (nn.Conv2d.forward, nn.Linear.forward)
-        return own or super().is_leaf_module(m, module_qualified_name)
+        if isinstance(m, Layer):
+            return runs_as_torch(m)
+        return super().is_leaf_module(m, module_qualified_name)
 
 
 def trace(module: nn.Module) -> fx.GraphModule:
