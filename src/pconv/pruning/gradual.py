@@ -7,7 +7,7 @@ pruned weights get no gradient, and may come back       |  are zero for good
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -110,7 +110,8 @@ class GradualPruner(Pruner):
         return masks
 
     def _at_rest(self, masks: Masks) -> bool:
-        before, self._shares = self._shares, _shape_shares(masks)
+        shaped = [masks[name] for name, rule in self.rules.items() if rule.patterns is not None]
+        before, self._shares = self._shares, _shape_shares(shaped)
         moved = sum(
             abs(self._shares.get(b, 0) - before.get(b, 0)) for b in self._shares.keys() | before.keys()
         )
@@ -124,10 +125,9 @@ def _relaxed(rule: LayerRule, progress: float) -> LayerRule:
     return replace(rule, keep=rule.keep + extra)
 
 
-def _shape_shares(masks: Mapping[str, NDArray[np.bool_]]) -> dict[int, float]:
-    """Count how the kept 3x3 kernels of all layers divide among the shapes."""
+def _shape_shares(masks: Iterable[NDArray[np.bool_]]) -> dict[int, float]:
+    """Count how the kept kernels of layers with patterns divide among the shapes."""
     counts: Counter[int] = Counter()
-    for mask in masks.values():
-        if mask.shape[2:] == (3, 3):
-            counts.update(LayerSparsity.detect(mask).patterns)
+    for mask in masks:
+        counts.update(LayerSparsity.detect(mask).patterns)
     return {bits: count / counts.total() for bits, count in counts.items()}
