@@ -6,6 +6,7 @@ every few epochs:   Z = project(W + U),  U += W - Z   (and Y, V alike)
 by stages:          rho x 10,  U / 10,  V / 10
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -37,7 +38,8 @@ class AdmmPruner(Pruner):
     Add `penalty()` to the loss. rho starts at `rho` and grows by `growth` in each of `stages`; Z, Y, U and V are
     updated `updates` times a stage. U and V are scaled duals, the duals over rho: where rho grows, they shrink.
 
-    Raises: RecipeError for a phase out of 0..1, or a schedule without stages and updates.
+    Raises: RecipeError for a phase out of 0..1, a schedule without stages and updates, or a rho or growth that is not
+    positive.
     Source: PatDNN (arXiv 2001.00138), extended ADMM; the scaled duals are Boyd et al. (2011), 3.4.1.
     """
 
@@ -61,6 +63,8 @@ class AdmmPruner(Pruner):
                 f"admm: phase {phase:g}, stages {stages}, updates {updates}; allowed is a share of the steps, "
                 "0 < phase <= 1, and at least one stage and update"
             )
+        if not (0 < rho < math.inf and 0 < growth < math.inf):
+            raise RecipeError(f"admm: rho {rho:g}, growth {growth:g}; allowed are numbers above 0")
         self._phase, self._stages, self._updates = phase, stages, updates
         self._rho, self._growth = rho, growth
         self._dual_rho = float(rho)  # that U and V are scaled by
@@ -89,7 +93,7 @@ class AdmmPruner(Pruner):
             return None
         if step >= self._end:
             return self.last()
-        if step % max(1, self._end // (self._stages * self._updates)) == 0:
+        if step == 0 or self._updates_due(step) > self._updates_due(step - 1):
             self._update(step / self._end)
         self._rescale()
         return None
@@ -113,6 +117,10 @@ class AdmmPruner(Pruner):
                 apart = self.trained(name) - nearest + split.dual[name]
                 total = total + apart.float().square().sum()
         return total * (self.rho / 2)
+
+    def settled(self) -> bool:
+        """Say whether the masks are cut."""
+        return self._cut
 
     def extra_state(self) -> dict[str, Any]:
         """Give the auxiliary copies, the duals, and whether the masks are cut."""
@@ -141,6 +149,10 @@ class AdmmPruner(Pruner):
         self._follow()
         self._dual_rho = float(state["dual_rho"])
         self._rescale()
+
+    def _updates_due(self, step: int) -> int:
+        """Count the updates that are due by a step, after the one at the start."""
+        return step * self._stages * self._updates // self._end
 
     def _choices(self, progress: float) -> Choice:
         weights = self.weights()
