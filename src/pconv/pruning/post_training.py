@@ -35,7 +35,16 @@ from .layers import (
 )
 from .mode import evaluating
 from .post_training_tune import Budget, Vary, mirror_and_shift, tune
-from .tracing import OR_IN_TRAINING, Values, added_to, batch_norm_after, calls, require_runs, trace
+from .tracing import (
+    OR_IN_TRAINING,
+    BatchNorm,
+    Values,
+    added_to,
+    batch_norm_after,
+    calls,
+    require_runs,
+    trace,
+)
 
 _SMALL_SCALE = 1e-3  # a batch norm's channel that is all but switched off
 
@@ -171,7 +180,7 @@ class _Site:
         constant = torch.from_numpy(bias).to(self._layer.weight)
         if self._bias is not None:
             self._bias.copy_(constant)
-        elif isinstance(self._norm, nn.BatchNorm2d) and self._norm.running_mean is not None:
+        elif isinstance(self._norm, BatchNorm) and self._norm.running_mean is not None:
             self._norm.running_mean.sub_(constant)
 
 
@@ -225,7 +234,7 @@ def _as_added(layer: Layer) -> Tensor | None:
 
 def _unscale(norm: nn.Module | None, like: Tensor) -> Tensor:
     """Give what turns a change after the batch norm into one before it, per channel; 0 where it is switched off."""
-    if not isinstance(norm, nn.BatchNorm2d) or norm.running_var is None:
+    if not isinstance(norm, BatchNorm) or norm.running_var is None:
         return like.new_ones(())
     scale = torch.rsqrt(norm.running_var + norm.eps)
     if norm.weight is not None:

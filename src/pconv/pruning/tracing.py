@@ -20,7 +20,7 @@ from .layers import WEIGHT, Layer, runs_as_torch
 from .replace_in_place import replace_in_place
 
 OR_IN_TRAINING = "Or prune it while training, with pconv.prune."
-
+BatchNorm = nn.BatchNorm2d | nn.SyncBatchNorm
 _ADDS = (operator.add, torch.add, "add")
 
 
@@ -162,11 +162,12 @@ def _computed_in(graph: fx.GraphModule, layer: str) -> str | None:
 
 
 def batch_norm_after(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
-    """Find the batch norm that alone reads a node, and runs there alone: its mean is that node's to change."""
+    """Find the batch norm that alone reads a convolution, and runs there alone: its mean is that one's to change."""
     readers = list(node.users)
-    if len(readers) == 1 and readers[0].op == "call_module":
+    convolution = isinstance(graph.get_submodule(str(node.target)), nn.Conv2d)
+    if convolution and len(readers) == 1 and readers[0].op == "call_module":
         module = graph.get_submodule(str(readers[0].target))
-        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+        if isinstance(module, BatchNorm) and module.running_mean is not None:
             return readers[0] if _times(graph, module) == 1 else None
     return None
 
