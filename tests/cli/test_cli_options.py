@@ -3,7 +3,7 @@
 import pytest
 
 from pconv.cli import options
-from pconv.errors import PconvError
+from pconv.errors import PconvError, RecipeError
 from pconv.recipe import Recipe
 
 
@@ -36,6 +36,12 @@ def test_settings_make_a_recipe() -> None:
 def test_layer_rates_are_name_and_rate(text: str) -> None:
     with pytest.raises(PconvError, match=rf"--layer {text}: allowed NAME=RATE or NAME=dense\."):
         options.recipe_settings(layer=[text])
+
+
+def test_a_layer_rate_that_is_no_number_is_the_recipes_to_refuse() -> None:
+    settings = options.recipe_settings(layer=["conv2=nan"])
+    with pytest.raises(RecipeError, match="nan"):
+        Recipe.from_dict(settings)
 
 
 def test_shapes() -> None:

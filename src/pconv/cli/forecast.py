@@ -26,6 +26,7 @@ SHOWN_LAYERS = 12
 CHECKER = "onnxruntime"
 DEFAULT_RATES = "1,2.25,4,8,16"
 DEFAULT_GROUPS = "1,4"
+DEFAULT_SECONDS = 20.0
 
 Compressions = Annotated[
     str, typer.Option("--compression", metavar="RATE,RATE", help="Total / kept weights, each a variant.")
@@ -52,7 +53,7 @@ def forecast(
     exclude: options.Exclude = None,
     input: options.Shapes = None,
     threads: Threads = 1,
-    seconds: Seconds = 20.0,
+    seconds: Seconds = DEFAULT_SECONDS,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Write a page (.html) and its drawing (.png)."),

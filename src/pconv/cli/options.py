@@ -294,8 +294,9 @@ def pairs(
             name = ""
         if not name:
             raise PconvError(f"{option} {text}: allowed {form}.")
-        if found.setdefault(name, read_value) != read_value:
+        if name in found and found[name] != read_value:
             raise PconvError(f"{option} {text}: {name} has another value already; allowed one each.")
+        found[name] = read_value
     return found or None
 
 

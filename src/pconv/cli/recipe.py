@@ -11,7 +11,15 @@ import typer
 
 from pconv import units
 from pconv.cli import arrays, console, models, options
-from pconv.cli.forecast import CHECKER, DEFAULT_GROUPS, DEFAULT_RATES, Seconds, groups, measured, rates
+from pconv.cli.forecast import (
+    CHECKER,
+    DEFAULT_GROUPS,
+    DEFAULT_RATES,
+    DEFAULT_SECONDS,
+    groups,
+    measured,
+    rates,
+)
 from pconv.errors import PconvError
 
 if TYPE_CHECKING:
@@ -83,7 +91,12 @@ def recipe(
         int | None,
         typer.Option(min=1, help=r"Threads of the runs that are timed. \[default: the table's; else 1]"),
     ] = None,
-    seconds: Seconds = 20.0,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help=rf"How long to time, all variants together. \[default: {DEFAULT_SECONDS:g}]"
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Choose a compression for every layer, so that the model is as fast as it must be and loses the least.
@@ -94,10 +107,10 @@ def recipe(
     """
     budget, scale = _budget(latency, macs), arrays.Scale.parse(mean, std)
     fixed = options.recipe_settings(patterns=patterns, exclude=exclude)
-    if table is not None and (compression is not None or fixed):
+    if table is not None and (compression is not None or seconds is not None or fixed):
         raise PconvError(
-            f"--table {table}: its rates and settings were measured; leave out --compression, --patterns and "
-            "--exclude, or leave --table out."
+            f"--table {table}: its rates and settings were measured; leave out --compression, --patterns, --exclude "
+            "and --seconds, or leave --table out."
         )
     if (mean, std) != ("0", "1") and not Path(sensitivity).is_dir():
         raise PconvError(
@@ -160,12 +173,13 @@ def _table(
     group: str | None,
     settings: Mapping[str, Any],
     threads: int | None,
-    seconds: float,
+    seconds: float | None,
     track: console.Tracker,
 ) -> "Table":
     if path is None:
         chosen, shared = rates(compression or DEFAULT_RATES), groups(group or DEFAULT_GROUPS)
-        return measured(found, chosen, shared, settings, threads or 1, seconds, track)
+        span = DEFAULT_SECONDS if seconds is None else seconds
+        return measured(found, chosen, shared, settings, threads or 1, span, track)
     from pconv.forecast import Table
     from pconv.forecast.sensitivity import check_inputs
     from pconv.targets.detect import cpu_model
