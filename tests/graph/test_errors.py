@@ -128,7 +128,7 @@ CASES = {
     "pad with infinities": (
         node("Pad", "x p v", "y", name="n"), X4,
         ints(p=[0, 0, 1, 1, 0, 0, 1, 1]) | {"v": np.array(-np.inf, np.float32)},
-        "n (Pad): its value is -inf; allowed: a finite value; -inf where only MaxPool reads it."),
+        "n (Pad): its value is -inf; allowed: a finite value; -inf where only MaxPool reads it, and no output is it."),
     "resize of channels": (
         helper.make_node("Resize", ["x", "", "s"], ["y"], "n"), X4, {"s": np.array([1, 2, 1, 1], np.float32)},
         "n (Resize): it resizes the batch or the channels; allowed: rows and columns."),

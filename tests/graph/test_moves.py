@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from pconv.errors import UnsupportedError
+
 from .models import IMAGE, INT, check, floats, make, node, normalise, ops, rand
 from .reference import execute
 
@@ -170,7 +172,10 @@ def test_a_pad_of_minus_infinity_never_wins_a_maximum():
     """How timm pads before pooling where TensorFlow has SAME."""
     weights = {"p": np.array([0, 0, 0, 1, 0, 0, 1, 1], INT), "v": floats(-np.inf)[0]}
     pool = node("MaxPool", "a", "y", kernel_shape=[3, 3], strides=[2, 2])
-    check(make([node("Pad", "x p v", "a"), pool], {"x": IMAGE}, ["y"], weights))
+    nodes = [node("Pad", "x p v", "a", name="n"), pool]
+    check(make(nodes, {"x": IMAGE}, ["y"], weights))
+    with pytest.raises(UnsupportedError, match=r"^n \(Pad\): its value is -inf; .* and no output is it\."):
+        normalise(make(nodes, {"x": IMAGE}, ["a", "y"], weights))
 
 
 @pytest.mark.parametrize("place", PLACES)

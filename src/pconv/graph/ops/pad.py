@@ -77,11 +77,14 @@ def _mode(site: Site) -> str:
 def _value(site: Site) -> float:
     value = site.constant(2)
     given = float(site.attr("value", 0.0)) if value is None or not value.size else float(value.reshape(-1)[0])
-    readers = {use.node.op_type for use in site.node.outputs[0].uses()}
-    if given == -np.inf and readers == {"MaxPool"}:
+    padded = site.node.outputs[0]
+    readers = {use.node.op_type for use in padded.uses()}
+    if given == -np.inf and readers == {"MaxPool"} and not padded.is_graph_output():
         return float(np.finfo(np.float32).min)  # no more than any other value wins a maximum
     if not np.isfinite(given):
-        raise site.unsupported(f"its value is {given}", "a finite value; -inf where only MaxPool reads it")
+        raise site.unsupported(
+            f"its value is {given}", "a finite value; -inf where only MaxPool reads it, and no output is it"
+        )
     return given
 
 
