@@ -6,7 +6,7 @@ from onnx import TensorProto
 
 from pconv.errors import UnsupportedError
 
-from .models import FLOAT, IMAGE, INT, check, make, node, normalise, ops
+from .models import FLOAT, IMAGE, INT, check, floats, make, node, normalise, ops, rand
 
 SHAPES = [
     *((IMAGE, axis) for axis in (1, 2, 3, -1)),
@@ -113,3 +113,26 @@ def test_what_integers_do_otherwise_is_refused():
     nodes = [node("Cast", "x", "i", to=TensorProto.UINT8), node("Add", "i i", "y")]
     with pytest.raises(UnsupportedError, match="computes with UINT8; allowed: float types, INT32 and INT64"):
         normalise(make(nodes, {"x": IMAGE}, {"y": TensorProto.UINT8}))
+
+
+FLOORED = [node("Floor", "d", "y")]
+CAST = [node("Reshape", "d flat", "r"), node("Cast", "r", "y", to=TensorProto.INT64)]
+
+
+@pytest.mark.parametrize(
+    "divided, by, after, kind, kept",
+    [
+        ("x", 41, FLOORED, FLOAT, True),
+        ("x", 41, CAST, TensorProto.INT64, True),
+        ("x", 41, [node("Greater", "d one", "y")], TensorProto.BOOL, True),
+        ("x", 32, FLOORED, FLOAT, False),
+        ("x", 41, [node("Cast", "d", "y", to=FLOAT)], FLOAT, False),
+        ("c", 41, FLOORED, FLOAT, False),
+    ],
+)
+def test_what_is_divided_and_then_rounded_or_compared(divided, by, after, kind, kept):
+    """It is not multiplied instead, unless by a power of two, or in a convolution's weights."""
+    nodes = [node("Conv", "x k", "c"), node("Div", f"{divided} w", "d"), *after]
+    weights = {"w": floats(by), "one": floats(1), "k": rand(3, 3, 1, 1), "flat": np.array([1, -1], INT)}
+    view = check(make(nodes, {"x": IMAGE}, {"y": kind}, weights))
+    assert ("Div" in ops(view)) is kept

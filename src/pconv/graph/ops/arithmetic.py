@@ -5,6 +5,8 @@ first, what is no image is made one); an activation and a constant (scalar or pe
 beside the activation) -> Affine:
 
     x + c -> x * 1 + c        c - x -> x * -1 + c        x * c -> x * c + 0        x / c -> x * (1 / c) + 0
+
+41 * (1 / 41) may be below 1: what is divided and then rounded or compared stays a Div, of a Constant.
 """
 
 from math import prod
@@ -13,11 +15,16 @@ import numpy as np
 import onnx_ir as ir
 
 from ..nodes import Shape
+from ..shapes import FLOATS
 from ..site import Array, Operand, Site, shape_of
 from .expand import spread
 
 _ORDERED = ("Div", "Keep")
 """Operators whose operands do not change places."""
+_LAYERS = {"BatchNormalization", "Conv", "ConvTranspose", "Gemm", "MatMul"}
+_STEPS = {"Ceil", "Floor", "Round", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"}
+_KEEPING = {"Cast", "Clip", "Concat", "Flatten", "Relu", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+"""Operators that keep whole numbers as they are, or within bounds."""
 
 
 def add(site: Site) -> Operand:
@@ -49,6 +56,10 @@ def div(site: Site) -> Operand:
         return _tensors(site)
     if not np.all(c):
         raise site.unsupported("its divisor has zeros", "a constant without zeros")
+    powers_of_two = np.all(np.abs(np.frexp(c)[0]) == 0.5)
+    if not powers_of_two and not _follows_layer(site.node) and _meets_step(site.node.outputs[0]):
+        shape = (1, c.size, *(1,) * (len(shape_of(x)) - 2))
+        return combined(site, "Div", x, site.constant_value(c.reshape(shape), shape, "constant1"))
     return _affine(site, x, 1 / c, np.zeros_like(c))
 
 
@@ -75,6 +86,26 @@ def _operands(site: Site) -> tuple[ir.Value, Array | None, bool]:
 
 def _affine(site: Site, x: ir.Value, scale: Array, shift: Array) -> Operand:
     return site.emit("Affine", [x], shape_of(x), weights=[("scale", scale), ("shift", shift)])
+
+
+def _follows_layer(node: ir.Node) -> bool:
+    """Tell whether a node reads what a layer gives whose weights take up a division; that is rounded already."""
+    producer = None if node.inputs[0] is None else node.inputs[0].producer()
+    return producer is not None and producer.op_type in _LAYERS
+
+
+def _meets_step(value: ir.Value) -> bool:
+    """Tell whether a value is rounded or compared, where a little less may be another answer."""
+    return any(
+        _is_step(node) or (node.op_type in _KEEPING and _meets_step(node.outputs[0]))
+        for node, _ in value.uses()
+    )
+
+
+def _is_step(node: ir.Node) -> bool:
+    if node.op_type == "Cast":
+        return ir.DataType(node.attributes["to"].as_int()) not in FLOATS
+    return node.op_type in _STEPS
 
 
 def _tensors(site: Site) -> Operand:
