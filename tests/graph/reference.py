@@ -162,7 +162,7 @@ OPS = {
     "Gemm": lambda node, x, weight, bias: activate(node, x @ weight.T + bias),
     "MaxPool": max_pool,
     "AveragePool": average_pool,
-    "GlobalAveragePool": lambda _, x: x.mean((2, 3), keepdims=True),
+    "GlobalAveragePool": lambda node, x: (x.sum if node.attrs["sum"] else x.mean)((2, 3), keepdims=True),
     "Add": lambda node, a, b: activate(node, a + b),
     "Sub": lambda node, a, b: activate(node, a - b),
     "Mul": lambda node, a, b: activate(node, a * b),

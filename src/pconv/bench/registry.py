@@ -282,6 +282,7 @@ _PLANES = (
     *window("avgpool3s2_exclude", "AveragePool", ODD, 3, 2, _BORDER, 0),
     *planes("global_average", "GlobalAveragePool", 5, SMALL),
     *planes("global_average_1x1", "GlobalAveragePool", 5, ONE),
+    *planes("global_sum", "GlobalAveragePool", 5, SMALL, {"sum": 1}),
     *planes("flatten", "Flatten", 5, SMALL),
     *planes("pad", "Pad", 3, SMALL, {"pads": (1, 0, 2, 3)}),
     *planes("pad_reflect", "Pad", 3, SMALL, {"pads": (1, 0, 2, 3), "mode": "reflect"}),

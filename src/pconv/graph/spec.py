@@ -48,7 +48,7 @@ OPS = MappingProxyType(
         "Gemm": OpSpec((1, 1), (1, 2), dict(ACTIVATION_DEFAULTS)),
         "MaxPool": OpSpec((1, 1), (), dict(_WINDOW)),
         "AveragePool": OpSpec((1, 1), (), _WINDOW | {"count_include_pad": 0}),
-        "GlobalAveragePool": OpSpec((1, 1), (), {}),
+        "GlobalAveragePool": OpSpec((1, 1), (), {"sum": 0}),
         "Add": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),
         "Sub": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),
         "Mul": OpSpec((2, 2), (), dict(ACTIVATION_DEFAULTS)),

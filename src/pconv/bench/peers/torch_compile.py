@@ -194,7 +194,7 @@ _OPERATORS: Mapping[str, Callable[["NodeView", "list[torch.Tensor]"], "torch.Ten
     "Conv": _conv,
     "Gemm": _gemm,
     "MaxPool": _max_pool,
-    "GlobalAveragePool": lambda node, x: x[0].mean((2, 3), keepdim=True),
+    "GlobalAveragePool": lambda node, x: (x[0].sum if node.attrs["sum"] else x[0].mean)((2, 3), keepdim=True),
     "Add": lambda node, x: _activated(node, x[0] + x[1]),
     "Sub": lambda node, x: _activated(node, x[0] - x[1]),
     "Mul": lambda node, x: _activated(node, x[0] * x[1]),

@@ -201,7 +201,7 @@ int32_t t = table[i];
 
 
 def render_global_average(kernel: GlobalAverageKernel) -> str:
-    """Return the C file of the mean of each plane; the surplus lanes of the blocks are zero and add nothing.
+    """Return the C file of the mean or the sum of each plane; the surplus lanes of the blocks are zero and add nothing.
 
     What is dense is added up by vectors that may be several registers.
     """
@@ -228,7 +228,7 @@ def render_global_average(kernel: GlobalAverageKernel) -> str:
             float total = 0;
             for (int i = 0; i < {own}; i++) total += sum[image * {own} + i];
 {rest}\
-            o[{out.base_elems} + image * {own}] = total / {pixels};
+            o[{out.base_elems} + image * {own}] = total / {kernel.divisor};
         }}
 """
     return walk(kernel, lanes, helpers, body, src.dtype)

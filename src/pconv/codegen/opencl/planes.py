@@ -159,7 +159,7 @@ def constant_planes(kernel: ConstantKernel, planes: int) -> Text:
 
 
 def global_average(kernel: GlobalAverageKernel, planes: int) -> Text:
-    """Return the mean of each plane, added up by one work group."""
+    """Return the mean or the sum of each plane, added up by one work group."""
     src, out = kernel.source, kernel.output
     pixels = src.height * src.width
     body = f"""\
@@ -172,7 +172,7 @@ def global_average(kernel: GlobalAverageKernel, planes: int) -> Text:
     shared[item] = sum;
 {_ADD_UP}\
     for (uint i = item; i < {out.plane_elems}; i += {SHARED})
-        STORE(out, c * {out.plane_elems} + i, i == {out.base_elems} ? shared[0] / {pixels} : 0);
+        STORE(out, c * {out.plane_elems} + i, i == {out.base_elems} ? shared[0] / {kernel.divisor} : 0);
 """
     return Text(body, (), SHARED, planes, SHARED, shared=True)
 

@@ -15,9 +15,9 @@ def global_max_pool(site: Site) -> Operand:
     return site.like_operand(maximum(site, site.image()))
 
 
-def average(site: Site, x: ir.Value, step: str = "") -> ir.Value:
-    """Append the mean of each plane."""
-    return site.emit("GlobalAveragePool", [x], (*shape_of(x)[:2], 1, 1), step=step)
+def average(site: Site, x: ir.Value, step: str = "", *, sum_: bool = False) -> ir.Value:
+    """Append the mean of each plane, or the sum, which is exact of whole numbers."""
+    return site.emit("GlobalAveragePool", [x], (*shape_of(x)[:2], 1, 1), step=step, sum=int(sum_))
 
 
 def maximum(site: Site, x: ir.Value, step: str = "") -> ir.Value:

@@ -1,9 +1,8 @@
 """Reductions over any axes but the batch: of what is brought into one plane by pooling, of channels by a convolution.
 
-[1, a, gone]         -> [1, a, rows, columns]   -> means or maxima of planes
+[1, a, gone]         -> [1, a, rows, columns]   -> sums, means or maxima of planes
 [1, gone, h, w]      -> a 1x1 convolution with equal weights, also where these channels were moved last
 [1, a, gone, b]      -> transposed to the first
-integers             -> times a column of ones, which adds them exactly
 """
 
 from math import isqrt, prod
@@ -25,7 +24,7 @@ def reduce_mean(site: Site) -> Operand:
 
 def reduce_sum(site: Site) -> Operand:
     """Convert ReduceSum."""
-    return _result(site, added(site, *_read(site), whole=site.types[0] != ir.DataType.FLOAT))
+    return _result(site, added(site, *_read(site)))
 
 
 def reduce_max(site: Site) -> Operand:
@@ -49,20 +48,20 @@ def reduce_l1(site: Site) -> Operand:
 
 def reduce_sum_square(site: Site) -> Operand:
     """Convert ReduceSumSquare."""
-    return _result(site, _squares(site))
+    return _result(site, added(site, *_squares(site)))
 
 
 def reduce_l2(site: Site) -> Operand:
-    """Convert ReduceL2: the root of the sum of squares."""
-    squares = _squares(site)
+    """Convert ReduceL2: the root of the sum of squares, which a half may be too small for where the root fits it."""
+    squares = added(site, *_squares(site), scaled=True)
     return _result(
         site, site.emit("Activation", [squares], shape_of(squares), step="root", activation="sqrt")
     )
 
 
-def _squares(site: Site) -> ir.Value:
+def _squares(site: Site) -> tuple[ir.Value, Axes]:
     x, axes = _read(site)
-    return added(site, site.emit("Mul", [x, x], shape_of(x), step="square"), axes)
+    return site.emit("Mul", [x, x], shape_of(x), step="square"), axes
 
 
 def _read(site: Site) -> tuple[ir.Value, Axes]:
@@ -90,9 +89,12 @@ def _result(site: Site, value: ir.Value) -> Operand:
 
 
 def added(
-    site: Site, x: ir.Value, axes: Axes, *, mean: bool = False, whole: bool = False, step: str = "sum"
+    site: Site, x: ir.Value, axes: Axes, *, mean: bool = False, scaled: bool = False, step: str = "sum"
 ) -> ir.Value:
-    """Append the sum or the mean over some axes, which stay with size 1; `whole` says that it is of integers."""
+    """Append the sum or the mean over some axes, which stay with size 1; a sum is exact of whole numbers.
+
+    A `scaled` one is not: of planes it is their mean, times how many numbers there are.
+    """
     shape = shape_of(x)
     count = prod(shape[axis] for axis in axes)
     kept = tuple(1 if i in axes else size for i, size in enumerate(shape))
@@ -103,13 +105,11 @@ def added(
             over_channels(site, image, 1.0 / count if mean else 1.0, step), kept, f"{step}.kept"
         )
     image = _as_image(site, x, axes, step)
-    if whole:  # a mean times a count is not quite whole
-        rows = site.reshape(image, (1, 1, prod(kept), count), f"{step}.rows")
-        ones = site.constant_value(np.ones(1), (1, 1, count, 1), f"{step}.ones")
-        total = site.emit("MatMul", [rows, ones], (1, 1, prod(kept), 1), step=step)
-        return site.reshape(total, kept, f"{step}.kept")
-    pooled = average(site, image, step if mean else f"{step}.mean")
-    return site.reshape(pooled if mean else site.scaled(pooled, count, step=step), kept, f"{step}.kept")
+    if scaled:
+        pooled = site.scaled(average(site, image, f"{step}.mean"), count, step=step)
+    else:
+        pooled = average(site, image, step, sum_=not mean)
+    return site.reshape(pooled, kept, f"{step}.kept")
 
 
 def largest(site: Site, x: ir.Value, axes: Axes) -> ir.Value:

@@ -1,6 +1,6 @@
 """Pooling, by vectors or through a table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pconv.lower.layout import Layout
@@ -28,15 +28,22 @@ class PoolKernel:
 
 @dataclass(frozen=True, slots=True)
 class GlobalAverageKernel:
-    """The mean of each plane: vectors of the block added up, then their lanes."""
+    """The mean of each plane, or the sum: vectors of the block added up, then their lanes."""
 
     source: Layout
     output: Layout
+    sum: bool = field(default=False, repr=False)  # the name says it
 
     @property
     def name(self) -> str:
         """The C function's name."""
-        return named(self, "globalaverage", self.source.lanes, self.output.dtype)
+        what = "globalsum" if self.sum else "globalaverage"
+        return named(self, what, self.source.lanes, self.output.dtype)
+
+    @property
+    def divisor(self) -> int:
+        """What is added up is divided by this."""
+        return 1 if self.sum else self.source.height * self.source.width
 
 
 @dataclass(frozen=True, slots=True)

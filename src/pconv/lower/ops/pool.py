@@ -42,15 +42,15 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
     source = inputs[0]
     kind: Kind = "max" if node.op == "MaxPool" else "average"
     if node.op == "GlobalAveragePool":
-        layout = source.layout
+        layout, added = source.layout, bool(node.integer("sum"))
         # A halo of the output may repeat the element in other lanes.
         once = int((output.layout.source_table() >= 0).sum()) == output.layout.images
         dense = layout.plane_elems == layout.height * layout.width
         if once and (ctx.target.lanes == 1 or not layout.planar or dense):
             params, work, tasks = _sizes(source, output, node.in_shape[2:], (1, 1))
-            mean = GlobalAverageKernel(source.layout, output.layout)
+            mean = GlobalAverageKernel(source.layout, output.layout, added)
             return [Step(node.name, node.op, mean, (source,), output, work, params=params, tasks=tasks)]
-        return [pool_through_table(node.name, kind, source, output, node.in_shape[2:], (1, 1))]
+        return [pool_through_table(node.name, kind, source, output, node.in_shape[2:], (1, 1), added=added)]
     size, stride, pads = node.ints("kernel_shape"), node.ints("strides"), node.ints("pads")
     if _lane_layout(node, ctx, output.layout) is None:
         include = bool(node.attrs.get("count_include_pad", 0))
@@ -71,9 +71,12 @@ def pool_through_table(
     stride: Sequence[int],
     pads: Sequence[int] = (0, 0, 0, 0),
     include_pad: bool = False,
+    added: bool = False,
 ) -> Step:
-    """Build the step that pools between any two layouts."""
+    """Build the step that pools between any two layouts; averages are sums where they are `added` alone."""
     table, scale = _window_table(source.layout, output.layout, size, stride, pads, include_pad)
+    if added:
+        scale = np.sign(scale)
     if kind == "max":  # what is outside stands for nothing, as an element inside that comes twice does
         table = np.where(table < 0, np.maximum(table.max(axis=0), 0), table)
     kernel = PoolTableKernel(source.layout, output.layout, kind, table.shape[0])
