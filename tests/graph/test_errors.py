@@ -1,12 +1,15 @@
 """What is unsupported is named: node, operator, what is allowed, the next step."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import helper
 
+import pconv
 from pconv.errors import ModelError, UnsupportedError
+from pconv.graph.shapes import MOST_DIMENSIONS
 
 from .models import INT, ints, make, node, normalise, rand
 
@@ -293,6 +296,25 @@ def test_inputs_and_outputs_of_other_kinds():
         normalise(both)
     with pytest.raises(UnsupportedError, match="output y: it does not depend on any input"):
         normalise(make([node("Relu", "w", "y")], {"x": X4}, ["y"], w(1, 4)))
+
+
+def test_dimensions_of_inputs_and_outputs():
+    """Within the network there may be more than the C ABI has room for."""
+    many = (1, 2, 2, 2, 2, 1, 2, 2, 1)
+    nodes = [node("Reshape", "x s", "m"), node("Relu", "m", "r"), node("Flatten", "r", "y")]
+    model = make(nodes, {"x": (1, 64)}, ["y"], {"s": np.array(many, INT)})
+    normalise(model)
+    model.graph.output[0].name = "r"
+    with pytest.raises(
+        UnsupportedError,
+        match=r"^output r: its shape 1x2x2x2x2x1x2x2x1 has 9 dimensions; allowed: up to 8\. Give it fewer",
+    ):
+        normalise(model)
+    with pytest.raises(UnsupportedError, match=r"^input x: its shape 1x2x2x2x2x1x2x2x1 has 9 dimensions;"):
+        normalise(make([node("Flatten", "x", "y")], {"x": many}, ["y"]))
+    normalise(make([node("Relu", "x", "y")], {"x": many[:8]}, ["y"]))
+    header = (Path(pconv.__file__).parent / "runtime/native/pconv.h").read_text()
+    assert f"#define PCONV_MAX_RANK {MOST_DIMENSIONS}\n" in header
 
 
 def test_weights_that_do_not_fit():

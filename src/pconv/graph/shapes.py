@@ -14,6 +14,8 @@ from .nodes import Shape
 Inputs = Any  # a shape, an array, or several of them in order or by name
 
 MOST_ELEMS = 2**31 - 1
+MOST_DIMENSIONS = 8
+"""PCONV_MAX_RANK of runtime/native/pconv.h: what the C ABI has room for."""
 OTHER_FLOATS = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
 FLOATS = (ir.DataType.FLOAT, *OTHER_FLOATS)
 """What is computed as float32, whatever the file says."""
@@ -83,7 +85,7 @@ def input_shape(value: ir.Value) -> Shape:
 
     Raises:
         ModelError: a size other than the batch is not known.
-        UnsupportedError: the input is no float tensor with a batch.
+        UnsupportedError: the input is no float tensor with a batch, or has too many dimensions.
     """
     if isinstance(value.type, (ir.SequenceType, ir.OptionalType, ir.SparseTensorType)):
         raise UnsupportedError(
@@ -101,6 +103,7 @@ def input_shape(value: ir.Value) -> Shape:
         raise UnsupportedError(
             f"input {value.name}: its shape is {_text(sizes)}; allowed: a batch and at least one dimension."
         )
+    check_rank(f"input {value.name}", sizes)
     if not all(isinstance(size, int) and size > 0 for size in sizes[1:]):
         raise ModelError(f"input {value.name}: its shape {_text(sizes)} is not fixed. Give it: {example}.")
     shape = (1, *(int(size) for size in sizes[1:] if isinstance(size, int)))
@@ -109,6 +112,18 @@ def input_shape(value: ir.Value) -> Shape:
             f"input {value.name}: a sample of {_text(sizes)} has {prod(shape):,} values; allowed: up to {MOST_ELEMS:,}."
         )
     return shape
+
+
+def check_rank(what: str, sizes: Sequence[object]) -> None:
+    """Check that an input or an output has no more dimensions than a caller can be told of; others may have any.
+
+    Raises: UnsupportedError where it has.
+    """
+    if len(sizes) > MOST_DIMENSIONS:
+        raise UnsupportedError(
+            f"{what}: its shape {_text(sizes)} has {len(sizes)} dimensions; allowed: up to {MOST_DIMENSIONS}. "
+            "Give it fewer before the export, and reshape it outside of the model."
+        )
 
 
 def _text(sizes: Sequence[object]) -> str:

@@ -22,7 +22,7 @@ from .ops import shape
 from .ranks import align
 from .reason import reason
 from .refusal import converter_of, refuse, unknown
-from .shapes import input_shape, is_for_one_sample, source_batch
+from .shapes import check_rank, input_shape, is_for_one_sample, source_batch
 from .site import Builder, Operand, Site, shape_of
 from .types import Types
 
@@ -204,6 +204,7 @@ def _finish(state: _State) -> None:
             )
         if state.batches.lacks(output):
             value = _without_batch(value, name, builder)
+        check_rank(f"output {name}", shape_of(value))
         value.name, value.type = name, ir.TensorType(state.types.of(output))
         graph.outputs.append(value)
 
