@@ -9,6 +9,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from graph.models import make, node, normalise, rand
 from pconv import targets
 from pconv.bench.case import network
 from pconv.bench.registry import FAMILIES
@@ -103,6 +104,45 @@ def test_before_folded_and_behind(
     assert min(plan.count(part) for part in get_args(Part)) > 1
     feeds = samples_of(view, images + 1)
     assert_each_right(view, feeds, run_here(view, target, images, session_cache, feeds))
+
+
+@pytest.mark.cc
+def test_a_slice_of_what_is_folded_meets_what_is_not(session_cache: Cache) -> None:
+    """The product runs for each image behind, and needs its own early value."""
+    nodes = [
+        node("Softmax", "z", "early", axis=1),
+        node("Conv", "x w", "c", pads=[1, 1, 1, 1]),
+        node("Slice", "c begin end axis", "some"),
+        node("Mul", "some early", "y"),
+    ]
+    weights = {"w": rand(16, 8, 3, 3), "begin": np.array([0]), "end": np.array([8]), "axis": np.array([1])}
+    view = normalise(make(nodes, {"x": [1, 8, 7, 7], "z": [1, 8, 7, 7]}, ["y"], weights))
+    target = host_targets()[0]
+    feeds = samples_of(view, 3)
+    assert_each_right(view, feeds, run_here(view, target, target.lanes, session_cache, feeds))
+
+
+@pytest.mark.cc
+def test_a_constant_behind_is_the_same_for_every_image(session_cache: Cache) -> None:
+    """Its copy in another layout is read by a step that would write over it."""
+    nodes = [
+        node("Conv", "x a", "c", pads=[1, 1, 1, 1]),
+        node("DepthToSpace", "c", "d", blocksize=4),
+        node("Conv", "d b", "e", pads=[1, 1, 1, 1]),
+        node("Add", "e position", "f"),
+        node("Relu", "f", "g"),
+        node("Conv", "g h", "y", pads=[1, 1, 1, 1], strides=[2, 2]),
+    ]
+    weights = {
+        "a": rand(16, 8, 3, 3), "b": rand(32, 1, 3, 3), "position": rand(1, 32, 28, 28), "h": rand(8, 32, 3, 3),
+    }  # fmt: skip
+    view, target = normalise(make(nodes, {"x": [1, 8, 7, 7]}, ["y"], weights)), host_targets()[0]
+    copies = [
+        s for s in lowered(view, target, target.lanes).all_steps if s.name.endswith("position:relayout")
+    ]
+    assert all(step.once for step in copies)
+    feeds = samples_of(view, 3)
+    assert_each_right(view, feeds, run_here(view, target, target.lanes, session_cache, feeds))
 
 
 @pytest.mark.cc

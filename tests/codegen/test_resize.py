@@ -11,6 +11,7 @@ from onnx import helper
 from graph.models import make, node, normalise
 from pconv import targets
 from pconv.cache import Cache
+from pconv.errors import UnsupportedError
 from pconv.graph import GraphView
 from pconv.lower import kernels as k
 from pconv.lower import lower
@@ -197,3 +198,25 @@ def test_what_is_also_read_in_blocks_stays_in_blocks() -> None:
     view = normalise(make(nodes, {"x": (1, 2, 7, 5)}, ["y", "z"], {"to": np.array([1, 2, 14, 10])}))
     steps = {step.name: step for step in lower(view, targets.get("x86-64-v4")).steps}
     assert [steps[name].output.layout.planar for name in "aby"] == [False, False, True]
+
+
+@pytest.mark.cc
+@pytest.mark.parametrize("target", HOSTS)
+def test_rows_too_long_to_wait_on_the_stack(target: Target, session_cache: Cache) -> None:
+    view = normalise(
+        make([node("Expand", "x to", "y")], {"x": (1, 2, 1, 1)}, ["y"], {"to": np.array([1, 2, 1, 300_000])})
+    )
+    feeds = random_feeds(view)
+    assert_close(
+        run_here(view, target, session_cache, feeds), {"y": np.broadcast_to(feeds["x"], (1, 2, 1, 300_000))}
+    )
+
+
+def test_weighted_rows_too_long_are_refused() -> None:
+    attrs = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    nodes = [helper.make_node("Resize", ["x", "", "", "to"], ["y"], "up", **attrs)]
+    view = normalise(make(nodes, {"x": (1, 1, 3, 30)}, ["y"], {"to": np.array([1, 1, 6, 300_000])}))
+    with pytest.raises(
+        UnsupportedError, match=r"up \(Resize\): rows of 300000 columns .* allowed up to \d+\. "
+    ):
+        lower(view, targets.get("x86-64-v4"))

@@ -19,6 +19,7 @@ from pconv.lower.kernels import Activation
 from pconv.lower.layout import Layout, natural, planar
 from pconv.lower.plan import Step, Tensor
 from pconv.targets import Target
+from pconv.targets.dtype import DType
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +42,10 @@ class Context:
         if target.lanes == 1:
             return planar(shape[2], shape[3])
         return natural(shape[2], shape[3], target.lanes, target.dtype, target.fma_by_lane, images)
+
+    def type_of(self, layout: Layout) -> DType:
+        """Return what numbers lie in a layout; a device has one type, whatever its layouts say."""
+        return self.target.dtype if self.target.lanes == 1 else layout.dtype
 
     def channels(self, value: str) -> int:
         """Return the planes of a value; what is no image is that many planes of one element."""

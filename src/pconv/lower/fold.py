@@ -105,11 +105,16 @@ def _shapes(node: NodeView) -> list[Shape]:
 def in_parts(steps: Sequence[Step]) -> list[Step]:
     """Put steps in the order of their parts, and say of those in lanes together how many images there are."""
     behind: set[str] = set()
+    early: set[str] = set()
     found = []
     for step in steps:
         part = _part(step, behind)
         if part == "behind":
             behind.add(step.output.name)
+            # By then it is of the last image that came before: `fold` chooses so that nobody reads it.
+            assert early.isdisjoint(tensor.name for tensor in step.inputs), step.name
+        elif part == "before" and step.output.layout.images == 1 and not step.once:
+            early.add(step.output.name)
         if part == "folded" and step.work.reason:
             note = f"{step.work.reason}; {step.output.layout.images} images side by side"
             step = replace(step, work=replace(step.work, reason=note))

@@ -54,7 +54,8 @@ class _Lowering:
 
     def run(self, progress: Progress | None) -> Plan:
         graph = self.ctx.graph
-        self.dense = {*_written_dense(graph.nodes), *graph.inputs}
+        # What images share has their lanes, and no image of its own before a copy behind it.
+        self.dense = {*_written_dense(graph.nodes), *graph.inputs} - self.ctx.fold.values
         self.bare = {name for node in graph.nodes if OPERATORS[node.op].bare_inputs for name in node.tensors}
         # Twice: what all readers of a value want is known only at the end of the first walk.
         self._settle_layouts({})
@@ -161,9 +162,13 @@ class _Lowering:
         if (name, place) not in self.tensors:
             source = self.tensors[name, self.main[name]]
             copy = Tensor(f"{name}@{'x'.join(map(str, place))}", source.channels, self.layouts[name][place])
-            self.steps.append(relayout(f"{name}:relayout", source, copy))
+            step = relayout(f"{name}:relayout", source, copy)
+            self.steps.append(replace(step, once=self._is_made_once(source) and copy.layout.images == 1))
             self.tensors[name, place] = copy
         return self.tensors[name, place]
+
+    def _is_made_once(self, tensor: Tensor) -> bool:
+        return any(step.once and step.output.name == tensor.name for step in self.steps)
 
     def _output_tensor(self, name: str) -> Tensor:
         """Let a dense result that nobody else reads go straight to the caller's memory."""

@@ -1,4 +1,4 @@
-"""Weights in the type that a target stores them in."""
+"""Weights and constants in the type that a target stores them in, or computes with."""
 
 from typing import Any
 
@@ -22,3 +22,9 @@ def store(weight: NDArray[np.float32], dtype: DType, layer: str) -> NDArray[Any]
             "--dtype fp32."
         )
     return weight.astype(dtype.stored)
+
+
+def saturate(values: NDArray[np.float32], dtype: str) -> NDArray[np.float32]:
+    """Bring finite numbers that a type lacks to its largest: a mask of -1e9 stays finite, and 0 times it is 0."""
+    largest = float(np.finfo(dtype).max)
+    return np.where(np.isfinite(values), np.clip(values, -largest, largest), values)

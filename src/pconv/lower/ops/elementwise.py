@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from pconv.graph.nodes import NodeView
 from pconv.lower.context import Context, Operator, activation_of, chunks
 from pconv.lower.kernels import ElementwiseKernel
-from pconv.lower.layout import Layout
+from pconv.lower.layout import Layout, planar
 from pconv.lower.plan import Step, Tensor, Work
+from pconv.lower.storage import saturate
 
 KINDS = {"Activation": "copy"}
 
@@ -27,14 +28,23 @@ def _other(node: NodeView) -> str:
 def _wants(node: NodeView, ctx: Context, output: Layout) -> list[Layout | None]:
     _, *others = node.tensors
     whole = _other(node) in ("", "pixel")
-    return [output, *(output if whole else ctx.natural(name, output.images) for name in others)]
+    return [output, *(output if whole else _one_each(name, ctx, output) for name in others)]
+
+
+def _one_each(name: str, ctx: Context, output: Layout) -> Layout:
+    """Return the layout of a value for each plane: of the output's type, as both are operands of one step."""
+    natural = ctx.natural(name, output.images)
+    return natural if natural.dtype == output.dtype else planar(1, 1)
 
 
 def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor) -> list[Step]:
     names = {"Affine": ("scale", "shift"), "PRelu": ("scale",)}.get(node.op, ())
     planes = output.channels
     data: dict[str, NDArray[np.float32]] = {
-        name: np.repeat(node.weights[i], planes // node.weights[i].size) for i, name in enumerate(names, 1)
+        name: saturate(
+            np.repeat(node.weights[i], planes // node.weights[i].size), ctx.type_of(output.layout).computed
+        )
+        for i, name in enumerate(names, 1)
     }
     kernel = ElementwiseKernel(
         KINDS.get(node.op, node.op.lower()),  # type: ignore[arg-type]

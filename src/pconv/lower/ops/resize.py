@@ -5,7 +5,8 @@
 
 Where the source's blocks are the output's in small, a position of all blocks takes the same vectors: nothing is
 gathered. The caller gets dense rows, which are gathered across, and added up down as they lie. Where the lanes' nearest
-neighbours lie too far apart, or some outputs are zero, all elements are copied through a table. Source: ours.
+neighbours lie too far apart, some outputs are zero, or rows are too long, all elements are copied through a table.
+Source: ours.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from pconv.errors import UnsupportedError
 from pconv.graph.nodes import NodeView
 from pconv.lower.context import Context, Operator, chunks
 from pconv.lower.geometry import COPY
@@ -23,6 +25,10 @@ from pconv.lower.layout import Layout
 from pconv.lower.ops.gather import gather, plane_starts
 from pconv.lower.plan import Step, Tensor, Work
 from pconv.lower.windows import Windows, windows
+from pconv.targets.dtype import FP32
+
+MOST_WAITING_BYTES = 512 << 10
+"""The rows that wait to be added up lie on the stack, of which a caller may have 1 MiB."""
 
 
 def _wants(node: NodeView, ctx: Context, output: Layout) -> list[Layout | None]:
@@ -60,13 +66,21 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
     source = inputs[0]
     into, out = source.layout, output.layout
     nearest = _nearest(node)
-    if nearest and (_some_zero(node) or (not out.planar and _wants(node, ctx, out) == [None])):
+    down, across = _windows(node, into, out)
+    waiting = down.taps * out.block_w * FP32.elem_bytes * (1 if out.planar else out.lanes)
+    far = _some_zero(node) or (not out.planar and _wants(node, ctx, out) == [None])
+    if nearest and (far or waiting > MOST_WAITING_BYTES):
         grid = into.element_table().astype(np.int64).reshape(node.in_shape[2:])
         y, x = (np.where(matrix.any(axis=1), np.argmax(matrix, axis=1), -1) for matrix in _matrices(node))
         inside = (y >= 0)[:, None] & (x >= 0)
         pixels = np.where(inside, grid[y[:, None], x], -1).ravel()
         return [gather(node.name, "Resize", source, output, out, plane_starts(source), pixels)]
-    down, across = _windows(node, into, out)
+    if waiting > MOST_WAITING_BYTES:
+        most = out.width * MOST_WAITING_BYTES // waiting
+        raise UnsupportedError(
+            f"{node.name} (Resize): rows of {out.width} columns are unsupported; allowed up to {most}. Resize the "
+            "image in parts."
+        )
     starts, places = _addresses(into, out)
     top, left = (0, 0) if out.planar else (into.top, into.left)
     taken = places[left + across.first + np.arange(across.taps)[:, None]]
