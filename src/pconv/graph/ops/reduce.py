@@ -24,7 +24,7 @@ def reduce_mean(site: Site) -> Operand:
 
 def reduce_sum(site: Site) -> Operand:
     """Convert ReduceSum."""
-    return _result(site, added(site, *_read(site)))
+    return _result(site, added(site, *_read(site), whole=_reads_whole(site)))
 
 
 def reduce_max(site: Site) -> Operand:
@@ -48,20 +48,27 @@ def reduce_l1(site: Site) -> Operand:
 
 def reduce_sum_square(site: Site) -> Operand:
     """Convert ReduceSumSquare."""
-    return _result(site, added(site, *_squares(site)))
+    return _result(site, _squares(site))
 
 
 def reduce_l2(site: Site) -> Operand:
-    """Convert ReduceL2: the root of the sum of squares, which a half may be too small for where the root fits it."""
-    squares = added(site, *_squares(site), scaled=True)
+    """Convert ReduceL2: the root of the sum of squares."""
+    squares = _squares(site)
     return _result(
         site, site.emit("Activation", [squares], shape_of(squares), step="root", activation="sqrt")
     )
 
 
-def _squares(site: Site) -> tuple[ir.Value, Axes]:
+def _squares(site: Site) -> ir.Value:
     x, axes = _read(site)
-    return site.emit("Mul", [x, x], shape_of(x), step="square"), axes
+    return added(site, site.emit("Mul", [x, x], shape_of(x), step="square"), axes)
+
+
+def _reads_whole(site: Site) -> bool:
+    """Tell whether what is reduced are whole numbers: integers or booleans, or floats that were cast from such."""
+    value = site.node.inputs[0]
+    producer = value.producer() if value is not None else None
+    return site.types[0] != ir.DataType.FLOAT or (producer is not None and producer.op_type == "Cast")
 
 
 def _read(site: Site) -> tuple[ir.Value, Axes]:
@@ -89,11 +96,12 @@ def _result(site: Site, value: ir.Value) -> Operand:
 
 
 def added(
-    site: Site, x: ir.Value, axes: Axes, *, mean: bool = False, scaled: bool = False, step: str = "sum"
+    site: Site, x: ir.Value, axes: Axes, *, mean: bool = False, whole: bool = False, step: str = "sum"
 ) -> ir.Value:
-    """Append the sum or the mean over some axes, which stay with size 1; a sum is exact of whole numbers.
+    """Append the sum or the mean over some axes, which stay with size 1; `whole` says that it is of whole numbers.
 
-    A `scaled` one is not: of planes it is their mean, times how many numbers there are.
+    Other sums over planes are their mean, times how many numbers there are: what divides by that again, as a mean
+    written out does, is multiplied with it beforehand, and no half has to hold the sum.
     """
     shape = shape_of(x)
     count = prod(shape[axis] for axis in axes)
@@ -105,10 +113,10 @@ def added(
             over_channels(site, image, 1.0 / count if mean else 1.0, step), kept, f"{step}.kept"
         )
     image = _as_image(site, x, axes, step)
-    if scaled:
-        pooled = site.scaled(average(site, image, f"{step}.mean"), count, step=step)
+    if mean or whole:
+        pooled = average(site, image, step, sum_=whole)
     else:
-        pooled = average(site, image, step, sum_=not mean)
+        pooled = site.scaled(average(site, image, f"{step}.mean"), count, step=step)
     return site.reshape(pooled, kept, f"{step}.kept")
 
 
