@@ -108,14 +108,6 @@ def test_states_of_something_else_are_refused(network) -> None:
     assert other.sparsity() == before
 
 
-def test_states_of_earlier_versions_are_read(network) -> None:
-    state = prune(network(), RECIPE).state_dict()
-    del state["rules"]
-    pruner = prune(network(seed=1), RECIPE)
-    pruner.load_state_dict(state)
-    assert pruner.sparsity() == prune(network(), RECIPE).sparsity()
-
-
 def test_what_is_no_module_is_refused() -> None:
     with pytest.raises(
         ModelError, match=r"module: a str; allowed is a torch\.nn\.Module\. `pconv prune` prunes"

@@ -293,14 +293,6 @@ def test_post_training_pruning_is_done_once(
         train(folder, "resnet18_cifar", tmp_path / "killed", resume=True, **given | {"weights": None})
 
 
-def _as_an_older_one(path: Path, weights: Path, teacher: Path) -> None:
-    """Make a checkpoint one of those that said where the files of weights were."""
-    state = checkpoint.load(path)
-    about = json.loads(state["about"])
-    about |= {"weights": str(weights), "teacher": {"model": about["teacher"], "weights": str(teacher)}}
-    checkpoint.save(path, {**state, "about": json.dumps(about)})
-
-
 def test_a_run_is_resumed_with_the_same_content_alone(tmp_path: Path, folder: Path, weights: Path) -> None:
     data, mine, large = tmp_path / "imagenet", tmp_path / "mine.pt", tmp_path / "large.pt"
     shutil.copytree(folder, data)
@@ -313,8 +305,6 @@ def test_a_run_is_resumed_with_the_same_content_alone(tmp_path: Path, folder: Pa
     train(data, "resnet20_cifar", tmp_path / "out", **given)
     other = {"weights": tmp_path / "out" / ".." / "mine.pt", "teacher": Teacher("resnet56_cifar", str(large))}
     assert train(data, "resnet20_cifar", tmp_path / "out", resume=True, **given | other) is not None
-    _as_an_older_one(tmp_path / "out" / checkpoint.FILE, mine, large)
-    assert train(data, "resnet20_cifar", tmp_path / "out", resume=True, **given) is not None
 
     def refused(what: str) -> None:
         with pytest.raises(
