@@ -15,6 +15,7 @@ PAGE, MARK = pages.README, "accuracy"
 NETWORKS = {
     "resnet20": ("ResNet-20, CIFAR-10", "{:.2f}%"),
     "resnet56": ("ResNet-56, CIFAR-10", "{:.2f}%"),
+    "vgg16_cifar": ("VGG-16, CIFAR-10, trained here", "{:.2f}%"),
     "dncnn": ("DnCNN, Set12 with noise of sigma 25", "{:.2f} dB"),
 }
 HEADINGS = ("network", "3x3 layers", "dense", "pruned without labels", "and fine-tuned")
@@ -40,6 +41,7 @@ def body() -> str:
         [
             *_without_training(_read("post_training")),
             *_tuned(_read("finetune")),
+            *_from_scratch(_read("from_scratch")),
             *_denoised(_read("denoising")),
         ]
     )
@@ -89,6 +91,14 @@ def _tuned(rows: Iterable[Record]) -> Iterator[Row]:
             other = row["teacher"] != row["network"]
             taught = f", {NETWORKS[row['teacher']][0].split(',')[0]} teaches" if other else ""
             yield Row(row["network"], row["rate_3x3"], dense, pruned, f"{row['epochs']} epochs{taught}")
+
+
+def _from_scratch(rows: Iterable[Record]) -> Iterator[Row]:
+    """Read rows of from_scratch.py of all images: of networks that were trained here."""
+    for row in rows:
+        if row["change"] is not None and not row["shortened"]:
+            dense, pruned = 100 * row["accuracy_dense"], 100 * row["accuracy"]
+            yield Row(row["network"], row["rate_3x3"], dense, pruned, f"{row['epochs']} epochs")
 
 
 def _denoised(rows: Iterable[Record]) -> Iterator[Row]:
