@@ -75,10 +75,10 @@ def _options(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 a bug of ours or a model that `verify` finds fault with, 2
-    something to correct, 130 interrupted.
+    """Run the command line and exit: 0 done, 1 a bug of ours, 2 something to correct, 130 interrupted.
 
-    Where whoever reads the output goes away, as `head` does, it is 1 too, and nothing is said.
+    It is 1 too where `verify` finds fault with a model, and where whoever reads the output goes away, as `head` does:
+    then nothing is said.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = [argument for argument in given if argument != "--debug"]

@@ -66,16 +66,13 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
     source = inputs[0]
     into, out = source.layout, output.layout
     nearest = _nearest(node)
+    if nearest and (_some_zero(node) or (not out.planar and _wants(node, ctx, out) == [None])):
+        return [_through_table(node, source, output)]
     down, across = _windows(node, into, out)
     waiting = down.taps * out.block_w * FP32.elem_bytes * (1 if out.planar else out.lanes)
-    far = _some_zero(node) or (not out.planar and _wants(node, ctx, out) == [None])
-    if nearest and (far or waiting > MOST_WAITING_BYTES):
-        grid = into.element_table().astype(np.int64).reshape(node.in_shape[2:])
-        y, x = (np.where(matrix.any(axis=1), np.argmax(matrix, axis=1), -1) for matrix in _matrices(node))
-        inside = (y >= 0)[:, None] & (x >= 0)
-        pixels = np.where(inside, grid[y[:, None], x], -1).ravel()
-        return [gather(node.name, "Resize", source, output, out, plane_starts(source), pixels)]
     if waiting > MOST_WAITING_BYTES:
+        if nearest:
+            return [_through_table(node, source, output)]
         most = out.width * MOST_WAITING_BYTES // waiting
         raise UnsupportedError(
             f"{node.name} (Resize): rows of {out.width} columns are unsupported; allowed up to {most}. Resize the "
@@ -98,6 +95,15 @@ def _emit(node: NodeView, ctx: Context, inputs: Sequence[Tensor], output: Tensor
     work = Work(node.in_shape[1:], node.out_shape[1:])
     params = {"planes": output.channels, "tasks": tasks}
     return [Step(node.name, "Resize", kernel, (source,), output, work, data, params, tasks)]
+
+
+def _through_table(node: NodeView, source: Tensor, output: Tensor) -> Step:
+    """Build the step that copies each output's nearest element, or zero."""
+    grid = source.layout.element_table().astype(np.int64).reshape(node.in_shape[2:])
+    y, x = (np.where(matrix.any(axis=1), np.argmax(matrix, axis=1), -1) for matrix in _matrices(node))
+    inside = (y >= 0)[:, None] & (x >= 0)
+    pixels = np.where(inside, grid[y[:, None], x], -1).ravel()
+    return gather(node.name, "Resize", source, output, output.layout, plane_starts(source), pixels)
 
 
 def _matrices(node: NodeView) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
